@@ -1,0 +1,50 @@
+// fmt formatters of the core words: fmt::print("{}", record.offset()), fmt::print("{}", result.error()).
+#pragma once
+
+#include <fmt/format.h>
+
+#include <towpath/core/ids.hpp>
+#include <towpath/core/result.hpp>
+
+template <>
+struct fmt::formatter<towpath::Offset> : fmt::formatter<std::int64_t> {
+  template <class Context>
+  auto format(towpath::Offset offset, Context& context) const {
+    return fmt::formatter<std::int64_t>::format(offset.value, context);
+  }
+};
+
+template <>
+struct fmt::formatter<towpath::PartitionId> : fmt::formatter<std::int32_t> {
+  template <class Context>
+  auto format(towpath::PartitionId id, Context& context) const {
+    return fmt::formatter<std::int32_t>::format(id.value, context);
+  }
+};
+
+template <>
+struct fmt::formatter<towpath::LeaderEpoch> : fmt::formatter<std::int32_t> {
+  template <class Context>
+  auto format(towpath::LeaderEpoch epoch, Context& context) const {
+    return fmt::formatter<std::int32_t>::format(epoch.value, context);
+  }
+};
+
+template <>
+struct fmt::formatter<towpath::Errc> : fmt::formatter<std::string_view> {
+  template <class Context>
+  auto format(towpath::Errc code, Context& context) const {
+    return fmt::formatter<std::string_view>::format(towpath::name(code), context);
+  }
+};
+
+/// "message_too_large: the record exceeds max_message_bytes; raise it or split the record (limit 16777216)"
+template <>
+struct fmt::formatter<towpath::Failure> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+  template <class Context>
+  auto format(const towpath::Failure& failure, Context& context) const {
+    auto out = fmt::format_to(context.out(), "{}: {}", towpath::name(failure.code), towpath::message(failure.code));
+    return *failure.detail ? fmt::format_to(out, " ({})", failure.detail) : out;
+  }
+};

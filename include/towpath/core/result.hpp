@@ -1,0 +1,119 @@
+// A Result<T> is a value or a Failure. Look before you use it; value() throws towpath::Error instead.
+//   if (auto sent = producer.send(x); !sent) log(sent.error());        // a Failure: code and static detail
+//   producer.send(x).value();                                          // throws Error{failure}
+//   producer.send(x).ignore();                                         // dropped on purpose
+// Not thread-safe, like any value. value() returns by value: `for (auto& r : poll().value())` does not dangle.
+#pragma once
+
+#include <exception>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include <towpath/core/errc.hpp>
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// A code and a sentence that lives for ever (a string literal). Compares with Errc.
+struct Failure {
+  Errc code = Errc::ok;
+  const char* detail = "";
+
+  friend constexpr bool operator==(const Failure& a, const Failure& b) noexcept { return a.code == b.code; }
+  friend constexpr bool operator==(const Failure& failure, Errc code) noexcept { return failure.code == code; }
+};
+
+#if TOWPATH_EXCEPTIONS
+/// The exception that carries a Failure. what() is its detail, or the code's message when there is none.
+class Error : public std::exception {
+ public:
+  explicit Error(Failure failure) noexcept : failure_{failure} {}
+  [[nodiscard]] const Failure& failure() const noexcept { return failure_; }
+  [[nodiscard]] Errc code() const noexcept { return failure_.code; }
+  [[nodiscard]] const char* what() const noexcept override {
+    return *failure_.detail ? failure_.detail : message(failure_.code).data();
+  }
+
+ private:
+  Failure failure_;
+};
+#endif
+
+namespace detail {
+
+/// Throws Error; without exceptions calls TOWPATH_FAIL.
+[[noreturn]] TOWPATH_COLD inline void raise(const Failure& failure) {
+#if TOWPATH_EXCEPTIONS
+  throw Error{failure};
+#else
+  TOWPATH_FAIL(*failure.detail ? failure.detail : message(failure.code).data());
+  std::abort();
+#endif
+}
+
+}  // namespace detail
+
+template <class T>
+class [[nodiscard]] Result {
+ public:
+  using value_type = T;
+
+  constexpr Result(T value) noexcept(std::is_nothrow_move_constructible_v<T>)
+      : state_{std::in_place_index<0>, std::move(value)} {}
+  constexpr Result(Failure failure) noexcept : state_{std::in_place_index<1>, failure} {}
+  constexpr Result(Errc code) noexcept : Result{Failure{code, ""}} {}
+
+  [[nodiscard]] constexpr bool has_value() const noexcept { return state_.index() == 0; }
+  constexpr explicit operator bool() const noexcept { return has_value(); }
+
+  /// Only when has_value().
+  constexpr T& operator*() & noexcept { return *std::get_if<0>(&state_); }
+  constexpr const T& operator*() const& noexcept { return *std::get_if<0>(&state_); }
+  constexpr T&& operator*() && noexcept { return std::move(*std::get_if<0>(&state_)); }
+  constexpr T* operator->() noexcept { return std::get_if<0>(&state_); }
+  constexpr const T* operator->() const noexcept { return std::get_if<0>(&state_); }
+
+  /// The value, by value. Throws Error (without exceptions: TOWPATH_FAIL) when there is none.
+  constexpr T value() && {
+    if (!has_value()) detail::raise(error());
+    return std::move(*std::get_if<0>(&state_));
+  }
+  constexpr const T& value() const& {
+    if (!has_value()) detail::raise(error());
+    return *std::get_if<0>(&state_);
+  }
+
+  /// The failure; Errc::ok when there is a value.
+  [[nodiscard]] constexpr Failure error() const noexcept {
+    const auto* failure = std::get_if<1>(&state_);
+    return failure ? *failure : Failure{};
+  }
+
+  constexpr void ignore() const noexcept {}
+
+ private:
+  std::variant<T, Failure> state_;
+};
+
+template <>
+class [[nodiscard]] Result<void> {
+ public:
+  using value_type = void;
+
+  constexpr Result() noexcept = default;
+  constexpr Result(Failure failure) noexcept : failure_{failure} {}
+  constexpr Result(Errc code) noexcept : failure_{code, ""} {}
+
+  [[nodiscard]] constexpr bool has_value() const noexcept { return failure_.code == Errc::ok; }
+  constexpr explicit operator bool() const noexcept { return has_value(); }
+  constexpr void value() const {
+    if (!has_value()) detail::raise(failure_);
+  }
+  [[nodiscard]] constexpr Failure error() const noexcept { return failure_; }
+  constexpr void ignore() const noexcept {}
+
+ private:
+  Failure failure_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
