@@ -20,7 +20,7 @@ struct Failure {
   const char* detail = "";
 
   friend constexpr bool operator==(const Failure& a, const Failure& b) noexcept { return a.code == b.code; }
-  friend constexpr bool operator==(const Failure& failure, Errc code) noexcept { return failure.code == code; }
+  friend constexpr bool operator==(const Failure& failure, Errc errc) noexcept { return failure.code == errc; }
 };
 
 #if TOWPATH_EXCEPTIONS

@@ -1,0 +1,140 @@
+// A folder of the operating system as a Directory. Every file is opened beneath a held descriptor of the folder, without
+// following links and without going up (openat2(2), Linux 5.6), so a planted link cannot lead elsewhere.
+#pragma once
+
+#include <dirent.h>
+#include <linux/openat2.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+
+#include <towpath/shm/directory.hpp>
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+struct FolderOptions {
+  bool create = true;             ///< make the folder when it is missing (its parent must exist)
+  bool force_filesystem = false;  ///< accept overlay, NFS, FUSE and the like: shared maps may then be incoherent
+  unsigned owner = ~0u;           ///< accept a folder of this user id beside mine and root's
+};
+
+class FolderDirectory final : public Directory {
+ public:
+  /// Errors: not_found (the parent), not_a_directory, unsafe_directory, unsupported_filesystem, permission_denied.
+  static Result<std::unique_ptr<Directory>> open(const char* path, const FolderOptions& options) {
+    if (options.create && ::mkdir(path, 0750) == 0) ::chmod(path, 0750);
+    FileDescriptor fd{::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!fd) return system_failure(errno, "open the bus folder");
+    const auto found = status(fd);
+    if (!found) return found.error();
+    if (found->st_mode & S_IWOTH) return Failure{Errc::unsafe_directory, "the bus folder is world-writable; chmod o-w"};
+    const bool trusted = found->st_uid == ::geteuid() || found->st_uid == 0 || found->st_uid == options.owner;
+    if (!trusted) return Failure{Errc::unsafe_directory, "the bus folder belongs to another user; name it in BusConfig::owner"};
+    const auto storage = classify(fd, options.force_filesystem);
+    if (!storage) return storage.error();
+    return std::unique_ptr<Directory>{new FolderDirectory{std::move(fd), *storage}};
+  }
+
+  Result<FileDescriptor> open(const char* name, Access access) override {
+    return beneath(name, access == Access::read ? O_RDONLY : O_RDWR, 0);
+  }
+
+  Result<FileDescriptor> create(const char* name, unsigned mode) override {
+    auto file = beneath(name, O_RDWR | O_CREAT | O_EXCL, mode);
+    if (file && ::fchmod(file->get(), mode) != 0) return system_failure(errno, "fchmod");
+    return file;
+  }
+
+  Result<FileId> identify(const char* name) override {
+    struct stat found {};
+    if (::fstatat(fd_.get(), name, &found, AT_SYMLINK_NOFOLLOW) != 0) return system_failure(errno, "fstatat");
+    return FileId{found.st_dev, found.st_ino};
+  }
+
+  Result<void> rename(const char* from, const char* to) override { return rename_with(from, to, 1u /* RENAME_NOREPLACE */); }
+  Result<void> replace(const char* from, const char* to) override { return rename_with(from, to, 0u); }
+
+  Result<void> remove(const char* name) override {
+    if (::unlinkat(fd_.get(), name, 0) != 0) return system_failure(errno, "unlinkat");
+    return {};
+  }
+
+  Result<void> make_folder(const char* name) override {
+    if (::mkdirat(fd_.get(), name, 0750) != 0) return system_failure(errno, "mkdirat");
+    const auto folder = beneath(name, O_RDONLY | O_DIRECTORY, 0);
+    if (folder && ::fchmod(folder->get(), 0750) != 0) return system_failure(errno, "fchmod");
+    return {};
+  }
+
+  Result<void> remove_folder(const char* name) override {
+    auto names = list(name);
+    if (!names) return names.error();
+    for (const auto& entry : *names) {
+      const auto path = std::string{name} + "/" + entry;
+      const auto removed = remove(path.c_str());
+      if (!removed && removed.error() == Errc::not_a_directory) remove_folder(path.c_str()).ignore();
+    }
+    if (::unlinkat(fd_.get(), name, AT_REMOVEDIR) != 0) return system_failure(errno, "rmdir");
+    return {};
+  }
+
+  Result<std::vector<std::string>> list(const char* folder) override {
+    auto fd = beneath(*folder ? folder : ".", O_RDONLY | O_DIRECTORY, 0);
+    if (!fd) return fd.error();
+    DIR* stream = ::fdopendir(fd->get());
+    if (!stream) return system_failure(errno, "fdopendir");
+    fd->release();  // closedir closes it
+    std::vector<std::string> names;
+    while (const auto* entry = ::readdir(stream)) {
+      const std::string_view name{entry->d_name};
+      if (name != "." && name != "..") names.emplace_back(name);
+    }
+    ::closedir(stream);
+    return names;
+  }
+
+  std::uint64_t free_bytes() override {
+    struct statvfs found {};
+    return ::fstatvfs(fd_.get(), &found) == 0 ? std::uint64_t{found.f_bavail} * found.f_frsize : 0;
+  }
+
+  [[nodiscard]] Storage storage() const noexcept override { return storage_; }
+
+ private:
+  FolderDirectory(FileDescriptor fd, Storage storage) noexcept : fd_{std::move(fd)}, storage_{storage} {}
+
+  static Result<Storage> classify(const FileDescriptor& fd, bool force) noexcept {
+    struct statfs found {};
+    if (::fstatfs(fd.get(), &found) != 0) return system_failure(errno, "fstatfs");
+    switch (static_cast<unsigned long>(found.f_type)) {
+      case 0x01021994: return Storage::tmpfs;
+      case 0xEF53: case 0x58465342: return Storage::disk;     // ext4, xfs
+      case 0x9123683E: return Storage::copy_on_write;         // btrfs
+      default: break;
+    }
+    if (force) return Storage::copy_on_write;
+    return Failure{Errc::unsupported_filesystem, "not tmpfs, ext4, xfs or btrfs; BusConfig::force_filesystem overrides"};
+  }
+
+  Result<FileDescriptor> beneath(const char* name, int flags, unsigned mode) noexcept {
+    open_how how{};
+    how.flags = static_cast<std::uint64_t>(flags) | O_CLOEXEC | O_NOFOLLOW;
+    how.mode = mode;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    long fd = -1;
+    do fd = ::syscall(SYS_openat2, fd_.get(), name, &how, sizeof how);
+    while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+    if (fd < 0) return system_failure(errno, "openat2");
+    return FileDescriptor{static_cast<int>(fd)};
+  }
+
+  Result<void> rename_with(const char* from, const char* to, unsigned flags) noexcept {
+    if (::syscall(SYS_renameat2, fd_.get(), from, fd_.get(), to, flags) != 0) return system_failure(errno, "renameat2");
+    return {};
+  }
+
+  FileDescriptor fd_;
+  Storage storage_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::shm

@@ -1,0 +1,107 @@
+// After fork() the child shares the parent's lock descriptors (its members would look alive after its death) and
+// none of its maps. So: maps are not inherited, lock descriptors are closed in the child, and a page that the kernel
+// wipes on fork tells every handle that it is in a child. Failure-mode row 20. Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include <towpath/shm/system.hpp>
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+class ForkGuard {
+ public:
+  static ForkGuard& instance() {
+    static ForkGuard guard;
+    return guard;
+  }
+
+  /// The number of this process in its line of forks; a handle remembers it. 0 in a child made without atfork handlers.
+  [[nodiscard]] std::uint64_t generation() const noexcept {
+    return std::atomic_ref<std::uint64_t>{*page_}.load(std::memory_order_relaxed);
+  }
+
+  /// The generation for a bus that is being opened in this process.
+  std::uint64_t enter() {
+    const std::lock_guard hold{mutex_};
+    if (generation() == 0) renew();
+    return generation();
+  }
+
+  /// The descriptor holds locks: the child must close it.
+  void watch(int fd) {
+    const std::lock_guard hold{mutex_};
+    lock_holders_.push_back(fd);
+  }
+  void forget(int fd) {
+    const std::lock_guard hold{mutex_};
+    std::erase(lock_holders_, fd);
+  }
+
+ private:
+  ForkGuard() {
+    void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    page_ = page == MAP_FAILED ? &fallback_ : static_cast<std::uint64_t*>(page);
+    if (page_ != &fallback_) ::madvise(page, 4096, MADV_WIPEONFORK);
+    renew();
+    ::pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); }, [] { instance().in_child(); });
+  }
+
+  void renew() noexcept { std::atomic_ref<std::uint64_t>{*page_}.store(++last_, std::memory_order_relaxed); }
+
+  void in_child() noexcept {
+    for (const int fd : lock_holders_) ::close(fd);
+    lock_holders_.clear();
+    renew();
+    mutex_.unlock();
+  }
+
+  std::mutex mutex_;
+  std::uint64_t fallback_ = 0;
+  std::uint64_t last_ = 0;
+  std::uint64_t* page_ = nullptr;
+  std::vector<int> lock_holders_;
+};
+
+/// A descriptor that holds locks; closed in the child after a fork.
+class LockDescriptor {
+ public:
+  LockDescriptor() noexcept = default;
+  explicit LockDescriptor(FileDescriptor fd) : fd_{std::move(fd)} { ForkGuard::instance().watch(fd_.get()); }
+  LockDescriptor(LockDescriptor&&) noexcept = default;
+  LockDescriptor& operator=(LockDescriptor&& other) noexcept {
+    if (this != &other) {
+      close();
+      fd_ = std::move(other.fd_);
+      generation_ = other.generation_;
+    }
+    return *this;
+  }
+  ~LockDescriptor() { close(); }
+
+  [[nodiscard]] const FileDescriptor& get() const noexcept { return fd_; }
+  explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
+
+ private:
+  void close() noexcept {
+    if (!fd_) return;
+    if (ForkGuard::instance().generation() != generation_) {
+      // In a child: the descriptor was closed there, and its number may be somebody else's by now.
+      fd_.release();
+      return;
+    }
+    ForkGuard::instance().forget(fd_.get());
+    fd_.reset();
+  }
+
+  FileDescriptor fd_;
+  std::uint64_t generation_ = ForkGuard::instance().generation();
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::shm

@@ -1,0 +1,151 @@
+// A member is one Producer, Consumer or Maintenance: a line in the bus's member table and the lock byte that proves it
+// lives. The kernel drops the lock when the process dies, so liveness is a fact and no pid is ever trusted.
+// Claiming and asking are safe between threads and processes; a claimed line's hot words have one writer, their owner.
+// After a crash the line stays taken in looks only: its lock is free, and the next claim takes it with a new incarnation.
+#pragma once
+
+#include <bitset>
+#include <cstddef>
+#include <mutex>
+#include <string_view>
+
+#include <towpath/shm/fork.hpp>
+#include <towpath/shm/lock.hpp>
+#include <towpath/shm/wake.hpp>
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+inline constexpr unsigned max_members = 1'024;
+enum class MemberKind : std::uint32_t { none = 0, producer = 1, consumer = 2, maintenance = 3 };
+
+/// Roles are lock bytes behind those of the lines.
+enum class Role : std::uint64_t { maintenance = max_members, recovery, server };
+
+struct MemberLine {
+  // Written by the owner on its hot path; read by recyclers and helpers (protocol.md R4, HELP).
+  Word64 inflight;     // 0 idle | 1<<63|base RESERVING | (k-1)<<52|offset+1 WRITING
+  Word64 uid;          // the partition that inflight speaks of; changed only while inflight is 0
+  Word64 batch;        // k of a batch above 2,048 records; stored before inflight
+  Word64 incarnation;  // + 1 at each claim: names in the file system carry it
+  std::uint64_t reserved0[4];
+  // Read by committers for each sleeping consumer: a line of its own.
+  Word32 wake;         // shm/wake.hpp
+  Word32 kind;         // MemberKind; 0 when released in order
+  Word64 progress;     // + 1 at each poll or maintenance step
+  Word32 pid;          // for people only
+  char name[28];       // for people only; zero-terminated
+  std::uint64_t reserved1[2];
+};
+static_assert(sizeof(MemberLine) == 128 && std::is_standard_layout_v<MemberLine>);
+static_assert(offsetof(MemberLine, incarnation) == 24 && offsetof(MemberLine, wake) == 64);
+static_assert(offsetof(MemberLine, progress) == 72 && offsetof(MemberLine, name) == 84);
+
+class Members;
+
+/// A claimed line, given back when this goes out of scope.
+class Member {
+ public:
+  Member() noexcept = default;
+  Member(Member&& other) noexcept : table_{std::exchange(other.table_, nullptr)}, index_{other.index_} {}
+  Member& operator=(Member&& other) noexcept {
+    if (this != &other) {
+      leave();
+      table_ = std::exchange(other.table_, nullptr), index_ = other.index_;
+    }
+    return *this;
+  }
+  ~Member() { leave(); }
+
+  explicit operator bool() const noexcept { return table_ != nullptr; }
+  [[nodiscard]] unsigned index() const noexcept { return index_; }
+  [[nodiscard]] MemberLine& line() const noexcept;
+  [[nodiscard]] Members& table() const noexcept { return *table_; }
+
+ private:
+  friend class Members;
+  Member(Members& table, unsigned index) noexcept : table_{&table}, index_{index} {}
+  void leave() noexcept;
+
+  Members* table_ = nullptr;
+  unsigned index_ = 0;
+};
+
+class Members {
+ public:
+  /// `lines` is the mapped table of max_members lines; `holder` and `asker` are two descriptors of the file `members`.
+  Members(MemberLine* lines, FileDescriptor holder, FileDescriptor asker)
+      : lines_{lines}, holder_{std::move(holder)}, asker_{std::move(asker)} {}
+
+  /// Takes a free line. A few microseconds; up to a millisecond when most are taken. Errors: too_many_members, forked.
+  Result<Member> claim(MemberKind kind, std::string_view name) {
+    const std::lock_guard hold{mutex_};
+    for (const bool also_dead : {false, true})
+      for (unsigned i = 0; i < max_members; ++i) {
+        if (mine_[i] || (!also_dead && lines_[i].kind.load(relaxed) != 0)) continue;
+        if (!try_lock(holder_.get(), i, LockKind::write)) continue;
+        mine_[i] = true;
+        enter(lines_[i], kind, name);
+        return Member{*this, i};
+      }
+    return Failure{Errc::too_many_members, "all 1,024 lines of the member table are taken"};
+  }
+
+  /// Whether the line's owner lives. Asks the kernel: 0.5 us. May say yes for one that is just being released.
+  [[nodiscard]] bool is_alive(unsigned index) const noexcept { return is_locked(asker_, index); }
+
+  Result<void> take_role(Role role) {
+    const std::lock_guard hold{mutex_};
+    const auto bit = static_cast<std::size_t>(role);
+    if (mine_[bit]) return Failure{Errc::busy, "this process has the role"};
+    auto taken = try_lock(holder_.get(), bit, LockKind::write);
+    if (taken) mine_[bit] = true;
+    return taken;
+  }
+  void drop_role(Role role) noexcept {
+    const std::lock_guard hold{mutex_};
+    const auto bit = static_cast<std::size_t>(role);
+    if (mine_[bit]) unlock(holder_.get(), bit);
+    mine_[bit] = false;
+  }
+
+  [[nodiscard]] MemberLine& line(unsigned index) const noexcept { return lines_[index]; }
+
+ private:
+  friend class Member;
+
+  static void enter(MemberLine& line, MemberKind kind, std::string_view name) noexcept {
+    line.incarnation.fetch_add(1, acq_rel);  // what the dead one left on disk is now sweepable
+    line.inflight.store(0, release);         // pairs with the scans of recyclers and helpers: the dead one reserves nothing
+    line.uid.store(0, release);
+    line.batch.store(0, release);
+    line.progress.store(0, relaxed);
+    line.pid.store(static_cast<std::uint32_t>(::getpid()), relaxed);
+    const auto length = std::min(name.size(), sizeof line.name - 1);
+    std::memset(line.name, 0, sizeof line.name);
+    std::memcpy(line.name, name.data(), length);
+    line.kind.store(static_cast<std::uint32_t>(kind), release);
+  }
+
+  void give_back(unsigned index) noexcept {
+    if (ForkGuard::instance().generation() != generation_) return;  // in a child: the table is not mapped here
+    const std::lock_guard hold{mutex_};
+    lines_[index].inflight.store(0, release);
+    lines_[index].kind.store(0, release);
+    mine_[index] = false;
+    unlock(holder_.get(), index);
+  }
+
+  MemberLine* lines_;
+  LockDescriptor holder_;  // its locks say that we live
+  FileDescriptor asker_;   // never holds any: sees also the locks of this process
+  std::mutex mutex_;
+  std::bitset<max_members + 3> mine_;
+  std::uint64_t generation_ = ForkGuard::instance().generation();
+};
+
+inline MemberLine& Member::line() const noexcept { return table_->line(index_); }
+inline void Member::leave() noexcept {
+  if (table_) std::exchange(table_, nullptr)->give_back(index_);
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::shm

@@ -1,0 +1,129 @@
+// The memory of this process as a Directory: every file is a memfd, every name an entry in a map. The same log code
+// runs over it, and nothing is left behind after a crash. Thread-safe; not shared with other processes.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <string_view>
+
+#include <sys/mman.h>
+
+#include <towpath/shm/directory.hpp>
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+class MemoryDirectory final : public Directory {
+ public:
+  /// A second descriptor of the same file, with an open file description (hence locks) of its own.
+  Result<FileDescriptor> open(const char* name, Access access) override {
+    const std::lock_guard hold{mutex_};
+    const auto found = files_.find(name);
+    if (found == files_.end()) return Failure{Errc::not_found, "memory file"};
+    if (!found->second) return Failure{Errc::not_a_directory, "memory folder"};
+    char path[40];
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", found->second.get());
+    const int fd = ::open(path, (access == Access::read ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+    if (fd < 0) return system_failure(errno, "open /proc/self/fd; a bus in memory needs /proc");
+    return FileDescriptor{fd};
+  }
+
+  Result<FileDescriptor> create(const char* name, unsigned) override {
+    {
+      const std::lock_guard hold{mutex_};
+      if (files_.contains(name)) return Failure{Errc::already_exists, "memory file"};
+      if (!parent_exists(name)) return Failure{Errc::not_found, "memory folder"};
+      FileDescriptor fd{::memfd_create("towpath", MFD_CLOEXEC)};
+      if (!fd) return system_failure(errno, "memfd_create");
+      files_.emplace(name, std::move(fd));
+    }
+    return open(name, Access::read_write);
+  }
+
+  Result<FileId> identify(const char* name) override {
+    const std::lock_guard hold{mutex_};
+    const auto found = files_.find(name);
+    if (found == files_.end()) return Failure{Errc::not_found, "memory file"};
+    if (!found->second) return FileId{};
+    const auto about = status(found->second);
+    if (!about) return about.error();
+    return FileId{about->st_dev, about->st_ino};
+  }
+
+  Result<void> rename(const char* from, const char* to) override { return rename_with(from, to, false); }
+  Result<void> replace(const char* from, const char* to) override { return rename_with(from, to, true); }
+
+  Result<void> remove(const char* name) override {
+    const std::lock_guard hold{mutex_};
+    const auto found = files_.find(name);
+    if (found == files_.end()) return Failure{Errc::not_found, "memory file"};
+    if (!found->second) return Failure{Errc::not_a_directory, "memory folder"};
+    files_.erase(found);
+    return {};
+  }
+
+  Result<void> make_folder(const char* name) override {
+    const std::lock_guard hold{mutex_};
+    if (!parent_exists(name)) return Failure{Errc::not_found, "memory folder"};
+    if (!files_.emplace(name, FileDescriptor{}).second) return Failure{Errc::already_exists, "memory folder"};
+    return {};
+  }
+
+  Result<void> remove_folder(const char* name) override {
+    const std::lock_guard hold{mutex_};
+    const std::string below = std::string{name} + "/";
+    std::erase_if(files_, [&](const auto& file) { return file.first == name || file.first.starts_with(below); });
+    return {};
+  }
+
+  Result<std::vector<std::string>> list(const char* folder) override {
+    const std::lock_guard hold{mutex_};
+    if (*folder && !files_.contains(folder)) return Failure{Errc::not_found, "memory folder"};
+    const std::string below = *folder ? std::string{folder} + "/" : std::string{};
+    std::vector<std::string> names;
+    for (auto file = files_.lower_bound(below); file != files_.end() && file->first.starts_with(below); ++file) {
+      const auto name = std::string_view{file->first}.substr(below.size());
+      if (name.find('/') == std::string_view::npos) names.emplace_back(name);
+    }
+    return names;
+  }
+
+  std::uint64_t free_bytes() override {
+    const auto text = read_proc("/proc/meminfo");
+    const auto at = text.find("MemAvailable:");
+    return at == std::string::npos ? 0 : std::strtoull(text.c_str() + at + 13, nullptr, 10) * 1024;
+  }
+
+  [[nodiscard]] Storage storage() const noexcept override { return Storage::memory; }
+
+ private:
+  bool parent_exists(std::string_view name) const {
+    const auto slash = name.rfind('/');
+    return slash == std::string_view::npos || files_.contains(std::string{name.substr(0, slash)});
+  }
+
+  Result<void> rename_with(const std::string& from, const std::string& to, bool replace) {
+    const std::lock_guard hold{mutex_};
+    if (!files_.contains(from)) return Failure{Errc::not_found, "memory file"};
+    if (!replace && files_.contains(to)) return Failure{Errc::already_exists, "memory file"};
+    if (!parent_exists(to)) return Failure{Errc::not_found, "memory folder"};
+    files_.erase(to);
+    move_entry(from, to);
+    const std::string below = from + "/";
+    for (auto file = files_.lower_bound(below); file != files_.end() && file->first.starts_with(below);) {
+      const auto name = (file++)->first;
+      move_entry(name, to + "/" + name.substr(below.size()));
+    }
+    return {};
+  }
+
+  void move_entry(const std::string& from, const std::string& to) {
+    auto entry = files_.extract(from);
+    entry.key() = to;
+    files_.insert(std::move(entry));
+  }
+
+  std::mutex mutex_;
+  std::map<std::string, FileDescriptor> files_;  // a folder is an entry without descriptor
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::shm

@@ -1,0 +1,186 @@
+// A Region is one mapping of one file, unmapped when its last user lets go. RegionCache gives the same Region to all
+// who ask for the same file, so that a segment that comes back from recycling needs no new map and no page fault.
+// Thread-safe. A child after fork() has none of the parent's regions (MADV_DONTFORK).
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include <sys/mman.h>
+
+#if TOWPATH_EXCEPTIONS
+#include <boost/interprocess/mapped_region.hpp>
+#endif
+
+#include <towpath/shm/directory.hpp>
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+/// What of a file is mapped, and how.
+enum class View {
+  whole,     ///< all of it, read and write: producers
+  readable,  ///< all of it, read only: consumers see data through this
+  control,   ///< only the first bytes, read and write: header and slots, for a consumer that may help
+};
+
+#if TOWPATH_EXCEPTIONS
+namespace detail {
+/// Lets Boost.Interprocess map a file that we opened ourselves (from a held folder, without following links).
+struct OpenedFile {
+  boost::interprocess::mapping_handle_t handle;
+  boost::interprocess::mode_t mode;
+  [[nodiscard]] boost::interprocess::mapping_handle_t get_mapping_handle() const { return handle; }
+  [[nodiscard]] boost::interprocess::mode_t get_mode() const { return mode; }
+};
+}  // namespace detail
+#endif
+
+class Region {
+ public:
+  /// Maps the first `size` bytes. Errors: out_of_memory, too_many_maps, permission_denied.
+  static Result<std::shared_ptr<Region>> map(const FileDescriptor& fd, std::size_t size, Access access) {
+    auto region = std::shared_ptr<Region>{new Region};
+#if TOWPATH_EXCEPTIONS
+    namespace ipc = boost::interprocess;
+    const auto mode = access == Access::read ? ipc::read_only : ipc::read_write;
+    try {
+      region->map_ = ipc::mapped_region{detail::OpenedFile{{fd.get(), false}, mode}, mode, 0, size};
+    } catch (const ipc::interprocess_exception& failed) {
+      return map_failure(failed.get_native_error());
+    }
+#else
+    void* at = ::mmap(nullptr, size, access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+    if (at == MAP_FAILED) return map_failure(errno);
+    region->data_ = static_cast<std::byte*>(at), region->size_ = size;
+#endif
+    ::madvise(region->data(), size, MADV_DONTFORK);
+    return region;
+  }
+
+  Region(const Region&) = delete;
+  Region& operator=(const Region&) = delete;
+
+#if TOWPATH_EXCEPTIONS
+  ~Region() = default;
+  [[nodiscard]] std::byte* data() const noexcept { return static_cast<std::byte*>(map_.get_address()); }
+  [[nodiscard]] std::size_t size() const noexcept { return map_.get_size(); }
+#else
+  ~Region() {
+    if (data_) ::munmap(data_, size_);
+  }
+  [[nodiscard]] std::byte* data() const noexcept { return data_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+#endif
+
+  /// Makes the pages present in this process now (Linux 5.14; elsewhere they come by faults).
+  void populate(std::size_t from, std::size_t bytes, bool for_writing) const noexcept {
+    const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const std::size_t begin = from / page * page;
+    const std::size_t end = std::min(size(), from + bytes);
+    if (begin < end) ::madvise(data() + begin, end - begin, for_writing ? 23 /* POPULATE_WRITE */ : 22 /* POPULATE_READ */);
+  }
+
+ private:
+  Region() = default;
+
+  static Failure map_failure(int error) noexcept {
+    return error == ENOMEM ? Failure{Errc::too_many_maps, "mmap: out of memory or maps (vm.max_map_count)"}
+                           : system_failure(error, "mmap");
+  }
+
+#if TOWPATH_EXCEPTIONS
+  boost::interprocess::mapped_region map_;
+#else
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+#endif
+};
+
+class RegionCache {
+ public:
+  static RegionCache& instance() {
+    static RegionCache cache;
+    return cache;
+  }
+
+  /// The file's region, from the cache when it is there. `size` matters for View::control; else the file's size is taken.
+  /// Errors: not_found; corrupt (shorter than `at_least`); the errors of Region::map.
+  Result<std::shared_ptr<Region>> map(Directory& directory, const char* name, View view, std::size_t at_least) {
+    if (TOWPATH_TSAN) view = View::whole;  // it sees a race only within one mapping
+    const auto id = directory.identify(name);
+    if (!id) return id.error();
+    if (auto known = find(*id, view, at_least)) return known;
+    auto file = directory.open(name, view == View::readable ? Access::read : Access::read_write);
+    if (!file) return file.error();
+    const auto about = status(*file);
+    if (!about) return about.error();
+    const FileId opened{about->st_dev, about->st_ino};
+    const auto bytes = static_cast<std::size_t>(about->st_size);
+    if (bytes < at_least || bytes == 0) return Failure{Errc::corrupt, "a file is shorter than its own header says"};
+    const std::lock_guard hold{mutex_};
+    if (auto known = find_locked(opened, view, at_least)) return known;
+    auto region = Region::map(*file, view == View::control ? at_least : bytes, view == View::readable ? Access::read : Access::read_write);
+    if (!region) return region.error();
+    make_room();
+    entries_.push_back({opened, view, *region, ++tick_});
+    return *region;
+  }
+
+  /// Drops what the cache holds of the region; whoever uses it keeps it. For files that were removed.
+  void forget(const Region* region) {
+    const std::lock_guard hold{mutex_};
+    std::erase_if(entries_, [&](const Entry& entry) { return entry.region.get() == region; });
+  }
+
+  [[nodiscard]] std::size_t size() const {
+    const std::lock_guard hold{mutex_};
+    return entries_.size();
+  }
+
+  /// How many regions may be kept; those in use are never dropped. Default: a quarter of vm.max_map_count.
+  void set_limit(std::size_t limit) {
+    const std::lock_guard hold{mutex_};
+    limit_ = limit;
+  }
+
+ private:
+  struct Entry {
+    FileId id;
+    View view;
+    std::shared_ptr<Region> region;
+    std::uint64_t used;
+  };
+
+  std::shared_ptr<Region> find(FileId id, View view, std::size_t at_least) {
+    const std::lock_guard hold{mutex_};
+    return find_locked(id, view, at_least);
+  }
+
+  std::shared_ptr<Region> find_locked(FileId id, View view, std::size_t at_least) {
+    for (auto& entry : entries_)
+      if (entry.id == id && entry.view == view && entry.region->size() >= at_least) {
+        entry.used = ++tick_;
+        return entry.region;
+      }
+    return nullptr;
+  }
+
+  void make_room() {
+    while (entries_.size() >= limit_) {
+      auto oldest = entries_.end();
+      for (auto entry = entries_.begin(); entry != entries_.end(); ++entry)
+        if (entry->region.use_count() == 1 && (oldest == entries_.end() || entry->used < oldest->used)) oldest = entry;
+      if (oldest == entries_.end()) return;
+      entries_.erase(oldest);
+    }
+  }
+
+  mutable std::mutex mutex_;
+  std::vector<Entry> entries_;
+  std::uint64_t tick_ = 0;
+  std::size_t limit_ = std::max<std::size_t>(64, limits().maps / 4);
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
