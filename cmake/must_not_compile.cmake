@@ -1,0 +1,15 @@
+# Run by ctest: SOURCE must compile, must not compile with -DTOWPATH_MUST_FAIL, and the compiler must then print TEXT.
+# COMMAND is the compiler with its flags, separated by |.
+string(REPLACE "|" ";" COMMAND "${COMMAND}")
+execute_process(COMMAND ${COMMAND} "${SOURCE}" RESULT_VARIABLE twin ERROR_VARIABLE twin_errors)
+if(NOT twin EQUAL 0)
+  message(FATAL_ERROR "the twin without TOWPATH_MUST_FAIL must compile, but does not:\n${twin_errors}")
+endif()
+execute_process(COMMAND ${COMMAND} -DTOWPATH_MUST_FAIL "${SOURCE}" RESULT_VARIABLE result ERROR_VARIABLE errors)
+if(result EQUAL 0)
+  message(FATAL_ERROR "${SOURCE} compiles with TOWPATH_MUST_FAIL, but must be refused")
+endif()
+string(FIND "${errors}" "${TEXT}" found)
+if(found EQUAL -1)
+  message(FATAL_ERROR "refused, but not with the text '${TEXT}':\n${errors}")
+endif()

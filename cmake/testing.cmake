@@ -1,0 +1,156 @@
+# towpath_test(log/segment_test [FAILPOINTS] [NEEDS_EXCEPTIONS] [SERIAL] [TIMEOUT seconds] [LABELS ...] [LIBRARIES ...])
+#   One executable and one ctest test from tests/log/segment_test.cpp, called log.segment_test; with TOWPATH_TEST_SINGLE
+#   a second one, log.segment_test.single, that sees nothing but single_include/.
+#   FAILPOINTS        TOWPATH_FAILPOINT(name) calls tests/support/failpoint.hpp
+#   NEEDS_EXCEPTIONS  left out, with a notice, where exceptions are off
+#   SERIAL            no other test runs meanwhile (for tests that load both cores on purpose)
+#   TIMEOUT           default 60 s; sanitizers get four times as much
+#   LIBRARIES         further link targets
+# towpath_must_not_compile(pointer_in_payload "has a pointer")
+#   tests/compile_fail/pointer_in_payload.cpp compiles; with -DTOWPATH_MUST_FAIL it does not, and the compiler prints the text.
+include_guard(GLOBAL)
+
+option(TOWPATH_TEST_SINGLE "Register every test a second time on single_include/" OFF)
+set(TOWPATH_TEST_PCH "std" CACHE STRING
+  "Precompiled in the tests: std (doctest, fmt, std), umbrella (towpath.hpp too: fastest, all tests rebuild), off")
+set_property(CACHE TOWPATH_TEST_PCH PROPERTY STRINGS std umbrella off)
+
+find_package(doctest REQUIRED)
+set(towpath_tests_dir "${PROJECT_SOURCE_DIR}/tests")
+
+# Tests may say #include <towpath/log/segment.hpp>. In the .single build each such name leads to the single header.
+add_library(towpath_single INTERFACE)
+target_compile_features(towpath_single INTERFACE cxx_std_20)
+target_link_libraries(towpath_single INTERFACE Boost::headers fmt::fmt Threads::Threads)
+target_include_directories(towpath_single INTERFACE
+  "${PROJECT_SOURCE_DIR}/single_include" "${PROJECT_BINARY_DIR}/single_forward")
+if(TOWPATH_TEST_SINGLE)
+  foreach(header IN LISTS towpath_headers)
+    file(RELATIVE_PATH header "${PROJECT_SOURCE_DIR}/include/towpath" "${header}")
+    if(header MATCHES "/")
+      file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/single_forward/towpath/${header}"
+        CONTENT "#pragma once\n#include <towpath/towpath.hpp>\n")
+    endif()
+  endforeach()
+endif()
+
+# What every test executable has, whichever headers it sees.
+add_library(towpath_test_base INTERFACE)
+target_link_libraries(towpath_test_base INTERFACE towpath_dev doctest::doctest)
+target_include_directories(towpath_test_base INTERFACE "${towpath_tests_dir}")
+target_compile_definitions(towpath_test_base INTERFACE
+  "TOWPATH_TEST_BUILD_DIR=\"${PROJECT_BINARY_DIR}\"" "TOWPATH_TEST_SOURCE_DIR=\"${towpath_tests_dir}\"")
+if(TOWPATH_NOEXCEPT)
+  target_compile_definitions(towpath_test_base INTERFACE DOCTEST_CONFIG_NO_EXCEPTIONS_BUT_WITH_ALL_ASSERTS)
+endif()
+
+# main() and the helpers, compiled once and linked into every test. They include no towpath header.
+add_library(towpath_test_main OBJECT
+  "${towpath_tests_dir}/support/main.cpp" "${towpath_tests_dir}/support/process.cpp"
+  "${towpath_tests_dir}/support/failpoint.cpp" "${towpath_tests_dir}/support/temp_dir.cpp")
+target_link_libraries(towpath_test_main PUBLIC towpath_test_base Threads::Threads)
+target_compile_features(towpath_test_main PUBLIC cxx_std_20)
+
+set(towpath_pch_headers <doctest/doctest.h> <fmt/format.h> <algorithm> <array> <atomic> <chrono> <cstdint> <cstring>
+  <filesystem> <functional> <map> <optional> <random> <set> <span> <string> <string_view> <thread> <tuple> <vector>)
+
+# Precompiled headers are shared by all tests of a flavour; the first test of a flavour makes its target.
+function(towpath_share_pch target flavour library failpoints)
+  if(TOWPATH_TEST_PCH STREQUAL "off")
+    if(failpoints)
+      target_compile_options(${target} PRIVATE "SHELL:-include ${towpath_tests_dir}/support/failpoint.hpp")
+    endif()
+    return()
+  endif()
+  set(pch "towpath_test_pch_${flavour}")
+  if(NOT TARGET ${pch})
+    set(headers ${towpath_pch_headers})
+    if(TOWPATH_TEST_PCH STREQUAL "umbrella")
+      list(APPEND headers <towpath/towpath.hpp>)
+    endif()
+    if(failpoints)
+      # It must come before any towpath header, and only the first file on the command line can be a precompiled one.
+      list(PREPEND headers "${towpath_tests_dir}/support/failpoint.hpp")
+    endif()
+    file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/${pch}.cpp" CONTENT "// Holds the precompiled header of the tests.\n")
+    add_library(${pch} OBJECT "${PROJECT_BINARY_DIR}/${pch}.cpp")
+    target_link_libraries(${pch} PRIVATE ${library} towpath_test_base)
+    target_precompile_headers(${pch} PRIVATE ${headers})
+  endif()
+  target_precompile_headers(${target} REUSE_FROM ${pch})
+endfunction()
+
+function(towpath_add_test_executable target name flavour library)
+  add_executable(${target} "${towpath_tests_dir}/${name}.cpp")
+  target_link_libraries(${target} PRIVATE ${library} towpath_test_main ${arg_LIBRARIES})
+  if(arg_FAILPOINTS)
+    string(APPEND flavour "_failpoints")
+  endif()
+  towpath_share_pch(${target} ${flavour} ${library} ${arg_FAILPOINTS})
+  add_test(NAME ${target} COMMAND ${target})
+  set_tests_properties(${target} PROPERTIES TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ${arg_SERIAL} LABELS "${arg_LABELS}")
+endfunction()
+
+function(towpath_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "FAILPOINTS;NEEDS_EXCEPTIONS;SERIAL" "TIMEOUT" "LABELS;LIBRARIES")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "towpath_test(${name}): unknown arguments: ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+  if(arg_NEEDS_EXCEPTIONS AND TOWPATH_NOEXCEPT)
+    message(NOTICE "towpath: not built without exceptions: ${name}")
+    return()
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 60)
+  endif()
+  if(TOWPATH_SANITIZE)
+    math(EXPR arg_TIMEOUT "4 * ${arg_TIMEOUT}")
+  endif()
+  string(REPLACE "/" "." target "${name}")
+  towpath_add_test_executable(${target} ${name} headers towpath)
+  if(TOWPATH_TEST_SINGLE)
+    list(APPEND arg_LABELS single)
+    towpath_add_test_executable(${target}.single ${name} single towpath_single)
+  endif()
+endfunction()
+
+# The compiler command with the flags of the project's own targets, for checks that compile without building.
+get_target_property(towpath_dev_flags towpath_dev INTERFACE_COMPILE_OPTIONS)
+set(towpath_check_command ${CMAKE_CXX_COMPILER} -std=c++20 ${towpath_dev_flags} -fsyntax-only)
+if(TOWPATH_BOOST_INCLUDE)
+  list(APPEND towpath_check_command -isystem "${TOWPATH_BOOST_INCLUDE}")
+endif()
+list(APPEND towpath_check_command "-I${PROJECT_SOURCE_DIR}/include")
+foreach(dependency Boost::headers fmt::fmt)
+  get_target_property(folders ${dependency} INTERFACE_INCLUDE_DIRECTORIES)
+  foreach(folder IN LISTS folders)
+    # /usr/include must not be named: it would move before the compiler's own folders.
+    if(folder AND NOT folder STREQUAL "/usr/include")
+      list(APPEND towpath_check_command -isystem "${folder}")
+    endif()
+  endforeach()
+endforeach()
+
+function(towpath_must_not_compile name text)
+  string(REPLACE ";" "|" command "${towpath_check_command}")
+  add_test(NAME compile_fail.${name} COMMAND ${CMAKE_COMMAND}
+    "-DSOURCE=${towpath_tests_dir}/compile_fail/${name}.cpp" "-DTEXT=${text}" "-DCOMMAND=${command}"
+    -P "${PROJECT_SOURCE_DIR}/cmake/must_not_compile.cmake")
+  set_tests_properties(compile_fail.${name} PROPERTIES LABELS compile_fail TIMEOUT 120)
+endfunction()
+
+# Each public header compiles alone, twice included. Up to date headers are not compiled again.
+function(towpath_headers_alone)
+  set(stamps "")
+  foreach(header IN LISTS towpath_headers)
+    file(RELATIVE_PATH name "${PROJECT_SOURCE_DIR}/include" "${header}")
+    set(base "${PROJECT_BINARY_DIR}/headers_alone/${name}")
+    file(CONFIGURE OUTPUT "${base}.cpp" CONTENT "#include <${name}>\n#include <${name}>\n")
+    add_custom_command(OUTPUT "${base}.stamp"
+      COMMAND ${towpath_check_command} -MD -MF "${base}.d" -MT "${base}.stamp" "${base}.cpp"
+      COMMAND ${CMAKE_COMMAND} -E touch "${base}.stamp"
+      DEPENDS "${base}.cpp" DEPFILE "${base}.d" COMMENT "Header alone: ${name}" VERBATIM)
+    list(APPEND stamps "${base}.stamp")
+  endforeach()
+  add_custom_target(headers_alone DEPENDS ${stamps})
+endfunction()
