@@ -4,6 +4,7 @@
 // After a crash the line stays taken in looks only: its lock is free, and the next claim takes it with a new incarnation.
 #pragma once
 
+#include <algorithm>
 #include <bitset>
 #include <cstddef>
 #include <mutex>
@@ -73,8 +74,9 @@ class Member {
 class Members {
  public:
   /// `lines` is the mapped table of max_members lines; `holder` and `asker` are two descriptors of the file `members`.
-  Members(MemberLine* lines, FileDescriptor holder, FileDescriptor asker)
-      : lines_{lines}, holder_{std::move(holder)}, asker_{std::move(asker)} {}
+  /// `used` is the table's high-water mark: lines from there on were never claimed.
+  Members(MemberLine* lines, Word32& used, FileDescriptor holder, FileDescriptor asker)
+      : lines_{lines}, used_{&used}, holder_{std::move(holder)}, asker_{std::move(asker)} {}
 
   /// Takes a free line. A few microseconds; up to a millisecond when most are taken. Errors: too_many_members, forked.
   Result<Member> claim(MemberKind kind, std::string_view name) {
@@ -84,6 +86,7 @@ class Members {
         if (mine_[i] || (!also_dead && lines_[i].kind.load(relaxed) != 0)) continue;
         if (!try_lock(holder_.get(), i, LockKind::write)) continue;
         mine_[i] = true;
+        used_->raise_to(i + 1, acq_rel);  // before the member's first fetch_add on a tail, like its hazard words
         enter(lines_[i], kind, name);
         return Member{*this, i};
       }
@@ -109,6 +112,9 @@ class Members {
   }
 
   [[nodiscard]] MemberLine& line(unsigned index) const noexcept { return lines_[index]; }
+
+  /// Lines from here on were never claimed: scans may stop. Read it where the lines are read, after what orders them.
+  [[nodiscard]] unsigned used() const noexcept { return std::min(used_->load(acquire), max_members); }
 
  private:
   friend class Member;
@@ -136,6 +142,7 @@ class Members {
   }
 
   MemberLine* lines_;
+  Word32* used_;
   LockDescriptor holder_;  // its locks say that we live
   FileDescriptor asker_;   // never holds any: sees also the locks of this process
   std::mutex mutex_;

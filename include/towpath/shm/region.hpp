@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include <sys/mman.h>
@@ -111,27 +112,27 @@ class RegionCache {
     if (TOWPATH_TSAN) view = View::whole;  // it sees a race only within one mapping
     const auto id = directory.identify(name);
     if (!id) return id.error();
-    if (auto known = find(*id, view, at_least)) return known;
+    if (auto known = find({*id, view}, at_least)) return known;
     auto file = directory.open(name, view == View::readable ? Access::read : Access::read_write);
     if (!file) return file.error();
     const auto about = status(*file);
     if (!about) return about.error();
-    const FileId opened{about->st_dev, about->st_ino};
+    const Key opened{{about->st_dev, about->st_ino}, view};
     const auto bytes = static_cast<std::size_t>(about->st_size);
     if (bytes < at_least || bytes == 0) return Failure{Errc::corrupt, "a file is shorter than its own header says"};
     const std::lock_guard hold{mutex_};
-    if (auto known = find_locked(opened, view, at_least)) return known;
+    if (auto known = find_locked(opened, at_least)) return known;
     auto region = Region::map(*file, view == View::control ? at_least : bytes, view == View::readable ? Access::read : Access::read_write);
     if (!region) return region.error();
     make_room();
-    entries_.push_back({opened, view, *region, ++tick_});
+    entries_.insert_or_assign(opened, Entry{*region, ++tick_});
     return *region;
   }
 
   /// Drops what the cache holds of the region; whoever uses it keeps it. For files that were removed.
   void forget(const Region* region) {
     const std::lock_guard hold{mutex_};
-    std::erase_if(entries_, [&](const Entry& entry) { return entry.region.get() == region; });
+    std::erase_if(entries_, [&](const auto& entry) { return entry.second.region.get() == region; });
   }
 
   [[nodiscard]] std::size_t size() const {
@@ -146,39 +147,47 @@ class RegionCache {
   }
 
  private:
-  struct Entry {
+  struct Key {
     FileId id;
     View view;
+    friend bool operator==(const Key&, const Key&) noexcept = default;
+  };
+  struct KeyHash {
+    std::size_t operator()(const Key& key) const noexcept {
+      return (key.id.inode * 31 + key.id.device) * 4 + static_cast<std::size_t>(key.view);
+    }
+  };
+  struct Entry {
     std::shared_ptr<Region> region;
     std::uint64_t used;
   };
 
-  std::shared_ptr<Region> find(FileId id, View view, std::size_t at_least) {
+  std::shared_ptr<Region> find(const Key& key, std::size_t at_least) {
     const std::lock_guard hold{mutex_};
-    return find_locked(id, view, at_least);
+    return find_locked(key, at_least);
   }
 
-  std::shared_ptr<Region> find_locked(FileId id, View view, std::size_t at_least) {
-    for (auto& entry : entries_)
-      if (entry.id == id && entry.view == view && entry.region->size() >= at_least) {
-        entry.used = ++tick_;
-        return entry.region;
-      }
-    return nullptr;
+  std::shared_ptr<Region> find_locked(const Key& key, std::size_t at_least) {
+    const auto entry = entries_.find(key);
+    if (entry == entries_.end() || entry->second.region->size() < at_least) return nullptr;  // too small: the file grew
+    entry->second.used = ++tick_;
+    return entry->second.region;
   }
 
+  /// Drops the least recently used eighth of what nobody uses, so that a full cache is not searched at each miss.
   void make_room() {
-    while (entries_.size() >= limit_) {
-      auto oldest = entries_.end();
-      for (auto entry = entries_.begin(); entry != entries_.end(); ++entry)
-        if (entry->region.use_count() == 1 && (oldest == entries_.end() || entry->used < oldest->used)) oldest = entry;
-      if (oldest == entries_.end()) return;
-      entries_.erase(oldest);
-    }
+    if (entries_.size() < limit_) return;
+    std::vector<std::uint64_t> idle;
+    for (const auto& [key, entry] : entries_)
+      if (entry.region.use_count() == 1) idle.push_back(entry.used);
+    if (idle.empty()) return;
+    const auto last = idle.begin() + static_cast<std::ptrdiff_t>(std::min(idle.size() - 1, limit_ / 8));
+    std::nth_element(idle.begin(), last, idle.end());
+    std::erase_if(entries_, [&](const auto& e) { return e.second.region.use_count() == 1 && e.second.used <= *last; });
   }
 
   mutable std::mutex mutex_;
-  std::vector<Entry> entries_;
+  std::unordered_map<Key, Entry, KeyHash> entries_;
   std::uint64_t tick_ = 0;
   std::size_t limit_ = std::max<std::size_t>(64, limits().maps / 4);
 };

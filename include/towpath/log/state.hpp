@@ -1,0 +1,144 @@
+// The words of one partition that outlive its segments: topics/<topic>/state (producers write) and topics/<topic>/wait
+// (consumers write too). Both files are a header and one block per partition; they grow only at the end (blocks are
+// allocated, then the count is published), so a pointer to a block stays good while its mapping is held.
+#pragma once
+
+#include <cstddef>
+#include <type_traits>
+
+#include <towpath/log/format.hpp>
+#include <towpath/shm/member.hpp>
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+inline constexpr std::uint64_t state_magic = 0x3054'5057'4F54'0A0Du;
+inline constexpr std::uint64_t wait_magic = 0x3057'5057'4F54'0A0Du;
+inline constexpr std::uint64_t blocks_offset = 4096;  ///< where the first block stands, in both files
+
+/// First bytes of both files.
+struct BlocksHeader {
+  std::uint64_t magic;
+  std::uint32_t version;
+  std::uint32_t block_bytes;
+  Word32 partitions;  // how many blocks are ready; raised (release) after they are allocated and filled
+  std::uint32_t reserved[11];
+};
+static_assert(sizeof(BlocksHeader) == 64 && offsetof(BlocksHeader, partitions) == 16);
+
+enum PartitionFlag : std::uint64_t {
+  partition_failed = 1,   ///< an I/O error made it read-only
+  partition_deleted = 2,  ///< the topic goes or went away
+};
+
+/// A transaction that has records in the partition: the last stable offset is the smallest bound.
+struct OpenTransaction {
+  Word64 producer_id;
+  Word64 epoch;
+  Word64 bound;
+  std::uint64_t reserved;
+};
+
+struct PartitionState {
+  // Seldom changes.
+  Word64 uid;          // unique on the bus, never re-used, never 0
+  Word64 flags;        // PartitionFlag
+  Word64 log_epoch;    // + 1 when the log is cut back
+  std::uint64_t reserved0[5];
+  // Changes at a roll.
+  Word64 hint;         // the largest base made: where to append; only a hint, never too large
+  Word64 log_start;    // readers and producers stay at or above; raised (seq_cst) before a segment goes
+  Word64 live_bytes;   // of live segments' files; approximate after a crash, put right by maintenance
+  Word64 last_roll;    // monotonic ns of whoever rolled; for maintenance's thrift only
+  std::uint64_t reserved1[4];
+  // Raised by whoever looked.
+  Word64 resolved_to;  // all below is committed or aborted
+  Word64 durable_to;   // all below is on stable storage
+  std::uint64_t reserved2[6];
+  // Counters for people: relaxed, never per record.
+  Word64 aborted;      // slots aborted by helpers or given up by their owner
+  Word64 dropped;      // offsets that retention removed
+  Word64 rolls;
+  Word64 recycled;     // segments that became spares
+  Word64 fresh;        // segments made from new files
+  Word64 unlinked;     // segments removed, not recycled
+  Word64 stale;        // reservations that met a foreign incarnation
+  Word64 waits;        // sleeps of consumers
+  std::uint64_t reserved3[32];
+  OpenTransaction transactions[64];
+};
+static_assert(sizeof(PartitionState) == 512 + 64 * 32 && std::is_standard_layout_v<PartitionState>);
+static_assert(offsetof(PartitionState, hint) == 64 && offsetof(PartitionState, resolved_to) == 128);
+static_assert(offsetof(PartitionState, aborted) == 192 && offsetof(PartitionState, transactions) == 512);
+
+/// Who sleeps for this partition: bit b of the mask belongs to the member in line b.
+struct WaitBlock {
+  Word64 mask;
+  std::uint64_t reserved[7];
+  Word32 lines[64];  // 0 free, sweeping, else member index + 1. Line 63 is not used: bit 63 means "look at all"
+};
+static_assert(sizeof(WaitBlock) == 320 && offsetof(WaitBlock, lines) == 64);
+
+inline constexpr std::uint32_t sweeping_line = ~0u;
+inline constexpr unsigned overflow_bit = 63;
+
+/// A consumer's place in one partition's waiter mask. protocol.md WAKE and WAIT; tests/model.
+class WaiterRegistration {
+ public:
+  WaiterRegistration() noexcept = default;
+
+  /// Claims a line, then sets its bit, always: also when it is set already. Call before announce_sleep, never after.
+  static WaiterRegistration enter(WaitBlock& block, shm::Member& member) noexcept {
+    const std::uint32_t me = member.index() + 1;
+    for (unsigned bit = 0; bit < overflow_bit; ++bit) {
+      std::uint32_t holder = block.lines[bit].load(shm::acquire);
+      const bool dead = holder != 0 && holder != sweeping_line && !member.table().is_alive(holder - 1);
+      if (holder != 0 && holder != me && !dead) continue;
+      if (!block.lines[bit].compare_exchange(holder, me, shm::acq_rel, shm::acquire)) continue;
+      TOWPATH_FAILPOINT("register.before_mask");
+      block.mask.fetch_or(std::uint64_t{1} << bit, shm::seq_cst);  // pairs with the seq_cst load in wake_waiters()
+      return WaiterRegistration{block, bit};
+    }
+    block.mask.fetch_or(std::uint64_t{1} << overflow_bit, shm::seq_cst);  // never cleared: it has no single owner
+    return WaiterRegistration{block, overflow_bit};
+  }
+
+  explicit operator bool() const noexcept { return block_ != nullptr; }
+
+  /// The bit first, then the line: a line that is free must not have my bit.
+  void leave() noexcept {
+    if (!block_ || bit_ == overflow_bit) return;
+    block_->mask.fetch_and(~(std::uint64_t{1} << bit_), shm::acq_rel);
+    TOWPATH_FAILPOINT("register.before_free");
+    block_->lines[bit_].store(0, shm::release);
+    block_ = nullptr;
+  }
+
+ private:
+  WaiterRegistration(WaitBlock& block, unsigned bit) noexcept : block_{&block}, bit_{bit} {}
+  WaitBlock* block_ = nullptr;
+  unsigned bit_ = 0;
+};
+
+namespace detail {
+
+TOWPATH_COLD inline void wake_slow(WaitBlock& block, std::uint64_t mask, shm::Members& members) noexcept {
+  if (mask >> overflow_bit)
+    for (unsigned i = 0; i < members.used(); ++i)
+      if (members.line(i).kind.load(shm::relaxed) == static_cast<std::uint32_t>(shm::MemberKind::consumer))
+        shm::wake(members.line(i).wake);
+  for (unsigned bit = 0; bit < overflow_bit; ++bit) {
+    if ((mask >> bit & 1) == 0) continue;
+    const std::uint32_t holder = block.lines[bit].load(shm::acquire);
+    if (holder != 0 && holder <= shm::max_members) shm::wake(members.line(holder - 1).wake);
+  }
+}
+
+}  // namespace detail
+
+/// Wakes every registered consumer that sleeps. Call after the seq_cst compare-and-swap that resolved something.
+TOWPATH_HOT void wake_waiters(WaitBlock& block, shm::Members& members) noexcept {
+  const std::uint64_t mask = block.mask.load(shm::seq_cst);  // pairs with the seq_cst fetch_or of a registration
+  if (mask != 0) detail::wake_slow(block, mask, members);
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
