@@ -22,9 +22,12 @@ class FolderDirectory final : public Directory {
  public:
   /// Errors: not_found (the parent), not_a_directory, unsafe_directory, unsupported_filesystem, permission_denied.
   static Result<std::unique_ptr<Directory>> open(const char* path, const FolderOptions& options) {
-    if (options.create && ::mkdir(path, 0750) == 0) ::chmod(path, 0750);
+    const bool made = options.create && ::mkdir(path, 0750) == 0;
+    const int not_made = options.create && !made && errno != EEXIST ? errno : 0;
     FileDescriptor fd{::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!fd && errno == ENOENT && not_made) return system_failure(not_made, "make the bus folder");
     if (!fd) return system_failure(errno, "open the bus folder");
+    if (made && ::fchmod(fd.get(), 0750) != 0) return system_failure(errno, "fchmod");
     const auto found = status(fd);
     if (!found) return found.error();
     if (found->st_mode & S_IWOTH) return Failure{Errc::unsafe_directory, "the bus folder is world-writable; chmod o-w"};
@@ -55,26 +58,34 @@ class FolderDirectory final : public Directory {
   Result<void> replace(const char* from, const char* to) override { return rename_with(from, to, 0u); }
 
   Result<void> remove(const char* name) override {
-    if (::unlinkat(fd_.get(), name, 0) != 0) return system_failure(errno, "unlinkat");
+    const auto at = place(name);
+    if (!at) return at.error();
+    if (::unlinkat(at->folder, at->leaf, 0) != 0) return system_failure(errno, "unlinkat");
     return {};
   }
 
   Result<void> make_folder(const char* name) override {
-    if (::mkdirat(fd_.get(), name, 0750) != 0) return system_failure(errno, "mkdirat");
+    const auto at = place(name);
+    if (!at) return at.error();
+    if (::mkdirat(at->folder, at->leaf, 0750) != 0) return system_failure(errno, "mkdirat");
     const auto folder = beneath(name, O_RDONLY | O_DIRECTORY, 0);
-    if (folder && ::fchmod(folder->get(), 0750) != 0) return system_failure(errno, "fchmod");
+    if (!folder) return folder.error();
+    if (::fchmod(folder->get(), 0750) != 0) return system_failure(errno, "fchmod");
     return {};
   }
 
   Result<void> remove_folder(const char* name) override {
+    const auto at = place(name);
+    if (!at) return at.error();
     auto names = list(name);
     if (!names) return names.error();
     for (const auto& entry : *names) {
       const auto path = std::string{name} + "/" + entry;
-      const auto removed = remove(path.c_str());
-      if (!removed && removed.error() == Errc::not_a_directory) remove_folder(path.c_str()).ignore();
+      auto removed = remove(path.c_str());
+      if (!removed && removed.error() == Errc::not_a_directory) removed = remove_folder(path.c_str());
+      if (!removed && removed.error() != Errc::not_found) return removed;  // not found: somebody else removes it too
     }
-    if (::unlinkat(fd_.get(), name, AT_REMOVEDIR) != 0) return system_failure(errno, "rmdir");
+    if (::unlinkat(at->folder, at->leaf, AT_REMOVEDIR) != 0) return system_failure(errno, "rmdir");
     return {};
   }
 
@@ -128,8 +139,30 @@ class FolderDirectory final : public Directory {
     return FileDescriptor{static_cast<int>(fd)};
   }
 
-  Result<void> rename_with(const char* from, const char* to, unsigned flags) noexcept {
-    if (::syscall(SYS_renameat2, fd_.get(), from, fd_.get(), to, flags) != 0) return system_failure(errno, "renameat2");
+  /// The folder that a name stands in, and the name's last part: for the calls that have no way to stay beneath.
+  struct Place {
+    FileDescriptor held;
+    int folder;
+    const char* leaf;
+  };
+  Result<Place> place(const char* name) {
+    const char* slash = std::strrchr(name, '/');
+    const std::string_view leaf{slash ? slash + 1 : name};
+    if (*name == '/' || leaf.empty() || leaf == "." || leaf == "..")
+      return Failure{Errc::unsafe_directory, "the name leads out of the bus folder"};
+    if (!slash) return Place{FileDescriptor{}, fd_.get(), leaf.data()};
+    auto folder = beneath(std::string{name, slash}.c_str(), O_PATH | O_DIRECTORY, 0);
+    if (!folder) return folder.error();
+    const int fd = folder->get();
+    return Place{std::move(*folder), fd, leaf.data()};
+  }
+
+  Result<void> rename_with(const char* from, const char* to, unsigned flags) {
+    const auto source = place(from);
+    if (!source) return source.error();
+    const auto target = place(to);
+    if (!target) return target.error();
+    if (::syscall(SYS_renameat2, source->folder, source->leaf, target->folder, target->leaf, flags) != 0) return system_failure(errno, "renameat2");
     return {};
   }
 

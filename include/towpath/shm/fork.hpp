@@ -30,7 +30,7 @@ class ForkGuard {
   /// The generation for a bus that is being opened in this process.
   std::uint64_t enter() {
     const std::lock_guard hold{mutex_};
-    if (generation() == 0) renew();
+    if (generation() == 0) leave_parent();
     return generation();
   }
 
@@ -39,9 +39,11 @@ class ForkGuard {
     const std::lock_guard hold{mutex_};
     lock_holders_.push_back(fd);
   }
-  void forget(int fd) {
+  /// Closes a watched descriptor. A fork sees it open and watched, or closed: never open and unwatched.
+  void close(int fd) {
     const std::lock_guard hold{mutex_};
     std::erase(lock_holders_, fd);
+    ::close(fd);
   }
 
  private:
@@ -55,10 +57,14 @@ class ForkGuard {
 
   void renew() noexcept { std::atomic_ref<std::uint64_t>{*page_}.store(++last_, std::memory_order_relaxed); }
 
-  void in_child() noexcept {
+  void leave_parent() noexcept {
     for (const int fd : lock_holders_) ::close(fd);
     lock_holders_.clear();
     renew();
+  }
+
+  void in_child() noexcept {
+    leave_parent();
     mutex_.unlock();
   }
 
@@ -91,13 +97,9 @@ class LockDescriptor {
  private:
   void close() noexcept {
     if (!fd_) return;
-    if (ForkGuard::instance().generation() != generation_) {
-      // In a child: the descriptor was closed there, and its number may be somebody else's by now.
-      fd_.release();
-      return;
-    }
-    ForkGuard::instance().forget(fd_.get());
-    fd_.reset();
+    const int fd = fd_.release();
+    // In a child the descriptor was closed already, and its number may be somebody else's by now.
+    if (ForkGuard::instance().generation() == generation_) ForkGuard::instance().close(fd);
   }
 
   FileDescriptor fd_;

@@ -80,6 +80,7 @@ class Members {
 
   /// Takes a free line. A few microseconds; up to a millisecond when most are taken. Errors: too_many_members, forked.
   Result<Member> claim(MemberKind kind, std::string_view name) {
+    if (in_child()) return Failure{Errc::forked, "member table"};
     const std::lock_guard hold{mutex_};
     for (const bool also_dead : {false, true})
       for (unsigned i = 0; i < max_members; ++i) {
@@ -96,7 +97,9 @@ class Members {
   /// Whether the line's owner lives. Asks the kernel: 0.5 us. May say yes for one that is just being released.
   [[nodiscard]] bool is_alive(unsigned index) const noexcept { return is_locked(asker_, index); }
 
+  /// Errors: busy (also when this process has it), forked.
   Result<void> take_role(Role role) {
+    if (in_child()) return Failure{Errc::forked, "role"};
     const std::lock_guard hold{mutex_};
     const auto bit = static_cast<std::size_t>(role);
     if (mine_[bit]) return Failure{Errc::busy, "this process has the role"};
@@ -105,6 +108,7 @@ class Members {
     return taken;
   }
   void drop_role(Role role) noexcept {
+    if (in_child()) return;
     const std::lock_guard hold{mutex_};
     const auto bit = static_cast<std::size_t>(role);
     if (mine_[bit]) unlock(holder_.get(), bit);
@@ -132,8 +136,11 @@ class Members {
     line.kind.store(static_cast<std::uint32_t>(kind), release);
   }
 
+  /// After a fork the table is not mapped here, the lock descriptor is closed and the mutex may be held for ever.
+  [[nodiscard]] bool in_child() const noexcept { return ForkGuard::instance().generation() != generation_; }
+
   void give_back(unsigned index) noexcept {
-    if (ForkGuard::instance().generation() != generation_) return;  // in a child: the table is not mapped here
+    if (in_child()) return;
     const std::lock_guard hold{mutex_};
     lines_[index].inflight.store(0, release);
     lines_[index].kind.store(0, release);

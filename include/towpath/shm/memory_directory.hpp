@@ -31,7 +31,7 @@ class MemoryDirectory final : public Directory {
     {
       const std::lock_guard hold{mutex_};
       if (files_.contains(name)) return Failure{Errc::already_exists, "memory file"};
-      if (!parent_exists(name)) return Failure{Errc::not_found, "memory folder"};
+      if (const auto parent = find_parent(name); !parent) return parent.error();
       FileDescriptor fd{::memfd_create("towpath", MFD_CLOEXEC)};
       if (!fd) return system_failure(errno, "memfd_create");
       files_.emplace(name, std::move(fd));
@@ -63,13 +63,14 @@ class MemoryDirectory final : public Directory {
 
   Result<void> make_folder(const char* name) override {
     const std::lock_guard hold{mutex_};
-    if (!parent_exists(name)) return Failure{Errc::not_found, "memory folder"};
+    if (const auto parent = find_parent(name); !parent) return parent.error();
     if (!files_.emplace(name, FileDescriptor{}).second) return Failure{Errc::already_exists, "memory folder"};
     return {};
   }
 
   Result<void> remove_folder(const char* name) override {
     const std::lock_guard hold{mutex_};
+    if (const auto folder = find_folder(name); !folder) return folder.error();
     const std::string below = std::string{name} + "/";
     std::erase_if(files_, [&](const auto& file) { return file.first == name || file.first.starts_with(below); });
     return {};
@@ -77,7 +78,8 @@ class MemoryDirectory final : public Directory {
 
   Result<std::vector<std::string>> list(const char* folder) override {
     const std::lock_guard hold{mutex_};
-    if (*folder && !files_.contains(folder)) return Failure{Errc::not_found, "memory folder"};
+    if (*folder)
+      if (const auto found = find_folder(folder); !found) return found.error();
     const std::string below = *folder ? std::string{folder} + "/" : std::string{};
     std::vector<std::string> names;
     for (auto file = files_.lower_bound(below); file != files_.end() && file->first.starts_with(below); ++file) {
@@ -96,17 +98,30 @@ class MemoryDirectory final : public Directory {
   [[nodiscard]] Storage storage() const noexcept override { return Storage::memory; }
 
  private:
-  bool parent_exists(std::string_view name) const {
+  Result<void> find_folder(const std::string& name) const {
+    const auto found = files_.find(name);
+    if (found == files_.end()) return Failure{Errc::not_found, "memory folder"};
+    if (found->second) return Failure{Errc::not_a_directory, "memory file"};
+    return {};
+  }
+
+  Result<void> find_parent(std::string_view name) const {
     const auto slash = name.rfind('/');
-    return slash == std::string_view::npos || files_.contains(std::string{name.substr(0, slash)});
+    return slash == std::string_view::npos ? Result<void>{} : find_folder(std::string{name.substr(0, slash)});
   }
 
   Result<void> rename_with(const std::string& from, const std::string& to, bool replace) {
     const std::lock_guard hold{mutex_};
-    if (!files_.contains(from)) return Failure{Errc::not_found, "memory file"};
-    if (!replace && files_.contains(to)) return Failure{Errc::already_exists, "memory file"};
-    if (!parent_exists(to)) return Failure{Errc::not_found, "memory folder"};
-    files_.erase(to);
+    const auto source = files_.find(from);
+    const auto target = files_.find(to);
+    if (source == files_.end()) return Failure{Errc::not_found, "memory file"};
+    if (const auto parent = find_parent(to); !parent) return parent.error();
+    if (target != files_.end()) {
+      if (!replace) return Failure{Errc::already_exists, "memory file"};
+      if (!source->second || !target->second) return Failure{Errc::not_a_directory, "memory folder"};
+      if (source == target) return {};
+      files_.erase(target);
+    }
     move_entry(from, to);
     const std::string below = from + "/";
     for (auto file = files_.lower_bound(below); file != files_.end() && file->first.starts_with(below);) {

@@ -9,13 +9,16 @@
 #include <unordered_map>
 #include <vector>
 
+#include <pthread.h>
 #include <sys/mman.h>
 
+#include <towpath/core/config.hpp>
 #if TOWPATH_EXCEPTIONS
 #include <boost/interprocess/mapped_region.hpp>
 #endif
 
 #include <towpath/shm/directory.hpp>
+#include <towpath/shm/fork.hpp>
 
 namespace towpath::inline TOWPATH_ABI::shm {
 
@@ -47,7 +50,7 @@ class Region {
     namespace ipc = boost::interprocess;
     const auto mode = access == Access::read ? ipc::read_only : ipc::read_write;
     try {
-      region->map_ = ipc::mapped_region{detail::OpenedFile{{fd.get(), false}, mode}, mode, 0, size};
+      region->held_.map = ipc::mapped_region{detail::OpenedFile{{fd.get(), false}, mode}, mode, 0, size};
     } catch (const ipc::interprocess_exception& failed) {
       return map_failure(failed.get_native_error());
     }
@@ -64,12 +67,14 @@ class Region {
   Region& operator=(const Region&) = delete;
 
 #if TOWPATH_EXCEPTIONS
-  ~Region() = default;
-  [[nodiscard]] std::byte* data() const noexcept { return static_cast<std::byte*>(map_.get_address()); }
-  [[nodiscard]] std::size_t size() const noexcept { return map_.get_size(); }
+  ~Region() {
+    if (is_mapped()) held_.map.~mapped_region();
+  }
+  [[nodiscard]] std::byte* data() const noexcept { return static_cast<std::byte*>(held_.map.get_address()); }
+  [[nodiscard]] std::size_t size() const noexcept { return held_.map.get_size(); }
 #else
   ~Region() {
-    if (data_) ::munmap(data_, size_);
+    if (data_ && is_mapped()) ::munmap(data_, size_);
   }
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
@@ -86,23 +91,34 @@ class Region {
  private:
   Region() = default;
 
+  /// Not in a child: nothing is mapped there, and by now something else may be at that address.
+  [[nodiscard]] bool is_mapped() const noexcept { return ForkGuard::instance().generation() == generation_; }
+
   static Failure map_failure(int error) noexcept {
     return error == ENOMEM ? Failure{Errc::too_many_maps, "mmap: out of memory or maps (vm.max_map_count)"}
                            : system_failure(error, "mmap");
   }
 
 #if TOWPATH_EXCEPTIONS
-  boost::interprocess::mapped_region map_;
+  union Held {  // destroyed by ~Region, or not at all
+    boost::interprocess::mapped_region map;
+    Held() : map{} {}
+    ~Held() {}
+  } held_;
 #else
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 #endif
+  std::uint64_t generation_ = ForkGuard::instance().generation();
 };
 
 class RegionCache {
  public:
   static RegionCache& instance() {
     static RegionCache cache;
+    // A child that opens a bus anew must not find the lock taken by a thread that it does not have.
+    [[maybe_unused]] static const int registered =
+        ::pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); }, [] { instance().mutex_.unlock(); });
     return cache;
   }
 
@@ -168,6 +184,10 @@ class RegionCache {
   }
 
   std::shared_ptr<Region> find_locked(const Key& key, std::size_t at_least) {
+    if (const auto now = ForkGuard::instance().generation(); now != generation_) {
+      entries_.clear();  // the parent's: not mapped here
+      generation_ = now;
+    }
     const auto entry = entries_.find(key);
     if (entry == entries_.end() || entry->second.region->size() < at_least) return nullptr;  // too small: the file grew
     entry->second.used = ++tick_;
@@ -189,6 +209,7 @@ class RegionCache {
   mutable std::mutex mutex_;
   std::unordered_map<Key, Entry, KeyHash> entries_;
   std::uint64_t tick_ = 0;
+  std::uint64_t generation_ = ForkGuard::instance().generation();
   std::size_t limit_ = std::max<std::size_t>(64, limits().maps / 4);
 };
 
