@@ -3,6 +3,7 @@
 // allocated, then the count is published), so a pointer to a block stays good while its mapping is held.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <type_traits>
 
@@ -24,6 +25,20 @@ struct BlocksHeader {
   std::uint32_t reserved[11];
 };
 static_assert(sizeof(BlocksHeader) == 64 && offsetof(BlocksHeader, partitions) == 16);
+
+/// The settings of a topic that may change while it is in use: every process reads them here. 64 B into the state file.
+struct TopicWords {
+  Word64 segment_bytes;      // size of a segment's file once the log has grown
+  Word64 retention_bytes;    // per partition; 0 = unlimited
+  Word64 retention_age_ns;   // 0 = unlimited
+  Word64 max_message_bytes;  // value, key and headers of one record
+  Word64 grace_ns;           // how long a live producer's open slot may hold readers up
+  Word64 on_full;            // 0 drop_oldest; others come with back-pressure
+  Word64 config_version;     // + 1 at each change
+  std::uint64_t reserved[9];
+};
+static_assert(sizeof(TopicWords) == 128);
+inline constexpr std::uint64_t topic_words_offset = 64;
 
 enum PartitionFlag : std::uint64_t {
   partition_failed = 1,   ///< an I/O error made it read-only
@@ -121,14 +136,14 @@ class WaiterRegistration {
 
 namespace detail {
 
-TOWPATH_COLD inline void wake_slow(WaitBlock& block, std::uint64_t mask, shm::Members& members) noexcept {
+/// Not inline: a commit without waiters must stay short.
+__attribute__((noinline)) inline void wake_slow(WaitBlock& block, std::uint64_t mask, shm::Members& members) noexcept {
   if (mask >> overflow_bit)
     for (unsigned i = 0; i < members.used(); ++i)
       if (members.line(i).kind.load(shm::relaxed) == static_cast<std::uint32_t>(shm::MemberKind::consumer))
         shm::wake(members.line(i).wake);
-  for (unsigned bit = 0; bit < overflow_bit; ++bit) {
-    if ((mask >> bit & 1) == 0) continue;
-    const std::uint32_t holder = block.lines[bit].load(shm::acquire);
+  for (mask &= ~(std::uint64_t{1} << overflow_bit); mask != 0; mask &= mask - 1) {
+    const std::uint32_t holder = block.lines[std::countr_zero(mask)].load(shm::acquire);
     if (holder != 0 && holder <= shm::max_members) shm::wake(members.line(holder - 1).wake);
   }
 }

@@ -78,14 +78,16 @@ class Members {
   Members(MemberLine* lines, Word32& used, FileDescriptor holder, FileDescriptor asker)
       : lines_{lines}, used_{&used}, holder_{std::move(holder)}, asker_{std::move(asker)} {}
 
-  /// Takes a free line. A few microseconds; up to a millisecond when most are taken. Errors: too_many_members, forked.
+  /// Takes a free line. A few microseconds; up to a millisecond when most are taken. Errors: too_many_members, forked,
+  /// permission_denied (the holder's mode).
   Result<Member> claim(MemberKind kind, std::string_view name) {
     if (in_child()) return Failure{Errc::forked, "member table"};
     const std::lock_guard hold{mutex_};
     for (const bool also_dead : {false, true})
       for (unsigned i = 0; i < max_members; ++i) {
         if (mine_[i] || (!also_dead && lines_[i].kind.load(relaxed) != 0)) continue;
-        if (!try_lock(holder_.get(), i, LockKind::write)) continue;
+        if (const auto locked = try_lock(holder_.get(), i, LockKind::write); locked.error() == Errc::busy) continue;
+        else if (!locked) return locked.error();
         mine_[i] = true;
         used_->raise_to(i + 1, acq_rel);  // before the member's first fetch_add on a tail, like its hazard words
         enter(lines_[i], kind, name);

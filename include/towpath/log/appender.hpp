@@ -1,0 +1,216 @@
+// An Appender writes records at the end of one partition (protocol.md RESERVE, WRITE, COMMIT).
+// It belongs to one thread, like the member line it uses; any number of them append to one partition at a time.
+// append() never blocks on another process: a reservation is one fetch_add, a commit one compare-and-swap. Once per
+// segment it makes or finds the next file. After a crash the one open reservation is aborted by whoever it holds up.
+#pragma once
+
+#include <towpath/log/frame.hpp>
+#include <towpath/log/helping.hpp>
+#include <towpath/log/rolling.hpp>
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// Room in the log that one appender owns: slot `n` and the bytes at `frame`.
+struct Reservation {
+  std::uint64_t n = 0;
+  std::uint64_t position = 0;
+  std::uint64_t length = 0;
+  std::byte* frame = nullptr;
+  Offset offset;
+};
+
+namespace detail {
+
+/// Asks for the lines that the append after next will write: a locked instruction drains the store buffer, so a missing
+/// line is never hidden otherwise. Measured: docs/decisions/0003.
+TOWPATH_HOT void prefetch_for_writing(const std::byte* at) noexcept {
+#if defined(__x86_64__)
+  __asm__ __volatile__("prefetchw %0" : : "m"(*at));
+#else
+  __builtin_prefetch(at, 1, 3);
+#endif
+}
+
+}  // namespace detail
+
+class Appender {
+ public:
+  Appender(const PartitionLog& log, shm::Member& member) noexcept
+      : log_{&log}, member_{&member}, line_{&member.line()}, alignment_{log.format().record_alignment} {}
+
+  /// Appends one frame of `length` bytes, which `fill(std::byte* frame, std::uint64_t offset, const Segment&)` writes.
+  /// `fill` may be called again for another place (the slot was aborted by a helper, or the segment was full).
+  /// Returns the offset. Errors: no_space, topic_deleted, too_many_maps: nothing was appended, try again later.
+  template <class Fill>
+  TOWPATH_HOT Result<Offset> append(std::uint64_t length, const Fill& fill) {
+    for (;;) {
+      auto room = reserve(length);
+      if (!room) return room.error();
+      fill(room->frame, static_cast<std::uint64_t>(room->offset.value), segment_);
+      TOWPATH_FAILPOINT("append.written");
+      if (commit(*room)) return room->offset;
+    }
+  }
+
+  /// Takes room for a frame of `length` bytes. Until commit() or abandon() the appender must do nothing else.
+  TOWPATH_HOT Result<Reservation> reserve(std::uint64_t length) {
+    const std::uint64_t need = align_up(length, alignment_);
+    if (need > max_small_frame) return reserve_large(length, need);
+    for (;;) {
+      if (full_ || !segment_) [[unlikely]]
+        if (auto ready = find_segment(need); !ready) return ready.error();
+      announce();
+      TOWPATH_FAILPOINT("reserve.announced");
+      const std::uint64_t old = segment_.header->tail.fetch_add(Tail::one_slot | need, shm::acq_rel);
+      TOWPATH_FAILPOINT("reserve.reserved");
+      const std::uint64_t n = Tail::count(old);
+      const std::uint64_t position = Tail::bytes(old);
+      // One branch for: full, retired (bit 63 makes n huge), and another incarnation.
+      if (position + need > segment_.capacity || n >= segment_.slot_limit ||
+          segment_.header->base.load(shm::relaxed) != segment_.base) [[unlikely]] {
+        missed(old);
+        continue;
+      }
+      return hold(n, position, length);
+    }
+  }
+
+  /// Publishes what was reserved. False if a helper aborted the slot meanwhile: nothing was visible, append it again.
+  TOWPATH_HOT bool commit(const Reservation& room) noexcept {
+    return commit(room, [] {});
+  }
+
+  /// As above; `lost()` runs when the slot was aborted, while the frame's bytes are still this appender's to read.
+  template <class Lost>
+  TOWPATH_HOT bool commit(const Reservation& room, const Lost& lost) {
+    const bool mine = segment_.resolve(room.n, Slot::make(Slot::committed, room.position, room.length));
+    TOWPATH_FAILPOINT("commit.resolved");
+    if (mine) [[likely]] {
+      log_->wake();
+    } else {
+      lost();
+    }
+    TOWPATH_FAILPOINT("commit.woken");
+    line_->inflight.store(Inflight::idle, shm::release);
+    return mine;
+  }
+
+  /// Gives the room up: readers skip the offset.
+  void abandon(const Reservation& room) noexcept {
+    abort_slot(*log_, segment_, room.n);
+    TOWPATH_FAILPOINT("abandon.aborted");
+    line_->inflight.store(Inflight::idle, shm::release);
+  }
+
+  [[nodiscard]] const PartitionLog& log() const noexcept { return *log_; }
+  [[nodiscard]] const Segment& segment() const noexcept { return segment_; }
+
+  /// Lets go of the mapped segment; the next append finds it again. Not while something is reserved.
+  void park() noexcept { segment_ = Segment{}; }
+
+ private:
+  /// From here until inflight says otherwise nobody recycles the segment that I believe in.
+  TOWPATH_HOT void announce() noexcept {
+    if (line_->uid.load(shm::relaxed) != log_->uid()) line_->uid.store(log_->uid(), shm::release);
+    line_->inflight.store(Inflight::reserving(segment_.base), shm::release);  // pairs with R3's exchange through the tail
+  }
+
+  TOWPATH_HOT Reservation hold(std::uint64_t n, std::uint64_t position, std::uint64_t length) noexcept {
+    const std::uint64_t offset = segment_.base + n;
+    line_->inflight.store(Inflight::writing(offset), shm::release);
+    TOWPATH_FAILPOINT("reserve.narrowed");
+    std::byte* frame = segment_.data + position;
+    const std::uint64_t ahead = std::min(position + 512, segment_.capacity - 128);
+    detail::prefetch_for_writing(segment_.data + ahead);
+    detail::prefetch_for_writing(segment_.data + ahead + 64);
+    return {n, position, length, frame, Offset{static_cast<std::int64_t>(offset)}};
+  }
+
+  /// Over 64 KiB: reserves by compare-and-swap, which never passes the end, so that the tail cannot overflow.
+  TOWPATH_COLD Result<Reservation> reserve_large(std::uint64_t length, std::uint64_t need) {
+    for (;;) {
+      if (full_ || !segment_)
+        if (auto ready = find_segment(need); !ready) return ready.error();
+      announce();
+      TOWPATH_FAILPOINT("large.announced");
+      std::uint64_t old = segment_.header->tail.load(shm::acquire);
+      bool fits = fits_large(old, need);
+      while (fits && !segment_.header->tail.compare_exchange(old, old + (Tail::one_slot | need), shm::acq_rel, shm::acquire))
+        fits = fits_large(old, need);
+      TOWPATH_FAILPOINT("large.reserved");
+      if (!fits) {
+        roll_for_large(old);
+        continue;
+      }
+      if (segment_.header->base.load(shm::relaxed) == segment_.base) return hold(Tail::count(old), Tail::bytes(old), length);
+      missed(old);
+    }
+  }
+
+  [[nodiscard]] bool fits_large(std::uint64_t tail, std::uint64_t need) const noexcept {
+    return !Tail::is_closed(tail) && Tail::bytes(tail) + need <= segment_.capacity && Tail::count(tail) < segment_.slot_limit;
+  }
+
+  /// The forced roll: takes one slot and puts the tail past the end, unless it is there or the segment is not mine.
+  void roll_for_large(std::uint64_t old) {
+    while (!Tail::is_closed(old) && Tail::bytes(old) <= segment_.capacity && Tail::count(old) < segment_.slot_limit) {
+      const std::uint64_t past = Tail::make(Tail::count(old) + 1, segment_.capacity + 8);
+      if (!segment_.header->tail.compare_exchange(old, past, shm::acq_rel, shm::acquire)) continue;
+      TOWPATH_FAILPOINT("large.forced");
+      if (segment_.header->base.load(shm::relaxed) != segment_.base) return stale();
+      return finish(Tail::count(old), true);
+    }
+    if (Tail::is_closed(old) || segment_.header->base.load(shm::relaxed) != segment_.base) return stale();
+    finish(Tail::count(old), false, false);
+  }
+
+  /// The reservation did not land inside my incarnation.
+  TOWPATH_COLD void missed(std::uint64_t old) {
+    if (Tail::is_closed(old) || segment_.header->base.load(shm::relaxed) != segment_.base) return stale();
+    finish(Tail::count(old), Tail::bytes(old) <= segment_.capacity && Tail::count(old) <= segment_.slot_limit);
+  }
+
+  /// Somebody else's incarnation, which I do not protect: touch nothing, not even the slot I got there.
+  void stale() noexcept {
+    line_->inflight.store(Inflight::idle, shm::release);
+    log_->state().stale.fetch_add(1, shm::relaxed);
+    segment_ = Segment{};
+    full_ = false;
+  }
+
+  /// My incarnation and full: give up slot `n` (if I took one), seal, and remember where the next segment begins.
+  void finish(std::uint64_t n, bool crosser, bool took_slot = true) noexcept {
+    if (took_slot && n < segment_.slot_count) abort_slot(*log_, segment_, n);
+    TOWPATH_FAILPOINT("finish.before_seal");
+    for (int i = 0; !crosser && i < 2'000 && segment_.sealed_count() == 0; ++i) shm::pause();  // the crosser knows the exact n
+    const std::uint64_t count = seal_segment(*log_, segment_, n);
+    next_base_ = segment_.base + count;
+    full_ = true;
+    crosser_ = crosser;
+    line_->inflight.store(Inflight::idle, shm::release);
+    TOWPATH_FAILPOINT("finish.idle");
+  }
+
+  TOWPATH_COLD Result<void> find_segment(std::uint64_t need) {
+    auto found = segment_ ? log_->next(*member_, segment_, next_base_, crosser_, need) : log_->active(*member_, need);
+    if (!found) return found.error();
+    segment_ = std::move(*found);
+    full_ = false;
+    if (need <= segment_.capacity) return {};
+    // Made by somebody with smaller records, and mine never fits: fill it up and look for the next.
+    announce();
+    roll_for_large(segment_.header->tail.load(shm::acquire));
+    return find_segment(need);
+  }
+
+  const PartitionLog* log_;
+  shm::Member* member_;
+  shm::MemberLine* line_;
+  std::uint64_t alignment_;
+  Segment segment_;
+  std::uint64_t next_base_ = 0;
+  bool full_ = false;    // segment_ is sealed; next_base_ follows it
+  bool crosser_ = false;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log

@@ -1,0 +1,201 @@
+// One native record as it stands in the log:
+//   FrameHeader 16 | lengths 8 (flag) | count 4 + 4 (flag) | producer 16 (flag) | padding | value | key | headers
+// The value begins at a multiple of the topic's value alignment, so that it is read in place. Without the LENGTHS flag
+// the record is a bare value: its length is the slot's length less what stands before it.
+// Written once by its producer, read by anybody: parse() trusts nothing and stays inside [frame, frame + length).
+#pragma once
+
+#include <cstring>
+#include <span>
+
+#include <towpath/core/hash.hpp>
+#include <towpath/core/time.hpp>
+#include <towpath/log/format.hpp>
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// A record header as in Kafka: a name and bytes, in order, names may repeat. A view, like Bytes.
+struct Header {
+  std::string_view key;
+  Bytes value;
+  bool is_null = false;
+};
+
+namespace log {
+
+/// What a record consists of, before it is written. The value is filled in by whoever has it.
+struct FrameSpec {
+  std::uint64_t value_size = 0;
+  bool has_value = true;  ///< false: null, a tombstone
+  bool has_key = false;
+  Bytes key;
+  std::span<const Header> headers;
+  Timestamp timestamp{};
+};
+
+/// Where the parts of a frame stand, in bytes from its begin.
+struct FrameLayout {
+  std::uint64_t value_at = 0;
+  std::uint64_t key_at = 0;
+  std::uint64_t headers_at = 0;
+  std::uint64_t length = 0;
+  std::uint16_t flags = 0;
+
+  static FrameLayout of(const FrameSpec& spec, std::uint64_t value_alignment) noexcept {
+    FrameLayout layout;
+    const bool bare = !spec.has_key && spec.headers.empty() && spec.has_value;
+    layout.flags = bare ? std::uint16_t{0} : std::uint16_t{frame_lengths};
+    layout.value_at = align_up(sizeof(FrameHeader) + (bare ? 0u : 8u), value_alignment);
+    layout.key_at = layout.value_at + spec.value_size;
+    layout.headers_at = layout.key_at + spec.key.size();
+    layout.length = layout.headers_at;
+    for (const auto& header : spec.headers) layout.length += 8 + header.key.size() + header.value.size();
+    return layout;
+  }
+};
+
+/// Keys the checksum to this incarnation and place, so that a stale frame in a recycled file never passes.
+inline std::uint32_t frame_seed(std::uint64_t uuid, std::uint64_t offset) noexcept {
+  const std::uint64_t key[2] = {uuid, offset};
+  return crc32c(Bytes{reinterpret_cast<const std::byte*>(key), sizeof key});
+}
+
+inline std::uint32_t frame_checksum(const std::byte* frame, std::uint64_t length, std::uint64_t uuid, std::uint64_t offset) noexcept {
+  return crc32c(Bytes{frame + 4, static_cast<std::size_t>(length - 4)}, frame_seed(uuid, offset));
+}
+
+namespace detail {
+
+inline std::byte* put(std::byte* at, const void* data, std::size_t size) noexcept {
+  if (size > 0) std::memcpy(at, data, size);
+  return at + size;
+}
+
+inline void put_lengths(std::byte* frame, const FrameSpec& spec) noexcept {
+  const std::int32_t lengths[2] = {spec.has_key ? static_cast<std::int32_t>(spec.key.size()) : -1,
+                                   spec.has_value ? static_cast<std::int32_t>(spec.value_size) : -1};
+  put(frame + sizeof(FrameHeader), lengths, sizeof lengths);
+}
+
+}  // namespace detail
+
+/// Writes all but the value and the checksum.
+TOWPATH_HOT void write_frame(std::byte* frame, const FrameLayout& layout, const FrameSpec& spec) noexcept {
+  const FrameHeader header{0, layout.flags, static_cast<std::uint16_t>(spec.headers.size()),
+                           spec.timestamp.time_since_epoch().count()};
+  std::memcpy(frame, &header, sizeof header);
+  if (layout.flags == 0) return;
+  detail::put_lengths(frame, spec);
+  std::byte* at = detail::put(frame + layout.key_at, spec.key.data(), spec.key.size());
+  for (const auto& entry : spec.headers) {
+    const std::int32_t lengths[2] = {static_cast<std::int32_t>(entry.key.size()),
+                                     entry.is_null ? -1 : static_cast<std::int32_t>(entry.value.size())};
+    at = detail::put(at, lengths, sizeof lengths);
+    at = detail::put(at, entry.key.data(), entry.key.size());
+    at = detail::put(at, entry.value.data(), entry.value.size());
+  }
+}
+
+/// Writes the checksum; last of all.
+inline void seal_frame(std::byte* frame, std::uint64_t length, std::uint64_t uuid, std::uint64_t offset) noexcept {
+  const std::uint32_t checksum = frame_checksum(frame, length, uuid, offset);
+  std::memcpy(frame, &checksum, sizeof checksum);
+}
+
+/// A frame taken apart. Valid while its segment is pinned.
+struct FrameView {
+  FrameHeader header{};
+  Bytes value;
+  Bytes key;
+  Bytes headers;  ///< undecoded; HeaderRange walks them
+  bool has_value = true;
+  bool has_key = false;
+
+  /// False if the bytes contradict themselves; nothing outside [frame, frame + length) was looked at.
+  TOWPATH_HOT bool parse(const std::byte* frame, std::uint64_t length, std::uint64_t value_alignment) noexcept {
+    std::memcpy(&header, frame, sizeof header);
+    if (header.flags == 0 && header.header_count == 0) {
+      const std::uint64_t at = align_up(sizeof(FrameHeader), value_alignment);
+      if (at > length) return false;
+      value = Bytes{frame + at, static_cast<std::size_t>(length - at)};
+      return true;
+    }
+    return parse_long(frame, length, value_alignment);
+  }
+
+ private:
+  bool parse_long(const std::byte* frame, std::uint64_t length, std::uint64_t value_alignment) noexcept {
+    constexpr std::uint16_t prefixed = frame_lengths | frame_append_time;  // the flags this version writes
+    if ((header.flags & ~prefixed) != 0) return false;
+    const bool has_lengths = (header.flags & frame_lengths) != 0;
+    const std::uint64_t at = align_up(sizeof(FrameHeader) + (has_lengths ? 8u : 0u), value_alignment);
+    if (at > length || (!has_lengths && header.header_count != 0)) return false;
+    std::int32_t lengths[2] = {-1, static_cast<std::int32_t>(length - at)};
+    if (has_lengths) std::memcpy(lengths, frame + sizeof(FrameHeader), sizeof lengths);
+    if (lengths[0] < -1 || lengths[1] < -1) return false;
+    has_key = lengths[0] >= 0, has_value = lengths[1] >= 0;
+    const auto key_size = static_cast<std::uint64_t>(has_key ? lengths[0] : 0);
+    const auto value_size = static_cast<std::uint64_t>(has_value ? lengths[1] : 0);
+    if (value_size > length - at || key_size > length - at - value_size) return false;
+    value = Bytes{frame + at, static_cast<std::size_t>(value_size)};
+    key = Bytes{frame + at + value_size, static_cast<std::size_t>(key_size)};
+    headers = Bytes{key.end(), static_cast<std::size_t>(length - at - value_size - key_size)};
+    return true;
+  }
+};
+
+/// The headers of a frame, one after the other. Ends early at bytes that make no sense.
+class HeaderRange {
+ public:
+  class iterator {
+   public:
+    using value_type = Header;
+    using difference_type = std::ptrdiff_t;
+    iterator() noexcept = default;
+    iterator(Bytes left, unsigned count) noexcept : left_{left}, count_{count} { read(); }
+    const Header& operator*() const noexcept { return current_; }
+    const Header* operator->() const noexcept { return &current_; }
+    iterator& operator++() noexcept {
+      --count_;
+      read();
+      return *this;
+    }
+    iterator operator++(int) noexcept {
+      auto before = *this;
+      ++*this;
+      return before;
+    }
+    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.count_ == b.count_; }
+
+   private:
+    void read() noexcept {
+      std::int32_t lengths[2];
+      if (count_ == 0) return;
+      if (left_.size() < sizeof lengths) return void(count_ = 0);
+      std::memcpy(lengths, left_.data(), sizeof lengths);
+      const std::size_t room = left_.size() - sizeof lengths;
+      const auto key_size = static_cast<std::size_t>(lengths[0] < 0 ? 0 : lengths[0]);
+      const auto value_size = static_cast<std::size_t>(lengths[1] < 0 ? 0 : lengths[1]);
+      if (lengths[0] < 0 || key_size > room || value_size > room - key_size) return void(count_ = 0);
+      const std::byte* at = left_.data() + sizeof lengths;
+      current_ = {Bytes{at, key_size}.text(), Bytes{at + key_size, value_size}, lengths[1] < 0};
+      left_ = Bytes{at + key_size + value_size, room - key_size - value_size};
+    }
+    Bytes left_;
+    unsigned count_ = 0;
+    Header current_;
+  };
+
+  HeaderRange() noexcept = default;
+  HeaderRange(Bytes bytes, unsigned count) noexcept : bytes_{bytes}, count_{count} {}
+  [[nodiscard]] iterator begin() const noexcept { return {bytes_, count_}; }
+  [[nodiscard]] iterator end() const noexcept { return {}; }
+  [[nodiscard]] bool empty() const noexcept { return begin() == end(); }
+
+ private:
+  Bytes bytes_;
+  unsigned count_ = 0;
+};
+
+}  // namespace log
+}  // namespace towpath::inline TOWPATH_ABI

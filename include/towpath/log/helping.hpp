@@ -1,0 +1,96 @@
+// Helping: whoever is held up by an open slot asks the kernel whether its owner still lives, and aborts the slot if not;
+// after the grace it aborts anyway. Liveness only decides how soon; the compare-and-swap on the slot decides whether.
+// protocol.md HELP; failure-mode rows 1 to 4 and 11.
+#pragma once
+
+#include <towpath/log/partition_log.hpp>
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// Could a live member still commit slot `n`? Call only after an acquire load of the segment's tail that covers n.
+/// Scans the member lines: about 1 us for 100 of them.
+inline bool owner_may_live(const PartitionLog& log, const Segment& segment, std::uint64_t n) noexcept {
+  auto& members = log.members();
+  const std::uint64_t offset = segment.base + n;
+  for (unsigned i = 0; i < members.used(); ++i) {
+    auto& line = members.line(i);
+    const auto dangerous = [&] {
+      // inflight first, then the partition it speaks of; both after the tail. Modelled in tests/model (hazard).
+      const std::uint64_t word = line.inflight.load(shm::acquire);
+      return Inflight::touches(word, segment.base, offset, offset + 1) && line.uid.load(shm::acquire) == log.uid();
+    };
+    if (dangerous() && members.is_alive(i) && dangerous()) return true;
+  }
+  return false;
+}
+
+/// Aborts slot `n` if it is open. True if this call did. Readers go on past it.
+inline bool abort_slot(const PartitionLog& log, const Segment& segment, std::uint64_t n) noexcept {
+  if (!segment.resolve(n, Slot::aborted)) return false;
+  TOWPATH_FAILPOINT("abort.resolved");
+  log.state().aborted.fetch_add(1, shm::relaxed);
+  log.wake();
+  return true;
+}
+
+/// Closes the segment after `n` slots unless somebody did. Returns how many it has.
+inline std::uint64_t seal_segment(const PartitionLog& log, const Segment& segment, std::uint64_t n) noexcept {
+  const std::uint64_t count = segment.seal(n);
+  TOWPATH_FAILPOINT("seal.sealed");
+  log.wake();
+  return count;
+}
+
+/// One reader's patience with one stall. Reset it whenever the reader gets on.
+class Stall {
+ public:
+  static constexpr Duration before_asking{std::chrono::microseconds{20}};
+
+  void reset() noexcept { since_ = Monotonic::max(); }
+  [[nodiscard]] bool is_running() const noexcept { return since_ != Monotonic::max(); }
+
+  /// Call while slot `n` of a pinned segment is open although it was reserved, or the segment is full and not sealed.
+  /// True if something was done and the reader should look again. The grace counts once per stall: every slot that was
+  /// reserved when it began goes with it, head first.
+  bool help(const PartitionLog& log, const Segment& segment, std::uint64_t n) noexcept {
+    const Monotonic now = log.clock().steady();
+    const std::uint64_t tail = segment.header->tail.load(shm::acquire);
+    if (Tail::is_closed(tail)) return false;
+    if (!is_running()) {
+      since_ = now;
+      reserved_ = Tail::count(tail);
+      return false;
+    }
+    if (now - since_ < before_asking) return false;
+    const bool expired = now - since_ >= Duration{static_cast<std::int64_t>(log.words().grace_ns.load(shm::relaxed))};
+    const bool helped = abort_open(log, segment, n, tail, expired ? reserved_ : 0);
+    if (helped) reset();
+    return helped;
+  }
+
+ private:
+  /// Slots below `expired` are aborted whoever owns them, the others if their owner is dead.
+  static bool abort_open(const PartitionLog& log, const Segment& segment, std::uint64_t n, std::uint64_t tail,
+                         std::uint64_t expired) noexcept {
+    const std::uint64_t sealed = segment.sealed_count();
+    const std::uint64_t end = sealed != 0 ? sealed : std::min(Tail::count(tail), segment.slot_count);
+    if (n >= end) {  // nothing reserved is open: the crosser died before sealing
+      const bool full = Tail::bytes(tail) > segment.capacity || Tail::count(tail) > segment.slot_limit;
+      if (sealed != 0 || !full) return false;
+      seal_segment(log, segment, Tail::count(tail));
+      return true;
+    }
+    bool helped = false;
+    for (std::uint64_t i = n; i < end; ++i) {
+      if (Slot::state(segment.slots[i].load(shm::acquire)) != Slot::empty) continue;
+      if (i >= expired && owner_may_live(log, segment, i)) break;
+      helped = abort_slot(log, segment, i) || helped;
+    }
+    return helped;
+  }
+
+  Monotonic since_ = Monotonic::max();
+  std::uint64_t reserved_ = 0;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log

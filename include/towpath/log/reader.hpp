@@ -1,0 +1,314 @@
+// A Reader walks one partition (protocol.md READ, ATTACH). It belongs to one thread. It pins each segment that it may
+// look into, so that nobody recycles the bytes under it; a pin is a byte lock, which dies with the process.
+// Nothing here blocks: collect() says why there is nothing, and help() does something about a stall.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <towpath/log/frame.hpp>
+#include <towpath/log/helping.hpp>
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+class PinnedSegment;
+
+/// One consumer's descriptor of a topic's pins file, and what it pins: locks of one descriptor do not count twice.
+struct Pins {
+  shm::LockDescriptor file;
+  std::vector<PinnedSegment*> held;
+};
+
+/// A segment that its holders may read in place. Counted by hand: a Consumer and its batches live in one thread.
+class PinnedSegment {
+ public:
+  PinnedSegment(Segment segment, std::shared_ptr<Pins> pins, std::uint64_t byte)
+      : segment_{std::move(segment)}, pins_{std::move(pins)}, byte_{byte} {
+    pins_->held.push_back(this);
+  }
+  ~PinnedSegment() {
+    std::erase(pins_->held, this);
+    shm::unlock(pins_->file.get(), byte_);
+  }
+  PinnedSegment(const PinnedSegment&) = delete;
+  PinnedSegment& operator=(const PinnedSegment&) = delete;
+
+  [[nodiscard]] std::uint64_t byte() const noexcept { return byte_; }
+
+ private:
+  friend class PinRef;
+  Segment segment_;
+  std::shared_ptr<Pins> pins_;
+  std::uint64_t byte_;
+  std::uint32_t uses_ = 0;
+};
+
+/// A counted reference to a PinnedSegment, for one thread.
+class PinRef {
+ public:
+  PinRef() noexcept = default;
+  explicit PinRef(PinnedSegment* pinned) noexcept : pinned_{pinned} { add(); }
+  PinRef(const PinRef& other) noexcept : pinned_{other.pinned_} { add(); }
+  PinRef(PinRef&& other) noexcept : pinned_{std::exchange(other.pinned_, nullptr)} {}
+  PinRef& operator=(PinRef other) noexcept {
+    std::swap(pinned_, other.pinned_);
+    return *this;
+  }
+  ~PinRef() {
+    if (pinned_ && --pinned_->uses_ == 0) delete pinned_;
+  }
+
+  explicit operator bool() const noexcept { return pinned_ != nullptr; }
+  const Segment& operator*() const noexcept { return pinned_->segment_; }
+  const Segment* operator->() const noexcept { return &pinned_->segment_; }
+
+ private:
+  void add() noexcept {
+    if (pinned_) ++pinned_->uses_;
+  }
+  PinnedSegment* pinned_ = nullptr;
+};
+
+/// Slots [first, last) of a pinned segment, all resolved; `count` of them are committed.
+struct Run {
+  PinRef segment;
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+  std::uint64_t count = 0;
+};
+
+enum class Progress {
+  records,       ///< the run holds at least one committed record
+  idle,          ///< at the end of the log
+  blocked,       ///< a slot ahead is reserved but open: help() may get on
+  out_of_range,  ///< the position is below log_start, or past the end
+  refused,       ///< the record at the position was not accepted; the position stays
+  failed,        ///< a segment cannot be opened: failure() says why
+};
+
+class Reader {
+ public:
+  /// `pins` is shared by the readers of one Consumer in one topic.
+  Reader(const PartitionLog& log, std::shared_ptr<Pins> pins, std::int32_t partition)
+      : log_{&log}, pins_{std::move(pins)}, pin_prefix_{static_cast<std::uint64_t>(partition) << 48} {}
+
+  [[nodiscard]] const PartitionLog& log() const noexcept { return *log_; }
+  /// The offset after the last record that was collected, or what was sought.
+  [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+  [[nodiscard]] Failure failure() const noexcept { return failure_; }
+
+  /// Goes to an offset; the next collect() finds its segment.
+  void seek(std::uint64_t offset) noexcept {
+    position_ = cursor_ = offset;
+    settled_ = false;
+    stall_.reset();
+  }
+
+  /// Up to `max` committed records from the position on, in one segment. Asks `accept(slot, n, segment)` of each and
+  /// ends before the first that it refuses. The position moves behind the last one.
+  template <class Accept>
+  TOWPATH_HOT Progress collect(Run& run, std::uint64_t max, const Accept& accept) {
+    for (;;) {
+      if (!settled_) [[unlikely]]
+        if (const auto at = settle(); at != Progress::records) return at;
+      const Segment& segment = *current_;
+      const std::uint64_t first = cursor_ - segment.base;
+      std::uint64_t n = first;
+      std::uint64_t behind = first;  // the last committed one
+      std::uint64_t count = 0;
+      bool refused = false;
+      for (; n < segment.slot_count && count < max; ++n) {
+        const std::uint64_t slot = segment.slots[n].load(shm::acquire);  // pairs with the commit's compare-and-swap
+        if (slot == Slot::empty) break;
+        if (Slot::state(slot) != Slot::committed) continue;
+        if (refused = !accept(slot, n, segment); refused) break;
+        ++count, behind = n + 1;
+      }
+      if (n > first) stall_.reset();
+      // Aborted slots at the end may lie behind the seal: the cursor passes them, the position does not.
+      cursor_ = segment.base + n;
+      if (count > 0) {
+        position_ = segment.base + behind;
+        if (refused) cursor_ = position_;
+        run.segment = current_, run.first = first, run.last = behind, run.count = count;
+        return Progress::records;
+      }
+      if (refused) return Progress::refused;
+      if (const auto at = at_the_end(segment, n); at != Progress::records) return at;
+    }
+  }
+
+  /// After blocked: asks whether the owner lives and aborts what holds the log up. True: look again at once.
+  bool help() noexcept {
+    if (!log_->may_help() || !settled_ || !current_->helpful) return false;
+    return stall_.help(*log_, *current_, cursor_ - current_->base);
+  }
+
+  /// Is there something at the position? With seq_cst, for the recheck between announcing sleep and sleeping.
+  [[nodiscard]] bool has_something() const noexcept {
+    if (!settled_) return log_->state().live_bytes.load(shm::seq_cst) != 0;
+    const std::uint64_t n = cursor_ - current_->base;
+    if (n < current_->slot_count && current_->slots[n].load(shm::seq_cst) != Slot::empty) return true;
+    const std::uint64_t sealed = current_->header->sealed.load(shm::seq_cst);
+    return sealed != 0 && n + 1 >= sealed && log_->state().hint.load(shm::seq_cst) > current_->base;
+  }
+
+  /// The offset after the last record below which everything is resolved; raises the shared word. Moves the position.
+  /// Walks slots from the word on: short while maintenance runs. Errors: those of opening a segment.
+  Result<Offset> find_end() {
+    Run run;
+    seek(std::max(log_->state().resolved_to.load(shm::acquire), log_->state().log_start.load(shm::seq_cst)));
+    for (;;) {
+      const auto at = collect(run, ~std::uint64_t{0}, [](auto&&...) { return true; });
+      run = Run{};
+      if (at == Progress::failed) return failure_;
+      if (at == Progress::out_of_range) seek(log_->state().log_start.load(shm::seq_cst));
+      if (at == Progress::idle || at == Progress::blocked) break;
+    }
+    if (log_->may_help()) log_->state().resolved_to.raise_to(position_, shm::release);
+    return Offset{static_cast<std::int64_t>(position_)};
+  }
+
+  /// Segments that random seeks keep pinned beside the current one; a sequential reader keeps none.
+  static constexpr std::size_t max_recent = 64;
+
+  /// Lets go of every segment; the next collect() finds its own again.
+  void park() noexcept {
+    cursor_ = position_;
+    settled_ = false;
+    current_ = PinRef{};
+    recent_.clear();
+  }
+  [[nodiscard]] bool is_attached() const noexcept { return static_cast<bool>(current_); }
+
+ private:
+  /// Slot n is empty, or there is none. Sealed there: on to the next segment. Else tells idle from blocked.
+  TOWPATH_HOT Progress at_the_end(const Segment& segment, std::uint64_t n) {
+    const std::uint64_t sealed = segment.header->sealed.load(shm::acquire);
+    if (sealed != 0 && n + 1 >= sealed) return advance(segment.base + sealed - 1);
+    const std::uint64_t tail = segment.header->tail.load(shm::acquire);
+    const bool open = sealed != 0 || Tail::count(tail) > n || Tail::bytes(tail) > segment.capacity;
+    return open ? Progress::blocked : Progress::idle;
+  }
+
+  /// On to the segment that begins at `base`; the one before is let go at once, so that it can be recycled.
+  TOWPATH_COLD Progress advance(std::uint64_t base) {
+    if (log_->state().hint.load(shm::acquire) < base) return Progress::idle;  // sealed, the next is not there yet
+    const auto at = attach(base);
+    if (at != Progress::records) return at;
+    position_ = cursor_ = std::max(position_, base);
+    settled_ = position_ == base;  // else it was sought behind the seal: find its place anew
+    drop_retired();
+    return at;
+  }
+
+  Progress attach(std::uint64_t base) {
+    const std::uint64_t byte = pin_prefix_ | base;
+    for (auto* held : pins_->held)
+      if (held->byte() == byte) {
+        current_ = PinRef{held};
+        return Progress::records;
+      }
+    const auto locked = shm::try_lock(pins_->file.get(), byte, shm::LockKind::read);
+    if (!locked) return fail(locked.error());
+    TOWPATH_FAILPOINT("attach.pinned");
+    const bool there = log_->state().log_start.load(shm::seq_cst) <= base;  // pin, then look: pairs with R1 before R5
+    auto segment = there ? log_->open(base, log_->may_help() ? Use::help : Use::look)
+                         : Result<Segment>{Failure{Errc::not_found, "retired"}};
+    if (segment) {
+      current_ = PinRef{new PinnedSegment{std::move(*segment), pins_, byte}};
+      stall_.reset();
+      return Progress::records;
+    }
+    shm::unlock(pins_->file.get(), byte);
+    if (segment.error() != Errc::not_found) return fail(segment.error());
+    return log_->state().log_start.load(shm::seq_cst) > position_ ? Progress::out_of_range : Progress::idle;
+  }
+
+  Progress fail(const Failure& failure) noexcept {
+    failure_ = failure;
+    return Progress::failed;
+  }
+
+  /// Finds the segment that holds the position.
+  TOWPATH_COLD Progress settle() {
+    if (position_ < log_->state().log_start.load(shm::seq_cst)) return Progress::out_of_range;
+    if (current_ && !holds_position()) keep_recent();
+    if (!current_ && !find_recent()) {
+      if (const auto at = find_segment(); at != Progress::records) return at;
+    }
+    const std::uint64_t n = position_ - current_->base;
+    if (current_->sealed_count() == 0 && n > Tail::count(current_->header->tail.load(shm::acquire)))
+      return Progress::out_of_range;  // past the end
+    settled_ = true;
+    return Progress::records;
+  }
+
+  [[nodiscard]] bool holds_position() const noexcept {
+    const std::uint64_t count = current_->sealed_count();
+    const std::uint64_t end = current_->base + (count != 0 ? count : current_->slot_count + 1);
+    return position_ >= current_->base && position_ < end;
+  }
+
+  bool find_recent() {
+    for (auto recent = recent_.begin(); recent != recent_.end(); ++recent) {
+      current_ = *recent;
+      if (!holds_position()) continue;
+      recent_.erase(recent);
+      return true;
+    }
+    current_ = PinRef{};
+    return false;
+  }
+
+  Progress find_segment() {
+    Progress at = Progress::idle;
+    for (const bool fresh : {false, true}) {  // first by the list we have
+      const auto base = base_of(position_, fresh);
+      if (!base) continue;
+      at = attach(*base);
+      if (at == Progress::failed || at == Progress::out_of_range) return at;
+      if (at == Progress::records && (holds_position() || *base == log_->state().hint.load(shm::acquire))) return at;
+    }
+    return at;
+  }
+
+  /// The largest known base at or below the offset.
+  std::optional<std::uint64_t> base_of(std::uint64_t offset, bool fresh) {
+    const std::uint64_t hint = log_->state().hint.load(shm::acquire);
+    if (offset >= hint) return hint;
+    if (fresh || bases_.empty())
+      if (auto found = log_->bases()) bases_ = std::move(*found);
+    const auto above = std::upper_bound(bases_.begin(), bases_.end(), offset);
+    if (above == bases_.begin()) return std::nullopt;
+    return *std::prev(above);
+  }
+
+  void keep_recent() {
+    drop_retired();
+    if (recent_.size() >= max_recent) recent_.erase(recent_.begin());
+    recent_.push_back(std::move(current_));
+    current_ = PinRef{};
+  }
+
+  void drop_retired() {
+    if (recent_.empty()) return;
+    const std::uint64_t start = log_->state().log_start.load(shm::acquire);
+    std::erase_if(recent_, [&](const PinRef& pin) { return pin->base < start; });
+  }
+
+  const PartitionLog* log_;
+  std::shared_ptr<Pins> pins_;
+  std::uint64_t pin_prefix_;
+  std::uint64_t position_ = 0;  // what the user sees
+  std::uint64_t cursor_ = 0;    // the next slot to look at; ahead of the position by aborted slots only
+  bool settled_ = false;        // current_ holds the cursor's slot
+  PinRef current_;
+  Stall stall_;
+  Failure failure_;
+  std::vector<PinRef> recent_;
+  std::vector<std::uint64_t> bases_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log

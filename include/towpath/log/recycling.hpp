@@ -1,0 +1,106 @@
+// How a segment leaves the log (protocol.md RETIRE): log_start passes it, one process takes the file by rename, and if
+// nobody can still touch it, it becomes a pre-faulted spare for a later segment; in doubt it is unlinked and lives as
+// long as somebody maps it. Nobody ever waits for anybody. Any process may die between any two steps; the next
+// maintenance goes on from what stands on disk.
+#pragma once
+
+#include <cstring>
+
+#include <towpath/log/helping.hpp>
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// What is needed to retire segments: a member line for private names, and a descriptor of the topic's pins that never
+/// holds a lock.
+struct Recycler {
+  const PartitionLog* log;
+  const shm::Member* member;
+  const shm::FileDescriptor* pins;     ///< asker of the topic's pins file
+  std::uint64_t pin_prefix;            ///< partition << 48
+
+  /// R1..R8 for the sealed segment at `base` with `count` slots, or, if somebody began that, from R2 (`again`: its
+  /// file stands although it is below log_start; count is unknown). True if this call removed it from the log.
+  bool retire(std::uint64_t base, std::uint64_t count, bool again = false) const {
+    auto& state = log->state();
+    if (!again) {
+      state.log_start.raise_to(base + count, shm::seq_cst);  // R1: from here nobody attaches to it
+      TOWPATH_FAILPOINT("retire.bumped");
+    }
+    const auto name = log->segment_name(base);
+    const auto own = log->own_name(*member);
+    if (!log->directory().rename(name.data(), own.data())) return false;  // R2: somebody else has it
+    TOWPATH_FAILPOINT("retire.owned");
+    log->directory().remove(log->time_index_name(base).data()).ignore();
+    auto segment = Segment::open(log->directory(), own.data(), base, Use::append);
+    if (!segment) {
+      drop(own.data(), nullptr);
+      return true;
+    }
+    const std::uint64_t bytes = segment->geometry().segment_bytes;
+    const std::uint64_t live = state.live_bytes.fetch_add(0 - bytes, shm::relaxed);
+    if (live < bytes) state.live_bytes.store(0, shm::relaxed);
+    if (again) count = std::max<std::uint64_t>(1, segment->sealed_count());
+    state.dropped.fetch_add(count, shm::relaxed);
+    clean(own.data(), *segment, count);
+    return true;
+  }
+
+ private:
+  void clean(const char* own, const Segment& segment, std::uint64_t count) const {
+    auto& state = log->state();
+    const std::uint64_t tail = segment.header->tail.exchange(Tail::closed, shm::acq_rel);  // R3: acquires every reservation
+    TOWPATH_FAILPOINT("retire.closed");
+    if (!log->format().recycling || is_in_doubt(segment, count)) return drop(own, &segment);
+    segment.header->base.store(unset_base, shm::seq_cst);  // R6
+    TOWPATH_FAILPOINT("retire.unset");
+    const std::uint64_t reserved = Tail::is_closed(tail) ? segment.slot_count : Tail::count(tail);
+    const std::uint64_t used = std::min(std::max(reserved, count), segment.slot_count);
+    std::memset(static_cast<void*>(segment.slots), 0, used * sizeof(Word64));  // R7: only slots ever reserved, never the data
+    segment.header->sealed.store(0, shm::relaxed);
+    segment.header->generation.fetch_add(1, shm::relaxed);
+    segment.header->uuid.store(shm::random_bits(), shm::relaxed);
+    segment.header->base.store(unset_base, shm::release);
+    TOWPATH_FAILPOINT("retire.clean");
+    if (put_spare(own)) {
+      state.recycled.fetch_add(1, shm::relaxed);
+      TOWPATH_FAILPOINT("retire.spare");
+      return;
+    }
+    drop(own, &segment);
+  }
+
+  /// R8 for the first free name. False when all are taken.
+  bool put_spare(const char* own) const {
+    for (std::uint64_t i = 0; i < spare_names; ++i)
+      if (log->directory().rename(own, log->spare_name(i).data())) return true;
+    return false;
+  }
+
+  void drop(const char* own, const Segment* segment) const {
+    if (segment) shm::RegionCache::instance().forget(segment->control.get());
+    log->directory().remove(own).ignore();
+    log->state().unlinked.fetch_add(1, shm::relaxed);
+  }
+
+  /// R4 and R5: could a live producer still write into it, or does a reader hold it?
+  [[nodiscard]] bool is_in_doubt(const Segment& segment, std::uint64_t count) const noexcept {
+    auto& members = log->members();
+    for (unsigned i = 0; i < members.used(); ++i) {
+      auto& line = members.line(i);
+      for (int tries = 0;; ++tries) {
+        const std::uint64_t word = line.inflight.load(shm::acquire);
+        if (!Inflight::touches(word, segment.base, segment.base, segment.base + count)) break;
+        if (line.uid.load(shm::acquire) != log->uid()) break;  // read after inflight, both after the exchange
+        if (tries < 2'000) {
+          shm::pause();
+          continue;
+        }
+        if (members.is_alive(i)) return true;
+        break;  // a dead owner cannot write late
+      }
+    }
+    return shm::is_locked(*pins, pin_prefix | segment.base);
+  }
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
