@@ -1,8 +1,10 @@
-# towpath_test(log/segment_test [FAILPOINTS] [NEEDS_EXCEPTIONS] [SERIAL] [TIMEOUT seconds] [LABELS ...] [LIBRARIES ...])
+# towpath_test(log/segment_test [FAILPOINTS] [NEEDS_EXCEPTIONS] [NOT_SINGLE] [SERIAL]
+#              [TIMEOUT seconds] [LABELS ...] [LIBRARIES ...])
 #   One executable and one ctest test from tests/log/segment_test.cpp, called log.segment_test; with TOWPATH_TEST_SINGLE
 #   a second one, log.segment_test.single, that sees nothing but single_include/.
 #   FAILPOINTS        TOWPATH_FAILPOINT(name) calls tests/support/failpoint.hpp
 #   NEEDS_EXCEPTIONS  left out, with a notice, where exceptions are off
+#   NOT_SINGLE        no second test on single_include/ (for tests that include no towpath header)
 #   SERIAL            no other test runs meanwhile (for tests that load both cores on purpose)
 #   TIMEOUT           default 60 s; sanitizers get four times as much
 #   LIBRARIES         further link targets
@@ -92,7 +94,7 @@ function(towpath_add_test_executable target name flavour library)
 endfunction()
 
 function(towpath_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "FAILPOINTS;NEEDS_EXCEPTIONS;SERIAL" "TIMEOUT" "LABELS;LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "FAILPOINTS;NEEDS_EXCEPTIONS;NOT_SINGLE;SERIAL" "TIMEOUT" "LABELS;LIBRARIES")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "towpath_test(${name}): unknown arguments: ${arg_UNPARSED_ARGUMENTS}")
   endif()
@@ -108,7 +110,7 @@ function(towpath_test name)
   endif()
   string(REPLACE "/" "." target "${name}")
   towpath_add_test_executable(${target} ${name} headers towpath)
-  if(TOWPATH_TEST_SINGLE)
+  if(TOWPATH_TEST_SINGLE AND NOT arg_NOT_SINGLE)
     list(APPEND arg_LABELS single)
     towpath_add_test_executable(${target}.single ${name} single towpath_single)
   endif()

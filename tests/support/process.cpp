@@ -194,7 +194,8 @@ void Child::stop() {
 void Child::wait_stopped(Duration deadline) {
   const bool stands = eventually(deadline, [this] {
     siginfo_t info{};
-    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED | WNOHANG) != 0) fail_errno("waitid");
+    // A child that has ended cannot stop any more, which the kernel reports as no such child.
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED | WNOHANG) != 0) fail("the end instead of a stop of " + describe());
     return info.si_pid == pid_ && info.si_code == CLD_STOPPED;
   });
   if (!stands) fail("no stop in time of " + describe());

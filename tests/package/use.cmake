@@ -1,0 +1,40 @@
+# Run by ctest: builds consumer/ with towpath had in one WAY, runs it, and checks that it has the VERSION of this source.
+set(dir "${BUILD}/package/${WAY}")
+set(prefix "${dir}/installed")
+file(REMOVE_RECURSE "${dir}")
+
+function(run)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT result EQUAL 0)
+    list(JOIN ARGN " " command)
+    message(FATAL_ERROR "ended with ${result}: ${command}\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+set(options "-DWAY=${WAY}" "-DCMAKE_CXX_COMPILER=${COMPILER}" -DCMAKE_BUILD_TYPE=Debug)
+if(WAY STREQUAL "find_package")
+  run(${CMAKE_COMMAND} --install "${BUILD}" --prefix "${prefix}")
+  list(APPEND options "-DCMAKE_PREFIX_PATH=${prefix}" "-DWANTED_VERSION=${VERSION}")
+elseif(WAY STREQUAL "pkg_config")
+  # Moved after the installation: the file must find its headers from where it lies.
+  run(${CMAKE_COMMAND} --install "${BUILD}" --prefix "${prefix}-before")
+  file(RENAME "${prefix}-before" "${prefix}")
+  set(ENV{PKG_CONFIG_PATH} "${prefix}/share/pkgconfig")
+elseif(WAY STREQUAL "fetch_content")
+  # The source is at hand, so nothing is downloaded; everything else is as with a download.
+  list(APPEND options "-DFETCHCONTENT_SOURCE_DIR_TOWPATH=${SOURCE}" -DFETCHCONTENT_FULLY_DISCONNECTED=ON)
+else()
+  list(APPEND options "-DTOWPATH_SOURCE=${SOURCE}")
+endif()
+
+run(${CMAKE_COMMAND} -G Ninja -S "${CMAKE_CURRENT_LIST_DIR}/consumer" -B "${dir}/build" ${options})
+run(${CMAKE_COMMAND} --build "${dir}/build")
+# A user's build gets the library and nothing else of ours.
+if(EXISTS "${dir}/build/_deps/towpath-build/tests" OR EXISTS "${dir}/build/towpath/tests")
+  message(FATAL_ERROR "the consumer's build contains towpath's tests")
+endif()
+run("${dir}/build/consumer")
+if(NOT output STREQUAL "towpath ${VERSION}: received 42\n")
+  message(FATAL_ERROR "the consumer printed '${output}'")
+endif()
