@@ -105,8 +105,21 @@ class Appender {
   [[nodiscard]] const PartitionLog& log() const noexcept { return *log_; }
   [[nodiscard]] const Segment& segment() const noexcept { return segment_; }
 
+  /// Closes the active segment and makes the next one, unless the active one is empty. For retention by age.
+  Result<void> roll() {
+    park();
+    if (auto ready = find_segment(0); !ready) return ready;
+    if (Tail::count(segment_.header->tail.load(shm::acquire)) == 0) return {};
+    announce();
+    roll_for_large(segment_.header->tail.load(shm::acquire));
+    return segment_ ? find_segment(0) : Result<void>{};
+  }
+
   /// Lets go of the mapped segment; the next append finds it again. Not while something is reserved.
-  void park() noexcept { segment_ = Segment{}; }
+  void park() noexcept {
+    segment_ = Segment{};
+    full_ = false;
+  }
 
  private:
   /// From here until inflight says otherwise nobody recycles the segment that I believe in.

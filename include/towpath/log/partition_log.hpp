@@ -26,29 +26,53 @@ struct PartitionFormat {
 
 using FileName = std::array<char, 320>;
 
+/// What a PartitionLog is made of; all of it outlives the log.
+struct PartitionParts {
+  shm::Directory* directory = nullptr;
+  std::string folder;                          ///< "topics/pose/0"; made with the first segment
+  std::int32_t partition = 0;
+  PartitionState* state = nullptr;
+  TopicWords* words = nullptr;
+  WaitBlock* waits = nullptr;                  ///< null: this process never registers as a waiter
+  shm::Members* members = nullptr;             ///< null: this process is no member
+  const shm::FileDescriptor* pins = nullptr;   ///< asker of the topic's pins; never holds a lock
+  const Word32* maintainer = nullptr;          ///< member index + 1 of who wants to know about rolls, 0 for nobody
+  bool writable = false;                       ///< segments and state may be written: may append, may help
+  PartitionFormat format;
+  Clock clock;
+};
+
 class PartitionLog {
  public:
-  /// `folder` is the topic's folder and the partition's number, "topics/pose/0"; it is made with the first segment.
-  PartitionLog(shm::Directory& directory, std::string folder, PartitionState& state, WaitBlock* waits, TopicWords& words,
-               shm::Members* members, const PartitionFormat& format, const Clock& clock)
-      : directory_{&directory}, folder_{std::move(folder)}, state_{&state}, waits_{waits}, words_{&words},
-        members_{members}, format_{format}, clock_{clock}, uid_{state.uid.load(shm::acquire)} {}
+  explicit PartitionLog(PartitionParts parts) : parts_{std::move(parts)}, uid_{parts_.state->uid.load(shm::acquire)} {}
 
-  [[nodiscard]] shm::Directory& directory() const noexcept { return *directory_; }
-  [[nodiscard]] PartitionState& state() const noexcept { return *state_; }
-  [[nodiscard]] const TopicWords& words() const noexcept { return *words_; }
-  [[nodiscard]] WaitBlock* waits() const noexcept { return waits_; }
-  [[nodiscard]] shm::Members& members() const noexcept { return *members_; }
-  [[nodiscard]] const PartitionFormat& format() const noexcept { return format_; }
-  [[nodiscard]] const Clock& clock() const noexcept { return clock_; }
+  [[nodiscard]] shm::Directory& directory() const noexcept { return *parts_.directory; }
+  [[nodiscard]] PartitionState& state() const noexcept { return *parts_.state; }
+  [[nodiscard]] const TopicWords& words() const noexcept { return *parts_.words; }
+  [[nodiscard]] WaitBlock* waits() const noexcept { return parts_.waits; }
+  [[nodiscard]] shm::Members& members() const noexcept { return *parts_.members; }
+  [[nodiscard]] const PartitionFormat& format() const noexcept { return parts_.format; }
+  [[nodiscard]] const Clock& clock() const noexcept { return parts_.clock; }
   [[nodiscard]] std::uint64_t uid() const noexcept { return uid_; }
-  [[nodiscard]] const std::string& folder() const noexcept { return folder_; }
-  [[nodiscard]] bool is_deleted() const noexcept { return (state_->flags.load(shm::acquire) & partition_deleted) != 0; }
-  /// A read-only process has neither members nor waiter block: it never helps and never registers.
-  [[nodiscard]] bool may_help() const noexcept { return members_ != nullptr && waits_ != nullptr; }
+  [[nodiscard]] const std::string& folder() const noexcept { return parts_.folder; }
+  [[nodiscard]] bool is_deleted() const noexcept { return (parts_.state->flags.load(shm::acquire) & partition_deleted) != 0; }
+  /// Whoever may only read never helps.
+  [[nodiscard]] bool may_help() const noexcept { return parts_.writable; }
 
   void wake() const noexcept {
-    if (may_help()) wake_waiters(*waits_, *members_);
+    if (parts_.writable) wake_waiters(*parts_.waits, *parts_.members);
+  }
+
+  /// The byte of the topic's pins that stands for the segment at `base`.
+  [[nodiscard]] std::uint64_t pin_byte(std::uint64_t base) const noexcept {
+    return static_cast<std::uint64_t>(parts_.partition) << 48 | base;
+  }
+  [[nodiscard]] bool is_pinned(std::uint64_t base) const noexcept { return shm::is_locked(*parts_.pins, pin_byte(base)); }
+
+  /// Tells the maintenance, if there is one, that a segment was filled.
+  void wake_maintenance() const noexcept {
+    const std::uint32_t holder = parts_.maintainer ? parts_.maintainer->load(shm::acquire) : 0;
+    if (holder != 0 && holder <= shm::max_members) shm::wake(members().line(holder - 1).wake);
   }
 
   // ---- names
@@ -59,19 +83,19 @@ class PartitionLog {
   [[nodiscard]] FileName own_name(const shm::Member& member) const noexcept {
     static std::atomic<unsigned long long> next{0};
     FileName name;
-    std::snprintf(name.data(), name.size(), "%s/own.%u.%llu.%llu", folder_.c_str(), member.index(),
+    std::snprintf(name.data(), name.size(), "%s/own.%u.%llu.%llu", parts_.folder.c_str(), member.index(),
                   static_cast<unsigned long long>(member.line().incarnation.load(shm::relaxed)), ++next);
     return name;
   }
   [[nodiscard]] FileName in_folder(const char* entry) const noexcept {
     FileName name;
-    std::snprintf(name.data(), name.size(), "%s/%s", folder_.c_str(), entry);
+    std::snprintf(name.data(), name.size(), "%s/%s", parts_.folder.c_str(), entry);
     return name;
   }
 
   /// The live segments' bases, ascending. Empty before the first record.
   [[nodiscard]] Result<std::vector<std::uint64_t>> bases() const {
-    auto names = directory_->list(folder_.c_str());
+    auto names = parts_.directory->list(parts_.folder.c_str());
     std::vector<std::uint64_t> found;
     if (!names) return names.error() == Errc::not_found ? Result<std::vector<std::uint64_t>>{std::move(found)} : names.error();
     for (const auto& name : *names)
@@ -83,7 +107,7 @@ class PartitionLog {
   // ---- segments
   /// OPEN. Errors: not_found when there is no such incarnation, and those of Segment::open.
   [[nodiscard]] Result<Segment> open(std::uint64_t base, Use use) const {
-    return Segment::open(*directory_, segment_name(base).data(), base, use);
+    return Segment::open(*parts_.directory, segment_name(base).data(), base, use);
   }
 
   /// The segment to append to: that of hint, made if the log is still empty. Errors: topic_deleted, no_space, corrupt.
@@ -104,7 +128,7 @@ class PartitionLog {
     FileName name;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    std::snprintf(name.data(), name.size(), pattern, folder_.c_str(), static_cast<unsigned long long>(n));
+    std::snprintf(name.data(), name.size(), pattern, parts_.folder.c_str(), static_cast<unsigned long long>(n));
 #pragma GCC diagnostic pop
     return name;
   }
@@ -113,14 +137,7 @@ class PartitionLog {
   Result<bool> take(const shm::Member& member, std::uint64_t base, const Geometry& shape) const;
   [[nodiscard]] Result<Segment> take_spare(const char* own, const Geometry& shape) const;
 
-  shm::Directory* directory_;
-  std::string folder_;
-  PartitionState* state_;
-  WaitBlock* waits_;
-  TopicWords* words_;
-  shm::Members* members_;
-  PartitionFormat format_;
-  Clock clock_;
+  PartitionParts parts_;
   std::uint64_t uid_;
 };
 

@@ -90,8 +90,7 @@ enum class Progress {
 class Reader {
  public:
   /// `pins` is shared by the readers of one Consumer in one topic.
-  Reader(const PartitionLog& log, std::shared_ptr<Pins> pins, std::int32_t partition)
-      : log_{&log}, pins_{std::move(pins)}, pin_prefix_{static_cast<std::uint64_t>(partition) << 48} {}
+  Reader(const PartitionLog& log, std::shared_ptr<Pins> pins) noexcept : log_{&log}, pins_{std::move(pins)} {}
 
   [[nodiscard]] const PartitionLog& log() const noexcept { return *log_; }
   /// The offset after the last record that was collected, or what was sought.
@@ -100,9 +99,9 @@ class Reader {
 
   /// Goes to an offset; the next collect() finds its segment.
   void seek(std::uint64_t offset) noexcept {
+    if (offset != position_) stall_.reset();
     position_ = cursor_ = offset;
     settled_ = false;
-    stall_.reset();
   }
 
   /// Up to `max` committed records from the position on, in one segment. Asks `accept(slot, n, segment)` of each and
@@ -198,13 +197,14 @@ class Reader {
     const auto at = attach(base);
     if (at != Progress::records) return at;
     position_ = cursor_ = std::max(position_, base);
+    stall_.reset();
     settled_ = position_ == base;  // else it was sought behind the seal: find its place anew
     drop_retired();
     return at;
   }
 
   Progress attach(std::uint64_t base) {
-    const std::uint64_t byte = pin_prefix_ | base;
+    const std::uint64_t byte = log_->pin_byte(base);
     for (auto* held : pins_->held)
       if (held->byte() == byte) {
         current_ = PinRef{held};
@@ -218,7 +218,6 @@ class Reader {
                          : Result<Segment>{Failure{Errc::not_found, "retired"}};
     if (segment) {
       current_ = PinRef{new PinnedSegment{std::move(*segment), pins_, byte}};
-      stall_.reset();
       return Progress::records;
     }
     shm::unlock(pins_->file.get(), byte);
@@ -300,7 +299,6 @@ class Reader {
 
   const PartitionLog* log_;
   std::shared_ptr<Pins> pins_;
-  std::uint64_t pin_prefix_;
   std::uint64_t position_ = 0;  // what the user sees
   std::uint64_t cursor_ = 0;    // the next slot to look at; ahead of the position by aborted slots only
   bool settled_ = false;        // current_ holds the cursor's slot

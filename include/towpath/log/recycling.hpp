@@ -10,13 +10,10 @@
 
 namespace towpath::inline TOWPATH_ABI::log {
 
-/// What is needed to retire segments: a member line for private names, and a descriptor of the topic's pins that never
-/// holds a lock.
+/// Retires segments of one partition in the name of one member, which must have nothing reserved.
 struct Recycler {
   const PartitionLog* log;
-  const shm::Member* member;
-  const shm::FileDescriptor* pins;     ///< asker of the topic's pins file
-  std::uint64_t pin_prefix;            ///< partition << 48
+  const shm::Member* member;  ///< for private names
 
   /// R1..R8 for the sealed segment at `base` with `count` slots, or, if somebody began that, from R2 (`again`: its
   /// file stands although it is below log_start; count is unknown). True if this call removed it from the log.
@@ -99,7 +96,7 @@ struct Recycler {
         break;  // a dead owner cannot write late
       }
     }
-    return shm::is_locked(*pins, pin_prefix | segment.base);
+    return log->is_pinned(segment.base);
   }
 };
 

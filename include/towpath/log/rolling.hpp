@@ -2,12 +2,12 @@
 // Any process may do any step at any time; renames decide who wins, and the losers' files go away.
 #pragma once
 
-#include <towpath/log/partition_log.hpp>
+#include <towpath/log/retention.hpp>
 
 namespace towpath::inline TOWPATH_ABI::log {
 
 inline Geometry PartitionLog::following(const Segment& last, std::uint64_t need) const noexcept {
-  const std::uint64_t target = std::max(words_->segment_bytes.load(shm::relaxed), first_segment_bytes);
+  const std::uint64_t target = std::max(parts_.words->segment_bytes.load(shm::relaxed), first_segment_bytes);
   const Geometry now = last.geometry();
   const std::uint64_t bytes = std::max(std::min(now.segment_bytes * 4, target), first_segment_bytes);
   const std::uint64_t tail = last.header->tail.load(shm::relaxed);
@@ -22,19 +22,19 @@ inline Geometry PartitionLog::following(const Segment& last, std::uint64_t need)
 }
 
 inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& shape) const {
-  if (auto folder = directory_->make_folder(folder_.c_str()); !folder && folder.error() != Errc::already_exists)
+  if (auto folder = parts_.directory->make_folder(parts_.folder.c_str()); !folder && folder.error() != Errc::already_exists)
     return folder.error() == Errc::not_found ? Failure{Errc::topic_deleted, "its folder is gone"} : folder.error();
-  auto file = directory_->create(own, 0640);
+  auto file = parts_.directory->create(own, 0640);
   if (!file) return file.error();
   TOWPATH_FAILPOINT("make.created");
   if (auto room = shm::allocate(*file, 0, shape.segment_bytes); !room) {
-    directory_->remove(own).ignore();  // ext4 leaves a partly grown file
+    parts_.directory->remove(own).ignore();  // ext4 leaves a partly grown file
     return room.error();
   }
   SegmentHeader header{};
   header.magic = segment_magic;
   header.version = segment_format_version;
-  header.features = format_.checksummed ? feature_checksummed : 0u;
+  header.features = parts_.format.checksummed ? feature_checksummed : 0u;
   header.layout_hash = segment_layout_hash;
   header.segment_bytes = shape.segment_bytes;
   header.slot_count = shape.slot_count;
@@ -46,20 +46,20 @@ inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& 
   header.sealed.store(0, shm::relaxed);
   TOWPATH_FAILPOINT("make.allocated");
   if (auto written = shm::write_all(*file, &header, sizeof header, 0); !written) {
-    directory_->remove(own).ignore();
+    parts_.directory->remove(own).ignore();
     return written.error();
   }
-  return Segment::open(*directory_, own, unset_base, Use::append);
+  return Segment::open(*parts_.directory, own, unset_base, Use::append);
 }
 
 inline Result<Segment> PartitionLog::take_spare(const char* own, const Geometry& shape) const {
   for (std::uint64_t i = 0; i < spare_names; ++i) {
-    if (!directory_->rename(spare_name(i).data(), own)) continue;  // the first success owns it
+    if (!parts_.directory->rename(spare_name(i).data(), own)) continue;  // the first success owns it
     TOWPATH_FAILPOINT("take.spare_owned");
-    auto spare = Segment::open(*directory_, own, unset_base, Use::append);
-    if (spare && spare->geometry() == shape && spare->checksummed == format_.checksummed) return spare;
+    auto spare = Segment::open(*parts_.directory, own, unset_base, Use::append);
+    if (spare && spare->geometry() == shape && spare->checksummed == parts_.format.checksummed) return spare;
     if (spare) shm::RegionCache::instance().forget(spare->control.get());
-    directory_->remove(own).ignore();
+    parts_.directory->remove(own).ignore();
   }
   return Failure{Errc::not_found, "no spare"};
 }
@@ -70,35 +70,35 @@ inline Result<bool> PartitionLog::take(const shm::Member& member, std::uint64_t 
   const bool recycled = segment.has_value();
   if (!recycled) segment = make_file(own.data(), shape);
   if (!segment) return segment.error();
-  if (!recycled) state_->fresh.fetch_add(1, shm::relaxed);
+  if (!recycled) parts_.state->fresh.fetch_add(1, shm::relaxed);
   TOWPATH_FAILPOINT("take.owned");
   segment->header->base.store(base, shm::relaxed);  // T2: a stale reserver that comes in after T3 sees it
   TOWPATH_FAILPOINT("take.based");
   segment->header->tail.store(0, shm::release);  // T3: pairs with the acquire in RESERVE
   TOWPATH_FAILPOINT("take.opened");
-  const auto named = directory_->rename(own.data(), segment_name(base).data());  // T4: one of all takers wins
+  const auto named = parts_.directory->rename(own.data(), segment_name(base).data());  // T4: one of all takers wins
   if (named) {
-    state_->live_bytes.fetch_add(segment->geometry().segment_bytes, shm::seq_cst);  // pairs with Reader::has_something()
+    parts_.state->live_bytes.fetch_add(segment->geometry().segment_bytes, shm::seq_cst);  // pairs with Reader::has_something()
     TOWPATH_FAILPOINT("take.named");
     return true;
   }
   shm::RegionCache::instance().forget(segment->control.get());
-  directory_->remove(own.data()).ignore();
+  parts_.directory->remove(own.data()).ignore();
   return named.error() == Errc::already_exists ? Result<bool>{false} : named.error();
 }
 
 inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint64_t need) const {
   for (;;) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
-    const std::uint64_t base = state_->hint.load(shm::acquire);
+    const std::uint64_t base = parts_.state->hint.load(shm::acquire);
     auto segment = open(base, Use::append);
     if (segment || segment.error() != Errc::not_found) return segment;
-    if (state_->hint.load(shm::acquire) != base) continue;
+    if (parts_.state->hint.load(shm::acquire) != base) continue;
     // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
-    const std::uint64_t mean = std::max(need, format_.typical_frame);
+    const std::uint64_t mean = std::max(need, parts_.format.typical_frame);
     const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
     if (!taken) return taken.error();
-    if (*taken && base < state_->log_start.load(shm::seq_cst)) directory_->remove(segment_name(base).data()).ignore();
+    if (*taken && base < parts_.state->log_start.load(shm::seq_cst)) parts_.directory->remove(segment_name(base).data()).ignore();
   }
 }
 
@@ -107,12 +107,12 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
   const Geometry shape = following(full, need);
   for (int waited = 0;;) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
-    if (next_base < state_->log_start.load(shm::seq_cst)) return active(member, need);
+    if (next_base < parts_.state->log_start.load(shm::seq_cst)) return active(member, need);
     bool made = false;
     auto segment = open(next_base, Use::append);
     if (!segment) {
       if (segment.error() != Errc::not_found) return segment;
-      if (state_->hint.load(shm::acquire) > next_base) return active(member, need);
+      if (parts_.state->hint.load(shm::acquire) > next_base) return active(member, need);
       if (!crosser && waited++ < 40) {
         std::this_thread::sleep_for(std::chrono::microseconds{5});
         continue;
@@ -124,13 +124,16 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
       segment = open(next_base, Use::append);
       if (!segment) continue;
     }
-    if (next_base < state_->log_start.load(shm::seq_cst)) {  // retired meanwhile: a file made now would resurrect it
-      if (made) directory_->remove(segment_name(next_base).data()).ignore();
+    if (next_base < parts_.state->log_start.load(shm::seq_cst)) {  // retired meanwhile: a file made now would resurrect it
+      if (made) parts_.directory->remove(segment_name(next_base).data()).ignore();
       return active(member, need);
     }
     TOWPATH_FAILPOINT("next.before_hint");
-    if (state_->hint.raise_to(next_base, shm::release)) state_->rolls.fetch_add(1, shm::relaxed);
-    state_->last_roll.store(static_cast<std::uint64_t>(clock_.steady().time_since_epoch().count()), shm::relaxed);
+    if (!parts_.state->hint.raise_to(next_base, shm::release)) return segment;
+    parts_.state->rolls.fetch_add(1, shm::relaxed);
+    parts_.state->last_roll.store(static_cast<std::uint64_t>(parts_.clock.steady().time_since_epoch().count()), shm::relaxed);
+    wake_maintenance();
+    enforce_retention(*this, member);
     return segment;
   }
 }

@@ -33,8 +33,8 @@ class Directory {
   virtual Result<FileDescriptor> open(const char* name, Access access) = 0;
   /// Makes a new, empty file of mode `mode` whatever the umask. Errors: already_exists, no_space.
   virtual Result<FileDescriptor> create(const char* name, unsigned mode) = 0;
-  /// Which file stands under the name now. Errors: not_found.
-  virtual Result<FileId> identify(const char* name) = 0;
+  /// Which file stands under the name now, and its size. Errors: not_found.
+  virtual Result<FileInfo> identify(const char* name) = 0;
   /// Gives a file or folder another name. Errors: already_exists (never replaces), not_found.
   virtual Result<void> rename(const char* from, const char* to) = 0;
   /// As rename, but a file at `to` is replaced in one step.

@@ -48,10 +48,10 @@ class FolderDirectory final : public Directory {
     return file;
   }
 
-  Result<FileId> identify(const char* name) override {
+  Result<FileInfo> identify(const char* name) override {
     struct stat found {};
     if (::fstatat(fd_.get(), name, &found, AT_SYMLINK_NOFOLLOW) != 0) return system_failure(errno, "fstatat");
-    return FileId{found.st_dev, found.st_ino};
+    return file_info(found);
   }
 
   Result<void> rename(const char* from, const char* to) override { return rename_with(from, to, 1u /* RENAME_NOREPLACE */); }

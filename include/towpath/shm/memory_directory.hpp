@@ -39,14 +39,14 @@ class MemoryDirectory final : public Directory {
     return open(name, Access::read_write);
   }
 
-  Result<FileId> identify(const char* name) override {
+  Result<FileInfo> identify(const char* name) override {
     const std::lock_guard hold{mutex_};
     const auto found = files_.find(name);
     if (found == files_.end()) return Failure{Errc::not_found, "memory file"};
-    if (!found->second) return FileId{};
+    if (!found->second) return FileInfo{};
     const auto about = status(found->second);
     if (!about) return about.error();
-    return FileId{about->st_dev, about->st_ino};
+    return file_info(*about);
   }
 
   Result<void> rename(const char* from, const char* to) override { return rename_with(from, to, false); }

@@ -126,14 +126,14 @@ class RegionCache {
   /// Errors: not_found; corrupt (shorter than `at_least`); the errors of Region::map.
   Result<std::shared_ptr<Region>> map(Directory& directory, const char* name, View view, std::size_t at_least) {
     if (TOWPATH_TSAN) view = View::whole;  // it sees a race only within one mapping
-    const auto id = directory.identify(name);
-    if (!id) return id.error();
-    if (auto known = find({*id, view}, at_least)) return known;
+    const auto named = directory.identify(name);
+    if (!named) return named.error();
+    if (auto known = find({named->id, view}, at_least)) return known;
     auto file = directory.open(name, view == View::readable ? Access::read : Access::read_write);
     if (!file) return file.error();
     const auto about = status(*file);
     if (!about) return about.error();
-    const Key opened{{about->st_dev, about->st_ino}, view};
+    const Key opened{file_info(*about).id, view};
     const auto bytes = static_cast<std::size_t>(about->st_size);
     if (bytes < at_least || bytes == 0) return Failure{Errc::corrupt, "a file is shorter than its own header says"};
     const std::lock_guard hold{mutex_};

@@ -70,6 +70,15 @@ struct FileId {
   friend constexpr bool operator==(FileId, FileId) noexcept = default;
 };
 
+struct FileInfo {
+  FileId id;
+  std::uint64_t bytes = 0;
+};
+
+inline FileInfo file_info(const struct stat& found) noexcept {
+  return {{found.st_dev, found.st_ino}, static_cast<std::uint64_t>(found.st_size)};
+}
+
 inline Result<struct stat> status(const FileDescriptor& fd) noexcept {
   struct stat found {};
   if (::fstat(fd.get(), &found) != 0) return system_failure(errno, "fstat");

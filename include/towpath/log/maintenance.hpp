@@ -1,0 +1,165 @@
+// What a partition needs now and then, and nobody waits for: sweeping private files of the dead, finishing retirements
+// that a dead process began, retention by bytes and age, spares, resolved_to. One process does it at a time, by a role
+// lock; two at once are harmless. Correctness never depends on it: without it disk and memory are given back later,
+// spares are not made (rolls cost milliseconds instead of microseconds), and age is not looked at.
+#pragma once
+
+#include <charconv>
+
+#include <towpath/log/appender.hpp>
+#include <towpath/log/reader.hpp>
+#include <towpath/log/recycling.hpp>
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+class PartitionMaintenance {
+ public:
+  static constexpr std::uint64_t wanted_spares = 2;
+  static constexpr Duration spares_kept_for{std::chrono::minutes{1}};
+
+  PartitionMaintenance(const PartitionLog& log, shm::Member& member, std::shared_ptr<Pins> pins)
+      : log_{&log}, member_{&member}, reader_{log, std::move(pins)}, appender_{log, member}, recycler_{&log, &member} {}
+
+  /// One round. A few system calls when nothing is to do; making or cleaning a segment takes milliseconds.
+  /// Errors: no_space and the like, from making spares; the rest of the round was done.
+  Result<void> step() {
+    auto names = log_->directory().list(log_->folder().c_str());
+    if (!names) return names.error() == Errc::not_found ? Result<void>{} : names.error();
+    live_.clear(), spares_ = 0;
+    for (const auto& name : *names) look_at(name);
+    std::sort(live_.begin(), live_.end(), [](const auto& a, const auto& b) { return a.base < b.base; });
+    finish_retirements();
+    log_->state().live_bytes.store(total(), shm::relaxed);  // puts right what a crash between rename and count left
+    retire_by_bytes();
+    retire_by_age();
+    auto end = reader_.find_end();
+    while (end && reader_.help()) end = reader_.find_end();  // a stall that lasts from round to round meets its grace here
+    reader_.park();
+    if (!end) return end.error();
+    return keep_spares();
+  }
+
+ private:
+  struct Live {
+    std::uint64_t base;
+    std::uint64_t bytes;
+  };
+
+  [[nodiscard]] std::uint64_t total() const noexcept {
+    std::uint64_t bytes = 0;
+    for (const auto& segment : live_) bytes += segment.bytes;
+    return bytes;
+  }
+
+  void look_at(const std::string& name) {
+    const auto path = log_->in_folder(name.c_str());
+    if (name.starts_with("own.")) return sweep(name, path.data());
+    if (name.starts_with("spare.")) return void(++spares_);
+    if (name.size() != 24 || !name.ends_with(".log")) return;
+    const auto info = log_->directory().identify(path.data());
+    if (info) live_.push_back({std::strtoull(name.c_str(), nullptr, 10), info->bytes});
+  }
+
+  /// A private file whose owner is gone, or whose line somebody else has now. Unlinking one is always safe.
+  void sweep(const std::string& name, const char* path) {
+    unsigned line = 0;
+    unsigned long long incarnation = 0;
+    if (std::sscanf(name.c_str(), "own.%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members) return;
+    auto& members = log_->members();
+    const bool current = members.line(line).incarnation.load(shm::acquire) == incarnation;
+    if (!current || !members.is_alive(line)) log_->directory().remove(path).ignore();
+  }
+
+  void finish_retirements() {
+    const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
+    while (!live_.empty() && live_.front().base < start) {
+      recycler_.retire(live_.front().base, 0, true);  // its file stands although log_start passed it
+      live_.erase(live_.begin());
+    }
+  }
+
+  bool retire_front() {
+    const std::uint64_t count = live_.empty() ? 0 : retirable_slots(*log_, live_.front().base);
+    if (count == 0) return false;
+    if (recycler_.retire(live_.front().base, count)) ++spares_;
+    live_.erase(live_.begin());
+    return true;
+  }
+
+  void retire_by_bytes() {
+    const std::uint64_t limit = log_->words().retention_bytes.load(shm::relaxed);
+    const auto kept = [&] { return total() + std::min(spares_, wanted_spares) * (live_.empty() ? 0 : live_.back().bytes); };
+    while (limit != 0 && kept() > limit && live_.size() > 1 && retire_front()) {
+    }
+  }
+
+  void retire_by_age() {
+    const auto age = static_cast<std::int64_t>(log_->words().retention_age_ns.load(shm::relaxed));
+    if (age == 0 || live_.empty()) return;
+    const auto expired = [&](std::uint64_t base) {
+      const auto newest = newest_timestamp(base);
+      return newest && log_->clock().wall().time_since_epoch().count() - *newest > age;
+    };
+    while (live_.size() > 1 && expired(live_.front().base) && retire_front()) {
+    }
+    if (live_.size() == 1 && expired(live_.front().base)) roll(live_.front());
+  }
+
+  /// The timestamp of the last committed record; none in an empty segment.
+  [[nodiscard]] std::optional<std::int64_t> newest_timestamp(std::uint64_t base) const {
+    const auto segment = log_->open(base, Use::append);
+    if (!segment) return std::nullopt;
+    const std::uint64_t sealed = segment->sealed_count();
+    std::uint64_t n = sealed != 0 ? sealed : Tail::count(segment->header->tail.load(shm::acquire));
+    for (n = std::min(n, segment->slot_count); n-- > 0;) {
+      const std::uint64_t slot = segment->slots[n].load(shm::acquire);
+      if (Slot::state(slot) != Slot::committed || !segment->contains(slot)) continue;
+      FrameHeader header;
+      std::memcpy(&header, segment->data + Slot::position(slot), sizeof header);
+      return header.timestamp_ns;
+    }
+    return std::nullopt;
+  }
+
+  /// The active segment's newest record expired: closes it, so that it can go. The next round retires it.
+  void roll(const Live& active) {
+    if (active.base != log_->state().hint.load(shm::acquire)) return;
+    appender_.roll().ignore();  // no_space: the next round tries again
+  }
+
+  Result<void> keep_spares() {
+    const auto now = log_->clock().steady().time_since_epoch().count();
+    const auto last = static_cast<std::int64_t>(log_->state().last_roll.load(shm::relaxed));
+    const bool busy = last != 0 && now - last < spares_kept_for.count() && !live_.empty() && log_->format().recycling &&
+                      live_.back().bytes >= log_->words().segment_bytes.load(shm::relaxed);
+    for (std::uint64_t i = spare_names; !busy && spares_ > 0 && i-- > 0;)
+      if (log_->directory().remove(log_->spare_name(i).data())) --spares_;
+    for (; busy && spares_ < wanted_spares; ++spares_)
+      if (auto made = make_spare(); !made) return made;
+    return {};
+  }
+
+  Result<void> make_spare() {
+    auto active = log_->open(live_.back().base, Use::append);
+    if (!active) return active.error() == Errc::not_found ? Result<void>{} : active.error();
+    const auto own = log_->own_name(*member_);
+    auto spare = log_->make_file(own.data(), active->geometry());
+    if (!spare) return spare.error();
+    constexpr std::size_t stride = 2u << 20;  // in steps, so that others get the processor in between
+    for (std::size_t at = 0; at < spare->control->size(); at += stride) spare->control->populate(at, stride, true);
+    TOWPATH_FAILPOINT("spare.made");
+    for (std::uint64_t i = 0; i < spare_names; ++i)
+      if (log_->directory().rename(own.data(), log_->spare_name(i).data())) return {};
+    return log_->directory().remove(own.data());
+  }
+
+  const PartitionLog* log_;
+  shm::Member* member_;
+  Reader reader_;
+  Appender appender_;
+  Recycler recycler_;
+  std::vector<Live> live_;
+  std::uint64_t spares_ = 0;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log

@@ -1,0 +1,33 @@
+// Retention by bytes for whoever makes a segment: maintenance normally does it, but the log stays bounded without.
+#pragma once
+
+#include <towpath/log/recycling.hpp>
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// How many slots the segment at `base` has, if it may go: sealed, and the next one is there. Else 0.
+inline std::uint64_t retirable_slots(const PartitionLog& log, std::uint64_t base) {
+  const std::uint64_t hint = log.state().hint.load(shm::acquire);
+  if (base >= hint) return 0;
+  const auto segment = log.open(base, Use::append);
+  if (!segment) return 0;
+  const std::uint64_t count = segment->sealed_count();
+  return base + count <= hint ? count : 0;
+}
+
+/// Retires the oldest segments when the log is two segments above its limit, that is, when nobody maintains it in time.
+/// The member must have nothing reserved.
+inline void enforce_retention(const PartitionLog& log, const shm::Member& member) {
+  const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
+  const std::uint64_t slack = 2 * log.words().segment_bytes.load(shm::relaxed);
+  const auto live = [&] { return log.state().live_bytes.load(shm::relaxed); };
+  if (limit == 0 || live() <= limit + slack) return;
+  const auto bases = log.bases();
+  if (!bases) return;
+  for (const std::uint64_t base : *bases) {
+    const std::uint64_t count = live() > limit ? retirable_slots(log, base) : 0;
+    if (count == 0 || !Recycler{&log, &member}.retire(base, count)) return;
+  }
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
