@@ -47,6 +47,10 @@ class Stall {
   static constexpr Duration before_asking{std::chrono::microseconds{20}};
 
   void reset() noexcept { since_ = Monotonic::max(); }
+  /// The reader got to `offset`: the stall is over if that is behind where it stood.
+  void passed(std::uint64_t offset) noexcept {
+    if (offset > at_) reset();
+  }
   [[nodiscard]] bool is_running() const noexcept { return since_ != Monotonic::max(); }
 
   /// Call while slot `n` of a pinned segment is open although it was reserved, or the segment is full and not sealed.
@@ -58,6 +62,7 @@ class Stall {
     if (Tail::is_closed(tail)) return false;
     if (!is_running()) {
       since_ = now;
+      at_ = segment.base + n;
       reserved_ = Tail::count(tail);
       return false;
     }
@@ -90,7 +95,8 @@ class Stall {
   }
 
   Monotonic since_ = Monotonic::max();
-  std::uint64_t reserved_ = 0;
+  std::uint64_t at_ = 0;        // the offset that is open
+  std::uint64_t reserved_ = 0;  // how many slots were reserved when it began
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::log

@@ -124,7 +124,7 @@ class Reader {
         if (refused = !accept(slot, n, segment); refused) break;
         ++count, behind = n + 1;
       }
-      if (n > first) stall_.reset();
+      if (n > first) stall_.passed(segment.base + n);
       // Aborted slots at the end may lie behind the seal: the cursor passes them, the position does not.
       cursor_ = segment.base + n;
       if (count > 0) {

@@ -1,0 +1,109 @@
+// A topic's config file: Kafka's property names, one "name=value" per line; what Kafka has no name for begins with
+// "towpath.". Lines that begin with # are for people. Read strictly: what is missing or makes no sense is corrupt.
+#pragma once
+
+#include <charconv>
+#include <map>
+#include <string>
+
+#include <towpath/serde/schema.hpp>
+#include <towpath/topic/topic_config.hpp>
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// All that the config file holds.
+struct StoredConfig {
+  TopicConfig config;
+  std::string id;  ///< topic id: 32 hexadecimal digits, another after the topic is deleted and made again
+  std::string type_name;
+  std::string encoding;
+  std::uint64_t type_size = 0;
+  std::uint64_t type_alignment = 1;
+  bool checksummed = false;
+};
+
+inline std::string to_text(const StoredConfig& stored) {
+  const auto& config = stored.config;
+  const auto number = [](auto value) { return std::to_string(value) + "\n"; };
+  const auto limit = [&](std::uint64_t value) { return value == Retention::unlimited ? std::string{"-1\n"} : number(value); };
+  const bool ageless = config.retention.age == Duration::max();
+  const auto age_ms = std::chrono::duration_cast<std::chrono::milliseconds>(config.retention.age).count();
+  return "# towpath topic\nversion=0\ntopic.id=" + stored.id + "\n" +
+         "cleanup.policy=delete\n"
+         "segment.bytes=" + number(config.segment_bytes) +
+         "retention.bytes=" + limit(config.retention.bytes) +
+         "retention.ms=" + (ageless ? std::string{"-1\n"} : number(std::max<std::int64_t>(1, age_ms))) +
+         "max.message.bytes=" + number(config.max_message_bytes) +
+         "towpath.grace.ms=" + number(std::chrono::duration_cast<std::chrono::milliseconds>(config.grace).count()) +
+         "towpath.on.full=drop_oldest\n"
+         "towpath.record.alignment=" + number(config.record_alignment) +
+         "towpath.checksummed=" + number(stored.checksummed ? 1 : 0) +
+         "towpath.type.name=" + stored.type_name + "\n" +
+         "towpath.type.encoding=" + stored.encoding + "\n" +
+         "towpath.type.size=" + number(stored.type_size) +
+         "towpath.type.alignment=" + number(stored.type_alignment);
+}
+
+/// Reads one property after the other; remembers whether one was missing or no number.
+class PropertyReader {
+ public:
+  explicit PropertyReader(std::string_view text) {
+    while (!text.empty()) {
+      const auto line = text.substr(0, text.find('\n'));
+      text.remove_prefix(std::min(text.size(), line.size() + 1));
+      const auto equals = line.find('=');
+      if (line.empty() || line.front() == '#' || equals == std::string_view::npos) continue;
+      properties_.emplace(line.substr(0, equals), line.substr(equals + 1));
+    }
+  }
+
+  std::string text(const char* name) {
+    const auto found = properties_.find(name);
+    if (found != properties_.end()) return found->second;
+    is_whole_ = false;
+    return {};
+  }
+
+  std::int64_t number(const char* name) {
+    const auto value = text(name);
+    std::int64_t parsed = 0;
+    const auto end = value.data() + value.size();
+    if (const auto done = std::from_chars(value.data(), end, parsed); done.ec != std::errc{} || done.ptr != end) is_whole_ = false;
+    return parsed;
+  }
+
+  [[nodiscard]] bool is_whole() const noexcept { return is_whole_; }
+
+ private:
+  std::map<std::string, std::string> properties_;
+  bool is_whole_ = true;
+};
+
+/// Errors: corrupt, newer_format.
+inline Result<StoredConfig> parse_config(std::string_view text) {
+  PropertyReader in{text};
+  if (const auto version = in.number("version"); in.is_whole() && version > 0)
+    return Failure{Errc::newer_format, "a topic's config file is of a newer format"};
+  const auto unsigned_number = [&](const char* name) { return static_cast<std::uint64_t>(in.number(name)); };
+  StoredConfig stored;
+  auto& config = stored.config;
+  stored.id = in.text("topic.id");
+  config.segment_bytes = unsigned_number("segment.bytes");
+  config.retention.bytes = unsigned_number("retention.bytes");  // -1 is Retention::unlimited
+  const auto age_ms = in.number("retention.ms");
+  config.retention.age = age_ms < 0 || age_ms > Duration::max().count() / 1'000'000 ? Duration::max() : std::chrono::milliseconds{age_ms};
+  config.max_message_bytes = unsigned_number("max.message.bytes");
+  config.grace = std::chrono::milliseconds{std::min<std::int64_t>(in.number("towpath.grace.ms"), 3'600'000)};
+  config.record_alignment = unsigned_number("towpath.record.alignment");
+  stored.checksummed = in.number("towpath.checksummed") != 0;
+  stored.type_name = in.text("towpath.type.name");
+  stored.encoding = in.text("towpath.type.encoding");
+  stored.type_size = unsigned_number("towpath.type.size");
+  stored.type_alignment = unsigned_number("towpath.type.alignment");
+  const bool aligned = stored.type_alignment >= 1 && stored.type_alignment <= 64 && (stored.type_alignment & (stored.type_alignment - 1)) == 0;
+  if (!in.is_whole() || !aligned || config.record_alignment == 0 || !check_topic_config(config))
+    return Failure{Errc::corrupt, "a topic's config file lacks a property or holds a senseless value"};
+  return stored;
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::detail

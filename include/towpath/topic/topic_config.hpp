@@ -1,0 +1,81 @@
+// What a topic is like. Fill the fields you care about:  {.partitions = 4, .retention = {.bytes = 1_GiB, .age = 30s}}
+// The first process that names a topic creates it with its config; after that the stored values win over what a process
+// asks for, and Admin::alter_topic changes those that may change.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include <towpath/core/ids.hpp>
+#include <towpath/core/result.hpp>
+#include <towpath/core/time.hpp>
+#include <towpath/log/format.hpp>
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// When old records go. Whole segments go, oldest first, as soon as either limit is passed.
+struct Retention {
+  static constexpr std::uint64_t unlimited = ~std::uint64_t{0};
+  static constexpr std::uint64_t by_storage = ~std::uint64_t{0} - 1;
+
+  /// Per partition, segment files and spares counted. Default by storage: in memory and on tmpfs 256 MiB, at most 1/8 of
+  /// what is free; on disk unlimited. Mutable.
+  std::uint64_t bytes = by_storage;
+  /// By the timestamp of a segment's newest record. Default 7 days; Duration::max() is unlimited. Mutable.
+  Duration age = std::chrono::hours{24 * 7};
+
+  friend constexpr bool operator==(const Retention&, const Retention&) noexcept = default;
+};
+
+/// What a send does when retention would have to drop records that somebody still wants.
+enum class OnFull : std::uint32_t {
+  drop_oldest = 0,  ///< as Kafka: the oldest segment goes, whoever has not read it is told by Batch::missed()
+};
+
+struct TopicConfig {
+  /// 1 to 32,767. More can be added later, never taken away. Default 1.
+  std::int32_t partitions = 1;
+  /// Size of a segment's file: 256 KiB to 4 GiB, rounded up to 64 KiB. The first one is 256 KiB, each next four times
+  /// larger up to this. Default 64 MiB. Mutable.
+  std::uint64_t segment_bytes = std::uint64_t{64} << 20;
+  Retention retention{};
+  /// Largest record: value, key and headers together; 1 B to segment_bytes. Larger is message_too_large. Default 16 MiB. Mutable.
+  std::uint64_t max_message_bytes = std::uint64_t{16} << 20;
+  /// Default drop_oldest. Mutable.
+  OnFull on_full = OnFull::drop_oldest;
+  /// How long a live but frozen producer's open record may hold readers up before it is skipped (and written again when
+  /// the producer goes on). 1 ms to 1 h, default 1 s. Mutable.
+  Duration grace = std::chrono::seconds{1};
+  /// Records begin at multiples of 8 or 64 bytes; 64 costs space and saves tail latency. 0 takes what the topic has, or 8.
+  /// Fixed at creation: another value than the topic's is config_mismatch.
+  std::uint64_t record_alignment = 0;
+
+  friend constexpr bool operator==(const TopicConfig&, const TopicConfig&) noexcept = default;
+};
+
+/// Errors: invalid_argument, with the field's name.
+constexpr Result<void> check_topic_config(const TopicConfig& config) noexcept {
+  const auto bad = [](const char* field) { return Failure{Errc::invalid_argument, field}; };
+  if (config.partitions < 1 || config.partitions > max_partitions) return bad("partitions: 1 to 32767");
+  if (config.segment_bytes < log::first_segment_bytes || config.segment_bytes > log::max_segment_bytes)
+    return bad("segment_bytes: 256 KiB to 4 GiB");
+  if (config.max_message_bytes < 1 || config.max_message_bytes > config.segment_bytes)
+    return bad("max_message_bytes: 1 to segment_bytes");
+  if (config.retention.age <= Duration::zero()) return bad("retention.age: above zero");
+  if (config.retention.bytes == 0) return bad("retention.bytes: above zero");
+  if (config.grace < std::chrono::milliseconds{1} || config.grace > std::chrono::hours{1}) return bad("grace: 1 ms to 1 h");
+  if (config.record_alignment != 0 && config.record_alignment != 8 && config.record_alignment != 64)
+    return bad("record_alignment: 8 or 64");
+  if (config.on_full != OnFull::drop_oldest) return bad("on_full: drop_oldest");
+  return {};
+}
+
+/// Name, value type and config of a topic, stated once in a header that every process includes:
+///   inline constexpr towpath::TopicSpec<Scan> lidar_front{"lidar.front", {.partitions = 2}};
+template <class T>
+struct TopicSpec {
+  std::string_view name;
+  TopicConfig config{};
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
