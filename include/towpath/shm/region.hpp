@@ -19,6 +19,7 @@
 
 #include <towpath/shm/directory.hpp>
 #include <towpath/shm/fork.hpp>
+#include <towpath/shm/fork.hpp>
 
 namespace towpath::inline TOWPATH_ABI::shm {
 
@@ -82,7 +83,7 @@ class Region {
 
   /// Makes the pages present in this process now (Linux 5.14; elsewhere they come by faults).
   void populate(std::size_t from, std::size_t bytes, bool for_writing) const noexcept {
-    const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const std::size_t page = page_bytes();
     const std::size_t begin = from / page * page;
     const std::size_t end = std::min(size(), from + bytes);
     if (begin < end) ::madvise(data() + begin, end - begin, for_writing ? 23 /* POPULATE_WRITE */ : 22 /* POPULATE_READ */);
@@ -163,6 +164,15 @@ class RegionCache {
   }
 
  private:
+  RegionCache() {
+    // A child gets an empty cache and a free mutex.
+    ::pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
+                     [] {
+                       instance().entries_.clear();
+                       instance().mutex_.unlock();
+                     });
+  }
+
   struct Key {
     FileId id;
     View view;
@@ -194,14 +204,16 @@ class RegionCache {
     return entry->second.region;
   }
 
-  /// Drops the least recently used eighth of what nobody uses, so that a full cache is not searched at each miss.
+  /// Drops what nobody uses, longest unused first: what is above the limit and an eighth of it, so that a full cache
+  /// is not searched at each miss.
   void make_room() {
     if (entries_.size() < limit_) return;
     std::vector<std::uint64_t> idle;
     for (const auto& [key, entry] : entries_)
       if (entry.region.use_count() == 1) idle.push_back(entry.used);
     if (idle.empty()) return;
-    const auto last = idle.begin() + static_cast<std::ptrdiff_t>(std::min(idle.size() - 1, limit_ / 8));
+    const auto surplus = entries_.size() - limit_ + limit_ / 8;
+    const auto last = idle.begin() + static_cast<std::ptrdiff_t>(std::min(idle.size() - 1, surplus));
     std::nth_element(idle.begin(), last, idle.end());
     std::erase_if(entries_, [&](const auto& e) { return e.second.region.use_count() == 1 && e.second.used <= *last; });
   }
