@@ -164,15 +164,6 @@ class RegionCache {
   }
 
  private:
-  RegionCache() {
-    // A child gets an empty cache and a free mutex.
-    ::pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
-                     [] {
-                       instance().entries_.clear();
-                       instance().mutex_.unlock();
-                     });
-  }
-
   struct Key {
     FileId id;
     View view;
