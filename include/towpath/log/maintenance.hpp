@@ -36,8 +36,13 @@ class PartitionMaintenance {
     while (end && reader_.help()) end = reader_.find_end();  // a stall that lasts from round to round meets its grace here
     reader_.park();
     if (!end) return end.error();
+    is_moving_ = end->value != end_;
+    end_ = end->value;
     return keep_spares();
   }
+
+  /// Did the log grow between the last two rounds?
+  [[nodiscard]] bool is_moving() const noexcept { return is_moving_; }
 
  private:
   struct Live {
@@ -160,6 +165,8 @@ class PartitionMaintenance {
   Recycler recycler_;
   std::vector<Live> live_;
   std::uint64_t spares_ = 0;
+  std::int64_t end_ = 0;
+  bool is_moving_ = false;
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::log

@@ -13,8 +13,10 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <towpath/core/result.hpp>
@@ -148,6 +150,14 @@ inline Limits limits() {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) found.files = files.rlim_cur;
   return found;
+}
+
+inline std::uint64_t page_bytes() noexcept { return static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)); }
+
+/// Names the calling thread and makes it yield to the others of its process and machine (nice 10).
+inline void become_background_thread(const char* name) noexcept {
+  ::prctl(PR_SET_NAME, name);
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), 10);
 }
 
 /// Random bits for temporary names and uuids; not secret.

@@ -46,7 +46,8 @@ struct TopicConfig {
   /// How long a live but frozen producer's open record may hold readers up before it is skipped (and written again when
   /// the producer goes on). 1 ms to 1 h, default 1 s. Mutable.
   Duration grace = std::chrono::seconds{1};
-  /// Records begin at multiples of 8 or 64 bytes; 64 costs space and saves tail latency. 0 takes what the topic has, or 8.
+  /// Records begin at multiples of 8, 16, 32 or 64 bytes; 64 costs space and saves tail latency. 0 takes what the topic
+  /// has, or 8; never less than the value type's own alignment.
   /// Fixed at creation: another value than the topic's is config_mismatch.
   std::uint64_t record_alignment = 0;
 
@@ -64,8 +65,8 @@ constexpr Result<void> check_topic_config(const TopicConfig& config) noexcept {
   if (config.retention.age <= Duration::zero()) return bad("retention.age: above zero");
   if (config.retention.bytes == 0) return bad("retention.bytes: above zero");
   if (config.grace < std::chrono::milliseconds{1} || config.grace > std::chrono::hours{1}) return bad("grace: 1 ms to 1 h");
-  if (config.record_alignment != 0 && config.record_alignment != 8 && config.record_alignment != 64)
-    return bad("record_alignment: 8 or 64");
+  if (const auto a = config.record_alignment; a != 0 && a != 8 && a != 16 && a != 32 && a != 64)
+    return bad("record_alignment: 8, 16, 32 or 64");
   if (config.on_full != OnFull::drop_oldest) return bad("on_full: drop_oldest");
   return {};
 }

@@ -1,0 +1,133 @@
+// The part of a Bus that its topics, producers and consumers keep alive: the directory, ctl, the members.
+// Thread-safe. After a crash of this process its member lines are free again, by the kernel.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <towpath/shm/folder_directory.hpp>
+#include <towpath/shm/memory_directory.hpp>
+#include <towpath/shm/region.hpp>
+#include <towpath/topic/bus_config.hpp>
+#include <towpath/topic/control.hpp>
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class BusCore {
+ public:
+  /// A bus in this process's memory when `path` is null. Errors: see Bus.
+  static Result<std::shared_ptr<BusCore>> open(const char* path, const BusConfig& config) {
+    if (shm::page_bytes() > 65'536) return Failure{Errc::unsupported_platform, "pages above 64 KiB"};
+    if (config.maintenance_interval < std::chrono::milliseconds{1})
+      return Failure{Errc::invalid_argument, "maintenance_interval: 1 ms or more"};
+    auto core = std::shared_ptr<BusCore>{new BusCore{config}};
+    if (auto opened = core->open_directory(path); !opened) return opened.error();
+    bool exists = core->directory_->identify("ctl").has_value();
+    if (!exists && (!config.create || config.read_only))
+      return Failure{Errc::not_found, "there is no bus in this folder, and it was not to be made"};
+    if (!exists)
+      if (auto made = core->make(); !made) return made.error();
+    if (auto mapped = core->map_control(); !mapped) return mapped.error();
+    if (core->is_restarted()) return Failure{Errc::recovery_needed, "the machine was restarted since; this version cannot recover a log on disk"};
+    return core;
+  }
+
+  [[nodiscard]] shm::Directory& directory() const noexcept { return *directory_; }
+  [[nodiscard]] const BusConfig& config() const noexcept { return config_; }
+  [[nodiscard]] ControlHeader& control() const noexcept { return *control_; }
+  /// Null in a read-only process.
+  [[nodiscard]] shm::Members* members() const noexcept { return members_.get(); }
+  [[nodiscard]] bool is_read_only() const noexcept { return members_ == nullptr; }
+
+  /// Is this the process that opened the bus, not a child of it? Everything that a user calls asks this first.
+  [[nodiscard]] TOWPATH_HOT bool is_mine() const noexcept { return guard_->generation() == generation_; }
+  [[nodiscard]] Result<void> usable() const noexcept {
+    if (!is_mine()) return Failure{Errc::forked, "this bus was opened before fork()"};
+    return {};
+  }
+
+  /// Errors: too_many_members, read_only, forked.
+  Result<shm::Member> claim(shm::MemberKind kind, std::string_view name) const {
+    if (auto fine = usable(); !fine) return fine.error();
+    if (!members_) return Failure{Errc::read_only, "this process may only read the bus"};
+    return members_->claim(kind, name);
+  }
+
+ private:
+  explicit BusCore(const BusConfig& config) : config_{config}, guard_{&shm::ForkGuard::instance()}, generation_{guard_->enter()} {}
+
+  Result<void> open_directory(const char* path) {
+    if (!path) {
+      directory_ = std::make_unique<shm::MemoryDirectory>();
+      return {};
+    }
+    const shm::FolderOptions options{config_.create && !config_.read_only, config_.force_filesystem, config_.owner.value_or(~0u)};
+    auto opened = shm::FolderDirectory::open(path, options);
+    if (!opened) return opened.error();
+    directory_ = std::move(*opened);
+    return {};
+  }
+
+  /// Makes what is missing; ctl last, for a bus exists once that is there. Two processes may do this at once.
+  Result<void> make() {
+    const auto keep = [](Result<void> done) { return done || done.error() == Errc::already_exists ? Result<void>{} : done; };
+    if (auto made = keep(directory_->make_folder("topics")); !made) return made;
+    if (auto made = keep(shm::write_file(*directory_, "members", "", 0660)); !made) return made;
+    char text[160];
+    std::snprintf(text, sizeof text, "version=1\ncluster.id=%016llx%016llx\nnode.id=0\n",
+                  static_cast<unsigned long long>(shm::random_bits()), static_cast<unsigned long long>(shm::random_bits()));
+    if (auto made = keep(shm::write_file(*directory_, "meta.properties", text, 0640)); !made) return made;
+    TOWPATH_FAILPOINT("bus.before_ctl");
+    auto header = std::make_unique<ControlHeader>();
+    std::memset(static_cast<void*>(header.get()), 0, sizeof *header);
+    header->magic = control_magic;
+    header->version = control_format_version;
+    header->layout_hash = control_layout_hash;
+    header->member_lines = shm::max_members;
+    header->member_line_bytes = sizeof(shm::MemberLine);
+    const auto id = shm::boot_id();
+    std::memcpy(header->boot_id, id.data(), sizeof header->boot_id);
+    std::string bytes(control_bytes, '\0');
+    std::memcpy(bytes.data(), header.get(), sizeof *header);
+    return keep(shm::write_file(*directory_, "ctl", bytes, 0660));
+  }
+
+  Result<void> map_control() {
+    auto& cache = shm::RegionCache::instance();
+    auto region = config_.read_only ? Result<std::shared_ptr<shm::Region>>{Errc::permission_denied}
+                                    : cache.map(*directory_, "ctl", shm::View::whole, sizeof(ControlHeader));
+    const bool writable = region.has_value();
+    if (!writable && region.error() == Errc::permission_denied)
+      region = cache.map(*directory_, "ctl", shm::View::readable, sizeof(ControlHeader));
+    if (!region) return region.error();
+    region_ = std::move(*region);
+    control_ = reinterpret_cast<ControlHeader*>(region_->data());
+    if (auto fine = check_control(*control_, region_->size()); !fine) return fine;
+    if (!writable) return {};
+    auto holder = directory_->open("members", shm::Access::read_write);
+    auto asker = directory_->open("members", shm::Access::read_write);
+    if (!holder) return holder.error();
+    if (!asker) return asker.error();
+    auto* lines = reinterpret_cast<shm::MemberLine*>(region_->data() + sizeof(ControlHeader));
+    members_ = std::make_unique<shm::Members>(lines, control_->members_used, std::move(*holder), std::move(*asker));
+    return {};
+  }
+
+  /// On tmpfs and in memory a restart leaves nothing; on disk it may have cost what was not flushed.
+  [[nodiscard]] bool is_restarted() const {
+    const auto storage = directory_->storage();
+    if (storage == shm::Storage::memory || storage == shm::Storage::tmpfs) return false;
+    const auto now = shm::boot_id();
+    return std::memcmp(control_->boot_id, now.data(), sizeof control_->boot_id) != 0;
+  }
+
+  BusConfig config_;
+  shm::ForkGuard* guard_;
+  std::uint64_t generation_;
+  std::unique_ptr<shm::Directory> directory_;
+  std::shared_ptr<shm::Region> region_;
+  ControlHeader* control_ = nullptr;
+  std::unique_ptr<shm::Members> members_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail

@@ -1,0 +1,184 @@
+// Maintains the topics of a bus, one process at a time by a role lock, in a thread of its own or in the caller's loop.
+// A holder that stands still for two seconds (frozen) is not waited for: others then do the work too, which is harmless.
+#pragma once
+
+#include <thread>
+
+#include <towpath/log/maintenance.hpp>
+#include <towpath/topic/catalog_edit.hpp>
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class Caretaker {
+ public:
+  static constexpr Duration frozen_after{std::chrono::seconds{2}};
+  static constexpr Duration look_again_after{std::chrono::seconds{1}};
+
+  Caretaker(std::shared_ptr<BusCore> core, Catalog& catalog) : core_{std::move(core)}, catalog_{&catalog} {}
+  Caretaker(const Caretaker&) = delete;
+  Caretaker& operator=(const Caretaker&) = delete;
+  ~Caretaker() {
+    stop();
+    if (!core_->is_mine()) return;
+    if (has_role_) give_up_role();
+  }
+
+  /// One round, if this process has or gets the role. Errors: read_only, too_many_members, forked; no_space and the
+  /// like from a partition, after the others had their turn.
+  Result<void> step() {
+    const std::lock_guard hold{mutex_};
+    if (auto ready = enter(); !ready) return ready;
+    if (!may_work()) return {};
+    auto& control = core_->control();
+    control.maintenance_progress.fetch_add(1, shm::relaxed);
+    const auto now = core_->config().clock.steady();
+    const std::uint64_t generation = control.catalog_generation.load(shm::acquire);
+    if (generation != generation_ || now - swept_ > look_again_after) {
+      catalog_->sweep();
+      refresh();
+      generation_ = generation, swept_ = now;
+    }
+    Result<void> outcome;
+    for (auto& topic : topics_)
+      for (auto& [id, care] : topic.partitions)
+        if (auto done = look_after(topic, id, care, now); !done) outcome = done;
+    return outcome;
+  }
+
+  /// What the thread's last round ended with; ok when all is well.
+  Failure last_failure() {
+    const std::lock_guard hold{mutex_};
+    return last_;
+  }
+
+  /// Starts the thread. It sleeps until a roll wakes it or the interval is over.
+  Result<void> start() {
+    {
+      const std::lock_guard hold{mutex_};
+      if (auto ready = enter(); !ready) return ready;
+    }
+    thread_ = std::thread{[this] { run(); }};
+    return {};
+  }
+
+ private:
+  struct Care {
+    std::unique_ptr<log::PartitionMaintenance> maintenance;
+    std::uint64_t hint = 0;
+    std::uint64_t live_bytes = 0;
+    Monotonic due{};
+  };
+  struct Topic {
+    std::shared_ptr<TopicFiles> files;
+    std::shared_ptr<log::Pins> pins;
+    std::unordered_map<std::int32_t, Care> partitions;
+  };
+
+  Result<void> enter() {
+    if (auto fine = core_->usable(); !fine) return fine;
+    if (member_) return {};
+    auto member = core_->claim(shm::MemberKind::maintenance, "maintenance");
+    if (!member) return member.error();
+    member_ = std::move(*member);
+    return {};
+  }
+
+  /// The role, or the sight of a holder that stands still.
+  bool may_work() {
+    auto& control = core_->control();
+    if (!has_role_ && core_->members()->take_role(shm::Role::maintenance)) {
+      has_role_ = true;
+      control.maintainer.store(member_.index() + 1, shm::release);
+    }
+    if (has_role_) return true;
+    const std::uint64_t progress = control.maintenance_progress.load(shm::relaxed);
+    const auto now = core_->config().clock.steady();
+    if (progress != seen_progress_) seen_progress_ = progress, seen_at_ = now;
+    return now - seen_at_ > frozen_after;
+  }
+
+  void give_up_role() noexcept {
+    std::uint32_t me = member_.index() + 1;
+    core_->control().maintainer.compare_exchange(me, 0, shm::acq_rel, shm::relaxed);
+    core_->members()->drop_role(shm::Role::maintenance);
+    has_role_ = false;
+  }
+
+  /// Opens what is new, forgets what is gone. A topic that cannot be opened is left to whoever uses it.
+  void refresh() {
+    const auto names = catalog_->names();
+    if (!names) return;
+    std::erase_if(topics_, [&](const Topic& topic) {
+      const auto now = catalog_->open(topic.files->name());
+      return !now || *now != topic.files;
+    });
+    for (const auto& name : *names) {
+      auto files = catalog_->open(name);
+      if (!files || !(*files)->is_writable()) continue;
+      auto known = std::find_if(topics_.begin(), topics_.end(), [&](const Topic& topic) { return topic.files == *files; });
+      if (known == topics_.end()) {
+        auto pins = (*files)->open_pins_holder();
+        if (!pins) continue;
+        known = topics_.insert(topics_.end(), Topic{*files, std::move(*pins), {}});
+      }
+      for (std::int32_t i = 0; i < (*files)->partitions(); ++i) known->partitions.try_emplace(i);
+    }
+  }
+
+  Result<void> look_after(Topic& topic, std::int32_t id, Care& care, Monotonic now) {
+    auto log = topic.files->partition({id});
+    if (!log) return log.error();
+    const auto& state = (*log)->state();
+    const std::uint64_t live = state.live_bytes.load(shm::relaxed);
+    const std::uint64_t hint = state.hint.load(shm::relaxed);
+    const bool changed = hint != care.hint || live != care.live_bytes;
+    if (!changed && now < care.due) return {};
+    if (!care.maintenance) care.maintenance = std::make_unique<log::PartitionMaintenance>(**log, member_, topic.pins);
+    const auto done = care.maintenance->step();
+    care.hint = state.hint.load(shm::relaxed);
+    care.live_bytes = state.live_bytes.load(shm::relaxed);
+    // A log that is written to is looked at often, for its end; one that stands still once a second, for its age.
+    const bool moves = care.maintenance->is_moving();
+    care.due = now + (moves ? core_->config().maintenance_interval : look_again_after);
+    if (care.live_bytes == 0) care.maintenance.reset();
+    return done;
+  }
+
+  void run() noexcept {
+    shm::become_background_thread("towpath-maint");
+    while (!stopping_.load(std::memory_order_acquire)) {
+      const auto done = step().error();
+      {
+        const std::lock_guard hold{mutex_};
+        last_ = done;
+      }
+      auto& wake = member_.line().wake;
+      const std::uint32_t announced = shm::announce_sleep(wake);
+      if (!stopping_.load(std::memory_order_acquire)) shm::sleep(wake, announced, core_->config().maintenance_interval);
+    }
+  }
+
+  void stop() {
+    if (!thread_.joinable()) return;
+    if (!core_->is_mine()) return void(thread_.detach());  // in a child: the thread is not here
+    stopping_.store(true, std::memory_order_seq_cst);
+    shm::wake(member_.line().wake);
+    thread_.join();
+  }
+
+  std::shared_ptr<BusCore> core_;
+  Catalog* catalog_;
+  std::mutex mutex_;
+  shm::Member member_;
+  bool has_role_ = false;
+  std::uint64_t seen_progress_ = ~std::uint64_t{0};
+  Monotonic seen_at_{};
+  std::uint64_t generation_ = ~std::uint64_t{0};
+  Monotonic swept_{};
+  std::vector<Topic> topics_;
+  Failure last_;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail

@@ -1,0 +1,141 @@
+// The topics of a bus: what exists, making, growing, altering and deleting one. Every step is whole or not at all: a
+// topic exists once its folder is renamed in, is gone once it is renamed away, and has a partition once the count says
+// so. Thread-safe and process-safe; what a dead process left half-made is swept by maintenance.
+#pragma once
+
+#include <towpath/log/rolling.hpp>
+#include <towpath/topic/topic_files.hpp>
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class Catalog {
+ public:
+  explicit Catalog(std::shared_ptr<BusCore> core) noexcept : core_{std::move(core)} {}
+
+  [[nodiscard]] const std::shared_ptr<BusCore>& core() const noexcept { return core_; }
+
+  /// Names of all topics, sorted.
+  [[nodiscard]] Result<std::vector<std::string>> names() const {
+    auto found = core_->directory().list("topics");
+    if (!found) return found.error();
+    std::erase_if(*found, [](const std::string& name) { return !check_topic_name(name).has_value(); });
+    std::sort(found->begin(), found->end());
+    return found;
+  }
+
+  /// The topic, opened once per process. Errors: invalid_name, unknown_topic, corrupt, newer_format.
+  Result<std::shared_ptr<TopicFiles>> open(const std::string& name) {
+    if (auto fine = check_topic_name(name); !fine) return fine.error();
+    const std::lock_guard hold{mutex_};
+    auto& known = open_[name];
+    if (auto topic = known.lock(); topic && !is_deleted(*topic)) return topic;
+    auto opened = TopicFiles::open(core_, name);
+    if (opened) known = *opened;
+    return opened;
+  }
+
+  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only.
+  Result<void> create(const std::string& name, TopicConfig config, const Schema& schema) {
+    if (auto fine = check_topic_name(name); !fine) return fine;
+    if (auto fine = check_topic_config(config); !fine) return fine;
+    if (core_->is_read_only()) return Failure{Errc::read_only, "this process may only read the bus"};
+    if (core_->directory().identify(("topics/" + name).c_str())) return Failure{Errc::topic_exists, "a topic of that name exists"};
+    auto member = core_->claim(shm::MemberKind::maintenance, "create topic");
+    if (!member) return member.error();
+    const auto folder = private_folder("~new-", *member);
+    if (auto made = fill(folder, settle(config, schema), schema, config.partitions); !made) {
+      core_->directory().remove_folder(folder.c_str()).ignore();
+      return made;
+    }
+    TOWPATH_FAILPOINT("create.before_rename");
+    const auto named = core_->directory().rename(folder.c_str(), ("topics/" + name).c_str());
+    if (!named) core_->directory().remove_folder(folder.c_str()).ignore();
+    if (!named && named.error() == Errc::already_exists) return Failure{Errc::topic_exists, "a topic of that name exists"};
+    core_->control().catalog_generation.fetch_add(1, shm::release);
+    return named;
+  }
+
+  /// Readers and writers that have it open get topic_deleted. Errors: unknown_topic, read_only.
+  Result<void> remove(const std::string& name) {
+    auto topic = open(name);
+    if (!topic) return topic.error();
+    if (!(*topic)->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
+    auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");
+    if (!member) return member.error();
+    for (std::int32_t i = 0; i < (*topic)->partitions(); ++i)
+      if (auto log = (*topic)->partition({i}); log) close_log(**log);
+    TOWPATH_FAILPOINT("delete.flagged");
+    const auto away = private_folder("~gone-", *member);
+    const auto renamed = core_->directory().rename(("topics/" + name).c_str(), away.c_str());
+    if (!renamed) return renamed.error() == Errc::not_found ? Failure{Errc::unknown_topic, "somebody else deleted it"} : renamed;
+    core_->control().catalog_generation.fetch_add(1, shm::release);
+    TOWPATH_FAILPOINT("delete.renamed");
+    return core_->directory().remove_folder(away.c_str());
+  }
+
+  /// Grows a topic to `partitions`; the present ones and their keys stay where they are. Errors: invalid_argument
+  /// (fewer than now), unknown_topic, busy (somebody else grows it), no_space, read_only.
+  Result<void> grow(const std::string& name, std::int32_t partitions);
+
+  /// Changes what may change. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), read_only.
+  Result<void> alter(const std::string& name, const TopicConfig& config);
+
+  /// Removes what dead processes left of creations and deletions.
+  void sweep() {
+    const auto found = core_->directory().list("topics");
+    if (!found) return;
+    for (const auto& name : *found) {
+      if (!name.starts_with("~new-") && !name.starts_with("~gone-")) continue;  // no topic can be called that
+      unsigned line = 0;
+      unsigned long long incarnation = 0;
+      if (std::sscanf(name.c_str() + name.find('-'), "-%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members) continue;
+      auto& members = *core_->members();
+      const bool current = members.line(line).incarnation.load(shm::acquire) == incarnation;
+      if (!current || !members.is_alive(line)) core_->directory().remove_folder(("topics/" + name).c_str()).ignore();
+    }
+  }
+
+ private:
+  static bool is_deleted(TopicFiles& topic) {
+    const auto log = topic.partition({0});
+    return log && (*log)->is_deleted();
+  }
+
+  /// Marks the log and turns its writers away: a closed tail sends them to look for a segment, where they see the flag.
+  static void close_log(const log::PartitionLog& log) {
+    log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst);
+    const auto active = log.open(log.state().hint.load(shm::acquire), log::Use::append);
+    if (active) active->header->tail.exchange(log::Tail::closed, shm::acq_rel);
+    log.wake();
+  }
+
+  [[nodiscard]] std::string private_folder(const char* prefix, const shm::Member& member) const {
+    static std::atomic<unsigned long long> next{0};
+    return std::string{"topics/"} + prefix + std::to_string(member.index()) + "." +
+           std::to_string(member.line().incarnation.load(shm::relaxed)) + "." + std::to_string(++next);
+  }
+
+  /// The config with every automatic value decided.
+  [[nodiscard]] TopicConfig settle(TopicConfig config, const Schema& schema) const {
+    const auto storage = core_->directory().storage();
+    const bool memory = storage == shm::Storage::memory || storage == shm::Storage::tmpfs;
+    if (config.retention.bytes == Retention::by_storage) {
+      const std::uint64_t share = std::min(std::uint64_t{256} << 20, core_->directory().free_bytes() / 8);
+      config.retention.bytes = memory ? std::max(share, std::uint64_t{1} << 20) : Retention::unlimited;
+    }
+    config.record_alignment = std::max({config.record_alignment, std::uint64_t{8}, schema.alignment});
+    return config;
+  }
+
+  Result<void> fill(const std::string& folder, const TopicConfig& config, const Schema& schema, std::int32_t partitions);
+  Result<void> write_blocks(const std::string& file, std::uint64_t magic, std::uint32_t block_bytes, std::int32_t partitions,
+                            unsigned mode, const TopicConfig* config);
+  /// The lock under which a topic is grown or altered; dies with its holder.
+  Result<shm::LockDescriptor> lock_config(TopicFiles& topic);
+
+  std::shared_ptr<BusCore> core_;
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::weak_ptr<TopicFiles>> open_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail

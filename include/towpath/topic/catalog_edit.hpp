@@ -1,0 +1,127 @@
+// How the files of a topic are written: at creation, when it grows, when its settings change.
+#pragma once
+
+#include <towpath/topic/catalog.hpp>
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// Puts the settings where every process reads them.
+inline void publish_settings(log::TopicWords& words, const TopicConfig& config) noexcept {
+  const auto age = config.retention.age;
+  words.segment_bytes.store(config.segment_bytes, shm::relaxed);
+  words.retention_bytes.store(config.retention.bytes == Retention::unlimited ? 0 : config.retention.bytes, shm::relaxed);
+  words.retention_age_ns.store(age == Duration::max() ? 0 : static_cast<std::uint64_t>(age.count()), shm::relaxed);
+  words.max_message_bytes.store(config.max_message_bytes, shm::relaxed);
+  words.grace_ns.store(static_cast<std::uint64_t>(config.grace.count()), shm::relaxed);
+  words.on_full.store(static_cast<std::uint64_t>(config.on_full), shm::relaxed);
+  words.config_version.fetch_add(1, shm::release);
+}
+
+inline Result<void> Catalog::write_blocks(const std::string& file, std::uint64_t magic, std::uint32_t block_bytes,
+                                          std::int32_t partitions, unsigned mode, const TopicConfig* config) {
+  auto fd = core_->directory().create(file.c_str(), mode);
+  if (!fd) return fd.error();
+  const std::uint64_t bytes = log::blocks_offset + static_cast<std::uint64_t>(partitions) * block_bytes;
+  if (auto room = shm::allocate(*fd, 0, bytes); !room) return room;
+  log::BlocksHeader header{};
+  header.magic = magic;
+  header.version = log::segment_format_version;
+  header.block_bytes = block_bytes;
+  header.partitions.store(static_cast<std::uint32_t>(partitions), shm::relaxed);
+  if (auto written = shm::write_all(*fd, &header, sizeof header, 0); !written) return written;
+  if (!config) return {};
+  log::TopicWords words{};
+  publish_settings(words, *config);
+  if (auto written = shm::write_all(*fd, &words, sizeof words, log::topic_words_offset); !written) return written;
+  const std::uint64_t first = core_->control().next_uid.fetch_add(static_cast<std::uint64_t>(partitions), shm::relaxed) + 1;
+  for (std::int32_t i = 0; i < partitions; ++i) {
+    const std::uint64_t uid = first + static_cast<std::uint64_t>(i);
+    const auto at = log::blocks_offset + static_cast<std::uint64_t>(i) * block_bytes + offsetof(log::PartitionState, uid);
+    if (auto written = shm::write_all(*fd, &uid, sizeof uid, at); !written) return written;
+  }
+  return {};
+}
+
+inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& config, const Schema& schema, std::int32_t partitions) {
+  auto& directory = core_->directory();
+  if (auto made = directory.make_folder(folder.c_str()); !made) return made;
+  TOWPATH_FAILPOINT("create.folder");
+  StoredConfig stored;
+  stored.config = config;
+  char id[33];
+  std::snprintf(id, sizeof id, "%016llx%016llx", static_cast<unsigned long long>(shm::random_bits()),
+                static_cast<unsigned long long>(shm::random_bits()));
+  stored.id = id;
+  stored.type_name = schema.name;
+  stored.encoding = schema.encoding;
+  stored.type_size = schema.size;
+  stored.type_alignment = schema.alignment;
+  const auto storage = directory.storage();
+  stored.checksummed = storage == shm::Storage::disk || storage == shm::Storage::copy_on_write;
+  if (auto done = shm::write_file(directory, (folder + "/config").c_str(), to_text(stored), 0640); !done) return done;
+  if (auto done = shm::write_file(directory, (folder + "/pins").c_str(), "", 0644); !done) return done;
+  TOWPATH_FAILPOINT("create.before_blocks");
+  if (auto done = write_blocks(folder + "/wait", log::wait_magic, sizeof(log::WaitBlock), partitions, 0660, nullptr); !done) return done;
+  return write_blocks(folder + "/state", log::state_magic, sizeof(log::PartitionState), partitions, 0640, &config);
+}
+
+inline Result<shm::LockDescriptor> Catalog::lock_config(TopicFiles& topic) {
+  if (!topic.is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
+  auto file = core_->directory().open(topic.path("wait").c_str(), shm::Access::read_write);
+  if (!file) return file.error();
+  shm::LockDescriptor lock{std::move(*file)};
+  if (auto taken = shm::try_lock(lock.get(), 0, shm::LockKind::write); !taken)
+    return Failure{Errc::busy, "somebody else changes the topic's settings"};
+  return lock;
+}
+
+inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& wanted) {
+  auto topic = open(name);
+  if (!topic) return topic.error();
+  if (auto fine = check_topic_config(wanted); !fine) return fine;
+  const auto& before = (*topic)->stored();
+  if (wanted.record_alignment != 0 && wanted.record_alignment != before.config.record_alignment)
+    return Failure{Errc::config_mismatch, "record_alignment is fixed when a topic is created"};
+  auto lock = lock_config(**topic);
+  if (!lock) return lock.error();
+  StoredConfig after = before;
+  after.config = settle(wanted, Schema{});
+  after.config.record_alignment = before.config.record_alignment;
+  // The words rule; the file is for people and for the next to open the topic.
+  publish_settings((*topic)->words(), after.config);
+  TOWPATH_FAILPOINT("alter.published");
+  auto written = shm::write_file(core_->directory(), (*topic)->path("config").c_str(), to_text(after), 0640, true);
+  core_->control().catalog_generation.fetch_add(1, shm::release);
+  return written;
+}
+
+inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitions) {
+  auto topic = open(name);
+  if (!topic) return topic.error();
+  auto lock = lock_config(**topic);
+  if (!lock) return lock.error();
+  const std::int32_t before = (*topic)->partitions();
+  if (partitions < before || partitions > max_partitions)
+    return Failure{Errc::invalid_argument, "partitions: a topic only grows, to 32,767 at most"};
+  const auto added = static_cast<std::uint64_t>(partitions - before);
+  const std::uint64_t first = core_->control().next_uid.fetch_add(added, shm::relaxed) + 1;
+  const auto extend = [&](const char* file, std::uint32_t block_bytes, bool with_uids) -> Result<void> {
+    auto fd = core_->directory().open((*topic)->path(file).c_str(), shm::Access::read_write);
+    if (!fd) return fd.error();
+    const std::uint64_t from = log::blocks_offset + static_cast<std::uint64_t>(before) * block_bytes;
+    if (auto room = shm::allocate(*fd, from, added * block_bytes); added != 0 && !room) return room;
+    for (std::uint64_t i = 0; with_uids && i < added; ++i) {
+      const std::uint64_t uid = first + i;
+      if (auto done = shm::write_all(*fd, &uid, sizeof uid, from + i * block_bytes + offsetof(log::PartitionState, uid)); !done) return done;
+    }
+    TOWPATH_FAILPOINT("grow.before_count");
+    const auto count = static_cast<std::uint32_t>(partitions);
+    return shm::write_all(*fd, &count, sizeof count, offsetof(log::BlocksHeader, partitions));  // published last
+  };
+  if (auto done = extend("wait", sizeof(log::WaitBlock), false); !done) return done;
+  if (auto done = extend("state", sizeof(log::PartitionState), true); !done) return done;
+  core_->control().catalog_generation.fetch_add(1, shm::release);
+  return {};
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
