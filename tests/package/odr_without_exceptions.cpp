@@ -1,4 +1,4 @@
 #include "odr.hpp"
 
 int exchange_without_exceptions(int number) { return exchange(number); }
-std::string library_without_exceptions() { return library(); }
+const void* library_without_exceptions() { return library(); }
