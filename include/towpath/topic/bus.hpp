@@ -45,9 +45,6 @@ class Bus {
   [[nodiscard]] detail::Catalog& catalog() const noexcept { return inside_->catalog; }
   [[nodiscard]] const std::shared_ptr<detail::BusCore>& core() const noexcept { return inside_->core; }
 
-  /// Keeps the maintenance thread alive; handles hold one.
-  [[nodiscard]] std::shared_ptr<const void> keep_alive() const noexcept { return inside_; }
-
  private:
   struct Inside {
     explicit Inside(std::shared_ptr<detail::BusCore> c) : core{c}, catalog{c}, caretaker{c, catalog} {}

@@ -1,0 +1,87 @@
+// A Topic<T> is a named log of values of one type, split into partitions. Naming it makes it, if it is missing:
+//   towpath::Topic<Pose> poses{bus, "pose"};            or, from a spec in a shared header:   towpath::Topic scans{bus, lidar_front};
+// A handle is cheap to copy and thread-safe. Two processes that disagree on T get type_mismatch when they open it.
+// The third argument is the kind of bus: another one (a Kafka cluster) specializes Topic, Producer and Consumer.
+#pragma once
+
+#include <towpath/serde/serde.hpp>
+#include <towpath/topic/bus.hpp>
+
+namespace towpath::inline TOWPATH_ABI {
+
+namespace detail {
+
+/// Errors: type_mismatch, with what differs. Bytes looks at any topic; nothing else does.
+inline Result<void> check_schema(const StoredConfig& stored, const Schema& mine) noexcept {
+  if (mine.encoding == "bytes") return {};
+  if (stored.encoding != mine.encoding) return Failure{Errc::type_mismatch, "the topic's values have another encoding"};
+  if (stored.type_size != mine.size) return Failure{Errc::type_mismatch, "the topic's value type has another size"};
+  if (stored.type_alignment != mine.alignment) return Failure{Errc::type_mismatch, "the topic's value type has another alignment"};
+  if (stored.type_name != mine.name) return Failure{Errc::type_mismatch, "the topic's value type has another name"};
+  return {};
+}
+
+/// Opens a topic, or makes it when it is missing and may be made.
+inline Result<std::shared_ptr<TopicFiles>> open_topic(Bus& bus, const std::string& name, const TopicConfig& config, const Schema& schema) {
+  if (auto fine = bus.core()->usable(); !fine) return fine.error();
+  auto files = bus.catalog().open(name);
+  if (!files && files.error() == Errc::unknown_topic && !bus.is_read_only()) {
+    const auto made = bus.catalog().create(name, config, schema);
+    if (!made && made.error() != Errc::topic_exists) return made.error();  // somebody else was faster: fine
+    files = bus.catalog().open(name);
+  }
+  if (!files) return files.error();
+  const std::uint64_t wanted = config.record_alignment;
+  if (wanted != 0 && wanted != (*files)->format().record_alignment && std::max(wanted, schema.alignment) != (*files)->format().record_alignment)
+    return Failure{Errc::config_mismatch, "record_alignment differs from the topic's; leave it 0 to take what it has"};
+  if (auto fine = check_schema((*files)->stored(), schema); !fine) return fine.error();
+  return files;
+}
+
+}  // namespace detail
+
+template <class T, class S = Serde<T>, class BusType = Bus>
+class Topic;
+
+template <class T, class S>
+class Topic<T, S, Bus> {
+  static_assert(SerdeFor<S, T>, "the serde lacks size, encode or decode: see serde/serde.hpp");
+
+ public:
+  using value_type = T;
+  using serde_type = S;
+
+  /// Throws Error: invalid_name, invalid_argument, type_mismatch, config_mismatch, no_space, corrupt, newer_format,
+  /// forked; unknown_topic in a read-only process.
+  Topic(Bus& bus, std::string_view name, const TopicConfig& config = {}) : Topic{open(bus, name, config).value()} {}
+  Topic(Bus& bus, const TopicSpec<T>& named) : Topic{bus, named.name, named.config} {}
+
+  /// As the constructors, without exceptions.
+  static Result<Topic> open(Bus& bus, std::string_view name, const TopicConfig& config = {}) {
+    auto files = detail::open_topic(bus, std::string{name}, config, schema_of<T, S>());
+    if (!files) return files.error();
+    return Topic{std::move(*files), bus};
+  }
+  static Result<Topic> open(Bus& bus, const TopicSpec<T>& named) { return open(bus, named.name, named.config); }
+
+  [[nodiscard]] std::string_view name() const noexcept { return files_->name(); }
+  /// Now; it may grow.
+  [[nodiscard]] std::int32_t partitions() const noexcept { return files_->partitions(); }
+  /// Whether the files allow this process to append.
+  [[nodiscard]] bool is_writable() const noexcept { return files_->is_writable(); }
+
+  /// For the stations behind.
+  [[nodiscard]] const std::shared_ptr<detail::TopicFiles>& files() const noexcept { return files_; }
+  [[nodiscard]] const Bus& bus() const noexcept { return bus_; }
+
+ private:
+  Topic(std::shared_ptr<detail::TopicFiles> files, const Bus& bus) : bus_{bus}, files_{std::move(files)} {}
+
+  Bus bus_;  // a share of it: keeps the maintenance thread alive
+  std::shared_ptr<detail::TopicFiles> files_;
+};
+
+template <class T>
+Topic(Bus&, const TopicSpec<T>&) -> Topic<T, Serde<T>, Bus>;
+
+}  // namespace towpath::inline TOWPATH_ABI
