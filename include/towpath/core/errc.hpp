@@ -112,22 +112,15 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::undelivered, "undelivered", "kept in memory, not in the log"},
 };
 
-constexpr const ErrcText* find_text(Errc code) noexcept {
+constexpr ErrcText find_text(Errc code) noexcept {
   for (const auto& text : errc_texts)
-    if (text.code == code) return &text;
-  return nullptr;
+    if (text.code == code) return text;
+  return {code, "unknown", "an unknown code"};
 }
 
 }  // namespace detail
 
-constexpr std::string_view message(Errc code) noexcept {
-  const auto* text = detail::find_text(code);
-  return text ? text->message : "an unknown code";
-}
-
-constexpr std::string_view name(Errc code) noexcept {
-  const auto* text = detail::find_text(code);
-  return text ? text->name : "unknown";
-}
+constexpr std::string_view message(Errc code) noexcept { return detail::find_text(code).message; }
+constexpr std::string_view name(Errc code) noexcept { return detail::find_text(code).name; }
 
 }  // namespace towpath::inline TOWPATH_ABI
