@@ -60,9 +60,16 @@ class PartitionMaintenance {
     const auto path = log_->in_folder(name.c_str());
     if (name.starts_with("own.")) return sweep(name, path.data());
     if (name.starts_with("spare.")) return void(++spares_);
+    if (name.ends_with(".timeindex")) return drop_index(name, path.data());
     if (name.size() != 24 || !name.ends_with(".log")) return;
     const auto info = log_->directory().identify(path.data());
     if (info) live_.push_back({std::strtoull(name.c_str(), nullptr, 10), info->bytes});
+  }
+
+  /// A time index whose segment went: whoever made it died before it could look again.
+  void drop_index(const std::string& name, const char* path) {
+    const std::uint64_t base = std::strtoull(name.c_str(), nullptr, 10);
+    if (base < log_->state().log_start.load(shm::seq_cst)) log_->directory().remove(path).ignore();
   }
 
   /// A private file whose owner is gone, or whose line somebody else has now. Unlinking one is always safe.

@@ -70,6 +70,22 @@ class PinRef {
   PinnedSegment* pinned_ = nullptr;
 };
 
+/// ATTACH: the segment at `base`, pinned for the holder of `pins` until the last reference goes.
+/// Errors: not_found (retired, or not made yet), and those of locking and mapping.
+inline Result<PinRef> pin_segment(const PartitionLog& log, const std::shared_ptr<Pins>& pins, std::uint64_t base) {
+  const std::uint64_t byte = log.pin_byte(base);
+  for (auto* held : pins->held)
+    if (held->byte() == byte) return PinRef{held};
+  if (const auto locked = shm::try_lock(pins->file.get(), byte, shm::LockKind::read); !locked) return locked.error();
+  TOWPATH_FAILPOINT("attach.pinned");
+  const bool there = log.state().log_start.load(shm::seq_cst) <= base;  // pin, then look: pairs with R1 before R5
+  auto segment = there ? log.open(base, log.may_help() ? Use::help : Use::look)
+                       : Result<Segment>{Failure{Errc::not_found, "retired"}};
+  if (segment) return PinRef{new PinnedSegment{std::move(*segment), pins, byte}};
+  shm::unlock(pins->file.get(), byte);
+  return segment.error();
+}
+
 /// Slots [first, last) of a pinned segment, all resolved; `count` of them are committed.
 struct Run {
   PinRef segment;
@@ -204,24 +220,12 @@ class Reader {
   }
 
   Progress attach(std::uint64_t base) {
-    const std::uint64_t byte = log_->pin_byte(base);
-    for (auto* held : pins_->held)
-      if (held->byte() == byte) {
-        current_ = PinRef{held};
-        return Progress::records;
-      }
-    const auto locked = shm::try_lock(pins_->file.get(), byte, shm::LockKind::read);
-    if (!locked) return fail(locked.error());
-    TOWPATH_FAILPOINT("attach.pinned");
-    const bool there = log_->state().log_start.load(shm::seq_cst) <= base;  // pin, then look: pairs with R1 before R5
-    auto segment = there ? log_->open(base, log_->may_help() ? Use::help : Use::look)
-                         : Result<Segment>{Failure{Errc::not_found, "retired"}};
-    if (segment) {
-      current_ = PinRef{new PinnedSegment{std::move(*segment), pins_, byte}};
+    auto pinned = pin_segment(*log_, pins_, base);
+    if (pinned) {
+      current_ = std::move(*pinned);
       return Progress::records;
     }
-    shm::unlock(pins_->file.get(), byte);
-    if (segment.error() != Errc::not_found) return fail(segment.error());
+    if (pinned.error() != Errc::not_found) return fail(pinned.error());
     return log_->state().log_start.load(shm::seq_cst) > position_ ? Progress::out_of_range : Progress::idle;
   }
 

@@ -1,0 +1,188 @@
+// Finds records by time. For a sealed segment a file <base>.timeindex says how high timestamps had risen after each
+// block of slots, so that one block is scanned instead of the segment. The index is derived: whoever needs it makes it,
+// and one that is missing, cut short, foreign or damaged is made anew, never trusted. The active segment is scanned.
+//   auto first = offset_for_time(log, pins, &member, at).value();     // nullopt: every record is older
+// Thread-safe and process-safe; two that make the same index write the same bytes. After a crash the index is there
+// whole or not at all.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+
+#include <towpath/log/reader.hpp>
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+inline constexpr std::uint64_t time_index_magic = 0x3058'5057'4F54'0A0Du;
+inline constexpr std::uint32_t time_index_version = 0;
+inline constexpr std::uint64_t max_time_index_blocks = 4096;  ///< 32 KiB of them: read whole in microseconds
+
+/// First bytes of the file. An array of block_count signed 64-bit numbers follows.
+struct TimeIndexHeader {
+  std::uint64_t magic;
+  std::uint32_t version;
+  std::uint32_t block_slots;  // slots per block
+  std::uint64_t uuid;         // of the segment's incarnation
+  std::uint64_t base;
+  std::uint64_t slot_count;   // as sealed
+  std::uint64_t block_count;
+  std::int64_t newest_ns;     // the highest timestamp in the segment
+  std::uint32_t blocks_crc;   // CRC-32C of what follows
+  std::uint32_t header_crc;   // CRC-32C of what stands before this field
+};
+static_assert(sizeof(TimeIndexHeader) == 64 && offsetof(TimeIndexHeader, header_crc) == 60);
+
+/// The earliest offset whose timestamp is `at` or later, whatever order the timestamps are in (Kafka's ListOffsets);
+/// nullopt when there is none. `member`, if given, lets it leave indexes behind for the next who asks.
+/// Blocks only for the files it reads; microseconds per segment, but scans a segment that nobody asked about before.
+/// Errors: those of opening a segment; topic_deleted; corrupt if a segment is missing in the middle.
+inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                     const shm::Member* member, Timestamp at);
+
+namespace detail {
+
+inline constexpr std::int64_t no_timestamp = std::numeric_limits<std::int64_t>::min();
+
+/// The timestamp of the record in slot `n`; nothing unless it is committed.
+inline std::optional<std::int64_t> timestamp_of(const Segment& segment, std::uint64_t n) noexcept {
+  const std::uint64_t slot = segment.slots[n].load(shm::acquire);  // pairs with the commit's compare-and-swap
+  if (Slot::state(slot) != Slot::committed || !segment.contains(slot)) return std::nullopt;
+  FrameHeader header;
+  std::memcpy(&header, segment.data + Slot::position(slot), sizeof header);
+  return header.timestamp_ns;
+}
+
+/// The first slot in [from, to) whose record is of `at` or later.
+inline std::optional<std::uint64_t> scan_for_time(const Segment& segment, std::uint64_t from, std::uint64_t to,
+                                                  std::int64_t at) noexcept {
+  for (std::uint64_t n = from; n < to; ++n)
+    if (const auto timestamp = timestamp_of(segment, n); timestamp && *timestamp >= at) return n;
+  return std::nullopt;
+}
+
+/// What a sealed segment's index says. newest_of[i] is the highest timestamp in blocks 0 to i, so it never falls.
+class TimeIndex {
+ public:
+  /// Nothing while a slot is still open: its record may come yet.
+  static std::optional<TimeIndex> build(const Segment& segment, std::uint64_t count) {
+    TimeIndex index;
+    const std::uint64_t block = std::max<std::uint64_t>(64, (count + max_time_index_blocks - 1) / max_time_index_blocks);
+    index.newest_of_.assign((count + block - 1) / block, no_timestamp);
+    std::int64_t newest = no_timestamp;
+    for (std::uint64_t n = 0; n < count; ++n) {
+      if (Slot::state(segment.slots[n].load(shm::acquire)) == Slot::empty) return std::nullopt;
+      if (const auto timestamp = timestamp_of(segment, n)) newest = std::max(newest, *timestamp);
+      index.newest_of_[n / block] = newest;
+    }
+    const auto blocks = index.blocks();
+    index.header_ = {time_index_magic, time_index_version, static_cast<std::uint32_t>(block), segment.uuid, segment.base,
+                     count, index.newest_of_.size(), newest, crc32c(blocks), 0};
+    index.header_.header_crc = header_checksum(index.header_);
+    return index;
+  }
+
+  /// Reads the header only; nothing unless it is whole and speaks of this segment. read_blocks() gets the rest.
+  static std::optional<TimeIndex> open(const PartitionLog& log, const Segment& segment, std::uint64_t count) {
+    auto file = log.directory().open(log.time_index_name(segment.base).data(), shm::Access::read);
+    if (!file) return std::nullopt;
+    TimeIndex index;
+    auto& header = index.header_;
+    const auto got = shm::read_some(*file, &header, sizeof header, 0);
+    const bool whole = got && *got == sizeof header && header.magic == time_index_magic &&
+                       header.version == time_index_version && header.header_crc == header_checksum(header);
+    if (!whole || header.uuid != segment.uuid || header.base != segment.base || header.slot_count != count) return std::nullopt;
+    if (header.block_slots == 0 || header.block_count > max_time_index_blocks ||
+        header.block_count != (count + header.block_slots - 1) / header.block_slots)
+      return std::nullopt;
+    index.file_ = std::move(*file);
+    return index;
+  }
+
+  /// False if they are cut short or damaged.
+  bool read_blocks() {
+    newest_of_.resize(header_.block_count);
+    const auto got = shm::read_some(file_, newest_of_.data(), blocks().size(), sizeof header_);
+    return got && *got == blocks().size() && crc32c(blocks()) == header_.blocks_crc;
+  }
+
+  /// Leaves it for others, whole or not at all. It is only a help: whoever cannot write it does without.
+  void store(const PartitionLog& log, const shm::Member& member) const {
+    auto& directory = log.directory();
+    const auto own = log.own_name(member);
+    const auto name = log.time_index_name(header_.base);
+    auto file = directory.create(own.data(), 0640);
+    if (!file) return;
+    const bool written = shm::write_all(*file, &header_, sizeof header_, 0) &&
+                         shm::write_all(*file, newest_of_.data(), blocks().size(), sizeof header_);
+    TOWPATH_FAILPOINT("index.written");
+    if (!written || !directory.replace(own.data(), name.data())) return directory.remove(own.data()).ignore();
+    TOWPATH_FAILPOINT("index.named");
+    // The segment may have gone meanwhile, and whoever retired it found no index to remove.
+    if (header_.base < log.state().log_start.load(shm::seq_cst)) directory.remove(name.data()).ignore();
+  }
+
+  [[nodiscard]] std::int64_t newest() const noexcept { return header_.newest_ns; }
+
+  /// The first slot that can hold a record of `at` or later: the begin of its block.
+  [[nodiscard]] std::uint64_t first_candidate(std::int64_t at) const noexcept {
+    const auto block = std::lower_bound(newest_of_.begin(), newest_of_.end(), at) - newest_of_.begin();
+    return static_cast<std::uint64_t>(block) * header_.block_slots;
+  }
+
+ private:
+  static std::uint32_t header_checksum(const TimeIndexHeader& header) noexcept {
+    return crc32c(Bytes{reinterpret_cast<const std::byte*>(&header), offsetof(TimeIndexHeader, header_crc)});
+  }
+  [[nodiscard]] Bytes blocks() const noexcept {
+    return {reinterpret_cast<const std::byte*>(newest_of_.data()), newest_of_.size() * sizeof(std::int64_t)};
+  }
+
+  TimeIndexHeader header_{};
+  std::vector<std::int64_t> newest_of_;
+  shm::FileDescriptor file_;
+};
+
+inline std::optional<std::uint64_t> find_in_sealed(const PartitionLog& log, const shm::Member* member, const Segment& segment,
+                                                   std::uint64_t count, std::int64_t at) {
+  auto index = TimeIndex::open(log, segment, count);
+  if (index && index->newest() < at) return std::nullopt;
+  if (!index || !index->read_blocks()) {
+    const bool lasting = member && log.may_help();
+    index = lasting ? TimeIndex::build(segment, count) : std::nullopt;
+    if (!index) return scan_for_time(segment, 0, count, at);
+    index->store(log, *member);
+  }
+  return scan_for_time(segment, index->first_candidate(at), count, at);
+}
+
+}  // namespace detail
+
+inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                     const shm::Member* member, Timestamp at) {
+  const std::int64_t wanted = at.time_since_epoch().count();
+  std::uint64_t base = log.state().log_start.load(shm::seq_cst);
+  for (;;) {
+    const auto segment = pin_segment(log, pins, base);
+    if (!segment && segment.error() != Errc::not_found) return segment.error();
+    if (!segment) {
+      if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+      const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
+      const bool missing = start <= base && log.state().hint.load(shm::acquire) > base;
+      if (missing) return Failure{Errc::corrupt, "a segment is missing in the middle of the log"};
+      if (start <= base) return std::optional<Offset>{};  // the end of the log
+      base = start;                                       // overtaken by retention
+      continue;
+    }
+    const Segment& here = **segment;
+    const std::uint64_t sealed = here.sealed_count();
+    const std::uint64_t reserved = std::min(Tail::count(here.header->tail.load(shm::acquire)), here.slot_count);
+    const auto found = sealed != 0 ? detail::find_in_sealed(log, member, here, sealed, wanted)
+                                   : detail::scan_for_time(here, 0, reserved, wanted);
+    if (found) return std::optional<Offset>{Offset{static_cast<std::int64_t>(base + *found)}};
+    if (sealed == 0) return std::optional<Offset>{};
+    base += sealed;
+  }
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
