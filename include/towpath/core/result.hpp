@@ -91,6 +91,12 @@ class [[nodiscard]] Result {
 
   constexpr void ignore() const noexcept {}
 
+  /// Calls `then(*this)`, now: a Result is always ready. What is delivered later has the same function.
+  template <class Callback>
+  constexpr void then(Callback&& callback) const {
+    std::forward<Callback>(callback)(*this);
+  }
+
  private:
   std::variant<T, Failure> state_;
 };

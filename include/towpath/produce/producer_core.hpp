@@ -1,0 +1,129 @@
+// The part of a Producer that does not know its value type: partitions, reservations, visibility.
+// One thread; one open reservation, because a member line has one inflight word.
+#pragma once
+
+#include <towpath/log/appender.hpp>
+#include <towpath/log/reader.hpp>
+#include <towpath/produce/send_options.hpp>
+#include <towpath/topic/topic_files.hpp>
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class ProducerCore {
+ public:
+  /// Errors: read_only, too_many_members, forked.
+  static Result<std::unique_ptr<ProducerCore>> open(std::shared_ptr<TopicFiles> files) {
+    if (!files->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
+    auto member = files->core().claim(shm::MemberKind::producer, files->name());
+    if (!member) return member.error();
+    return std::unique_ptr<ProducerCore>{new ProducerCore{std::move(files), std::move(*member)}};
+  }
+
+  [[nodiscard]] TopicFiles& files() const noexcept { return *files_; }
+  [[nodiscard]] const Clock& clock() const noexcept { return clock_; }
+  [[nodiscard]] std::int32_t partitions() const noexcept { return files_->partitions(); }
+  [[nodiscard]] std::uint64_t value_alignment() const noexcept { return value_alignment_; }
+
+  /// May a record of this layout be sent now? Errors: forked, loan_open, message_too_large, invalid_argument.
+  [[nodiscard]] TOWPATH_HOT Errc refuses(const log::FrameSpec& spec, const log::FrameLayout& layout) const noexcept {
+    if (!files_->core().is_mine()) [[unlikely]] return Errc::forked;
+    if (loan_open) [[unlikely]] return Errc::loan_open;
+    if (layout.length - layout.value_at > files_->words().max_message_bytes.load(shm::relaxed)) [[unlikely]]
+      return Errc::message_too_large;
+    if (spec.headers.size() > 65'535) [[unlikely]] return Errc::invalid_argument;
+    return Errc::ok;
+  }
+
+  /// The partition's appender. Errors: unknown_partition.
+  TOWPATH_HOT Result<log::Appender*> appender(std::int32_t partition) {
+    const auto i = static_cast<std::size_t>(partition);
+    if (i < appenders_.size() && appenders_[i]) [[likely]] {
+      touch(partition);
+      return appenders_[i].get();
+    }
+    return make_appender(partition);
+  }
+
+  /// Waits until all below `offset + 1` is resolved; helps like a reader meanwhile, so at most the grace for each stall.
+  Result<void> wait_visible(std::int32_t partition, std::uint64_t offset) {
+    auto log = files_->partition({partition});
+    if (!log) return log.error();
+    if (!pins_) {
+      auto pins = files_->open_pins_holder();
+      if (!pins) return pins.error();
+      pins_ = std::move(*pins);
+    }
+    log::Reader reader{**log, pins_};
+    for (int round = 0; (*log)->state().resolved_to.load(shm::acquire) <= offset; ++round) {
+      if ((*log)->is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this producer"};
+      if ((*log)->state().log_start.load(shm::acquire) > offset) return {};  // retention took it: nobody waits for it
+      auto end = reader.find_end();
+      if (!end) return end.error();
+      if (end->value > static_cast<std::int64_t>(offset) || reader.help()) continue;
+      if (round > 100) std::this_thread::sleep_for(std::chrono::microseconds{20});
+    }
+    return {};
+  }
+
+  /// wait_visible for the last record sent to each partition since the last flush.
+  Result<void> flush() {
+    if (auto fine = files_->core().usable(); !fine) return fine;
+    for (std::size_t i = 0; i < last_.size(); ++i) {
+      if (last_[i] < 0) continue;
+      if (auto done = wait_visible(static_cast<std::int32_t>(i), static_cast<std::uint64_t>(last_[i])); !done) return done;
+      last_[i] = -1;
+    }
+    return {};
+  }
+
+  TOWPATH_HOT void sent(std::int32_t partition, Offset offset) noexcept { last_[static_cast<std::size_t>(partition)] = offset.value; }
+
+  bool loan_open = false;
+
+ private:
+  ProducerCore(std::shared_ptr<TopicFiles> files, shm::Member member)
+      : files_{std::move(files)}, member_{std::move(member)}, clock_{files_->core().config().clock},
+        value_alignment_{files_->format().value_alignment} {}
+
+  TOWPATH_COLD Result<log::Appender*> make_appender(std::int32_t partition) {
+    auto log = files_->partition({partition});
+    if (!log) return log.error();
+    const auto i = static_cast<std::size_t>(partition);
+    if (i >= appenders_.size()) appenders_.resize(i + 1), last_.resize(i + 1, -1), used_.resize(i + 1, 0);
+    appenders_[i] = std::make_unique<log::Appender>(**log, member_);
+    touch(partition);
+    return appenders_[i].get();
+  }
+
+  /// Keeps the number of mapped segments of this producer within its share of the process's maps.
+  TOWPATH_HOT void touch(std::int32_t partition) {
+    if (appenders_.size() <= max_mapped) return;
+    note_use(static_cast<std::size_t>(partition));
+  }
+
+  TOWPATH_COLD void note_use(std::size_t partition) {
+    used_[partition] = ++tick_;
+    std::size_t mapped = 0;
+    std::size_t oldest = partition;
+    for (std::size_t i = 0; i < appenders_.size(); ++i) {
+      if (!appenders_[i] || !appenders_[i]->segment()) continue;
+      ++mapped;
+      if (i != partition && used_[i] < used_[oldest]) oldest = i;
+    }
+    if (mapped > max_mapped && oldest != partition) appenders_[oldest]->park();
+  }
+
+  static constexpr std::size_t max_mapped = 4'096;
+
+  std::shared_ptr<TopicFiles> files_;
+  shm::Member member_;
+  Clock clock_;
+  std::uint64_t value_alignment_;
+  std::vector<std::unique_ptr<log::Appender>> appenders_;
+  std::vector<std::int64_t> last_;
+  std::vector<std::uint64_t> used_;
+  std::uint64_t tick_ = 0;
+  std::shared_ptr<log::Pins> pins_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
