@@ -15,11 +15,18 @@
    Checked: nobody writes into, aborts in, or reads from an incarnation that is not the one it believes in; one record per offset;
    nothing is committed below resolved_to (unless retention dropped it);
    the reader sees the committed record of each offset, per producer in order; at the end every committed record was seen or was
-   skipped by retention (with HONOUR nothing may be skipped: retention waits for the reader). No process hangs.
+   skipped by retention (with HONOUR nothing may be skipped: retention waits for the reader).
 
-   Sizes:  PRODUCERS FIRST_RECORDS RECORDS LARGE CAP NSLOTS MAINTAINERS ROUNDS KILLS GRACES INODES HONOUR
+   A HOLD_ switch keeps one process at one point until the log has moved on: a directed search. Each is run on the correct model too.
+
+   Sizes:  PRODUCERS FIRST_RECORDS RECORDS LARGE CAP NSLOTS MAINTAINERS ROUNDS KILLS GRACES INODES HONOUR FINE
+           LARGE_FIRST (of the last producer, only record 1 is large) LATE_READER (it attaches when nobody writes any more)
+   Holds:  HOLD_HINT (last producer, after it read hint) HOLD_RESERVE HOLD_WRITE (producer 1, until hint reaches the value) HOLD_MAKE
+           (producer 1 before T4, until its base is retired) HOLD_FIN (maintainer 1 before it reads fin, until the inode is recycled and sealed again)
+           HOLD_ATTACH (the reader between pin and open, until that segment is retired)
    Seeded: PLAIN_COMMIT NO_LOG_START NO_RECHECK_MADE NO_RECHECK_ACTIVE CHECK_BEFORE_OPEN NO_RECHECK_FIN NO_BASE_CHECK NO_RESERVING
-           NO_WRITING NO_CLOSED NO_SCAN SCAN_FIRST NO_PIN LATE_BUMP FIN_KEPT STALE_ABORTS NO_ABORT_BEFORE_SEAL POSITION_PAST_ABORTED              (-DBUG_x) */
+           NO_WRITING NO_CLOSED NO_SCAN SCAN_FIRST NO_PIN LATE_BUMP FIN_KEPT STALE_ABORTS NO_ABORT_BEFORE_SEAL POSITION_PAST_ABORTED
+           NO_HELP_WHEN_CLOSED              (-DBUG_x) */
 #ifndef PRODUCERS
 #define PRODUCERS 2
 #endif
@@ -69,7 +76,12 @@ byte spare;
 byte hint, log_start, resolved_to;
 byte inflight[PRODUCERS];
 bit locked[PRODUCERS];         /* the member's lock byte */
-byte pin_current, pin_next = NO_PIN;
+#ifdef LATE_READER
+byte pin_current = NO_PIN;
+#else
+byte pin_current;
+#endif
+byte pin_next = NO_PIN;
 byte kills, graces, ended;
 
 /* Ghosts: what no process can see. */
@@ -116,13 +128,23 @@ proctype producer(byte me; byte value; byte last; byte need) {
   byte b, i, n, pos, nb; bit ok, closed, made;
 take_hint:
   atomic { n = 0; pos = 0; nb = 0; ok = 0; closed = 0; made = 0; i = 0; b = 0;
-           if :: value > last -> goto finished :: else fi; MAY_DIE; b = hint }
+           if :: value > last -> goto finished :: else fi; MAY_DIE;
+#ifdef HOLD_HINT
+           if :: me == PRODUCERS - 1 -> (hint == 1) :: else fi;
+#endif
+           b = hint }
+#ifdef HOLD_HINT
+  if :: me == PRODUCERS - 1 -> (log_start > b) :: else fi;
+#endif
   atomic { i = name[b]; if :: i == 0 || inode[i].base != b -> goto take_hint :: else fi }
 #if !defined(BUG_NO_RECHECK_ACTIVE) && !defined(BUG_NO_LOG_START)
   if :: b < log_start -> goto take_hint :: else fi;
 #endif
 reserve:
   atomic { if :: value > last -> goto finished :: else fi; MAY_DIE;
+#ifdef HOLD_RESERVE
+           if :: me == 1 -> (hint >= HOLD_RESERVE) :: else fi;
+#endif
 #ifndef BUG_NO_RESERVING
            inflight[me] = RESERVING + b
 #endif
@@ -157,6 +179,9 @@ again:
            inflight[me] = 0
 #endif
   }
+#ifdef HOLD_WRITE
+  if :: me == 1 -> (hint >= HOLD_WRITE) :: else fi;
+#endif
   TOGETHER {
   atomic { MAY_DIE; d_step { MINE(i, b); inode[i].payload[pos] = value } }
   atomic { MAY_DIE;
@@ -171,7 +196,11 @@ again:
     }
   }
   }
-  atomic { MAY_DIE; inflight[me] = 0; n = 0; pos = 0; ok = 0; closed = 0; goto reserve }
+  atomic { MAY_DIE; inflight[me] = 0; n = 0; pos = 0; ok = 0; closed = 0;
+#ifdef LARGE_FIRST
+           if :: value > 1 -> need = 1 :: else fi;
+#endif
+           goto reserve }
 
 stale:                                                        /* somebody else's incarnation: touch nothing */
 #ifdef BUG_STALE_ABORTS
@@ -217,7 +246,11 @@ next:
   :: else fi
   }
   if
-  :: made -> atomic { MAY_DIE; if :: name[nb] == 0 -> name[nb] = i :: else -> goto next fi }                             /* T4 */
+  :: made ->
+#ifdef HOLD_MAKE
+     if :: me == 1 -> (log_start > nb) :: else fi;
+#endif
+     atomic { MAY_DIE; if :: name[nb] == 0 -> name[nb] = i :: else -> goto next fi }                             /* T4 */
   :: else fi;
 #if !defined(BUG_NO_RECHECK_MADE) && !defined(BUG_NO_LOG_START)
   atomic { if
@@ -255,14 +288,14 @@ inline scan(p, b, c, doubt) {
 #define TOGETHER_MAINTAINER
 #endif
 
-proctype maintainer() {
+proctype maintainer(byte me) {
   byte b, i, c, p, round; bit doubt;
 step:
   atomic { b = 0; i = 0; c = 0; p = 0; doubt = 0; if :: round == ROUNDS || ended == PRODUCERS -> goto finished :: else fi }
   TOGETHER_MAINTAINER {
   if
   :: atomic { name[log_start] != 0 -> b = log_start }          /* the oldest segment, by policy */
-  :: d_step {                                                  /* or what somebody left below log_start: from R2, no bump */
+  :: atomic {                                                  /* or what somebody left below log_start: from R2, no bump */
        b < log_start ->
        do :: b < log_start && name[b] == 0 -> b++ :: else -> break od
      }
@@ -270,6 +303,9 @@ step:
   :: ended == PRODUCERS -> goto finished
   fi;
   atomic { i = name[b]; if :: i == 0 || inode[i].base != b -> goto step :: else fi }
+#ifdef HOLD_FIN
+  if :: me == 1 -> (inode[i].base != b && inode[i].fin != 0) :: else fi;
+#endif
   atomic { c = inode[i].fin; if :: c == 0 -> goto step :: else -> c-- fi }
 #ifndef BUG_NO_RECHECK_FIN
   if :: inode[i].base != b -> goto step :: else fi;            /* fin was this incarnation's only if base still is */
@@ -349,6 +385,12 @@ inline skip_to(target) { /* the reader counts these as missed */
 
 proctype reader() {
   byte rb, rn, ri = 1, position, x, f, nb, v, p, noted, final; bit ok;
+#ifdef LATE_READER                                             /* attaches when nobody writes any more */
+  atomic { ended == PRODUCERS -> rb = 0; goto out_of_range }
+#endif
+#ifdef HOLD_ATTACH
+  (hint >= 1);
+#endif
 loop:
   atomic { noted = 0; if :: ended == PRODUCERS && final == 2 -> goto finished :: else fi;
            final = (ended == PRODUCERS -> 1 : 0) }             /* 1: nobody writes any more, one last full look */
@@ -375,6 +417,9 @@ look:
 blocked:
   atomic { if :: noted == 0 && graces < GRACES -> noted = inode[ri].count; if :: noted <= rn -> noted = rn + 1 :: else fi :: else fi;
            if :: rn >= NSLOTS -> goto idle :: else fi;
+#ifdef BUG_NO_HELP_WHEN_CLOSED
+           if :: inode[ri].closed -> goto idle :: else fi;
+#endif
            owner_possible(p, rb + rn, ok) }
   if
   :: !ok || final == 1 -> atomic { MAY_DIE; MINE(ri, rb); cas(inode[ri].slot[rn], 0, ABORTED, ok); goto look }
@@ -394,6 +439,9 @@ attach:                                                        /* pin, then open
   }
 #ifdef BUG_CHECK_BEFORE_OPEN
   if :: log_start > nb -> goto out_of_range :: else fi;
+#endif
+#ifdef HOLD_ATTACH
+  if :: final == 0 -> (log_start > nb) :: else fi;
 #endif
   atomic { x = name[nb]; if :: x != 0 && inode[x].base != nb -> x = 0 :: else fi }
 #ifndef BUG_CHECK_BEFORE_OPEN
@@ -430,7 +478,7 @@ init {
        k++
     :: else -> break
     od;
-    k = 0; do :: k < MAINTAINERS -> run maintainer(); k++ :: else -> break od;
+    k = 0; do :: k < MAINTAINERS -> run maintainer(k); k++ :: else -> break od;
     run reader()
   }
 }
