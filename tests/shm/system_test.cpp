@@ -48,10 +48,10 @@ TEST_CASE("every refusal of the kernel has a code that tells the user what to do
       {ENFILE, Errc::too_many_files},     {ENOMEM, Errc::out_of_memory},      {ENOSYS, Errc::unsupported_platform},
       {EIO, Errc::io_error},              {EINVAL, Errc::io_error},
   };
-  for (const auto& [error, code] : expected) {
-    CAPTURE(error);
-    CHECK(shm::system_failure(error, "call") == code);
-    CHECK(std::string{shm::system_failure(error, "call").detail} == "call");
+  for (const auto& row : expected) {
+    CAPTURE(row.first);
+    CHECK(shm::system_failure(row.first, "call") == row.second);
+    CHECK(std::string{shm::system_failure(row.first, "call").detail} == "call");
   }
 }
 
@@ -68,7 +68,8 @@ TEST_CASE("a descriptor is closed once, by its last owner") {
     shm::FileDescriptor third;
     third = std::move(other);
     CHECK(is_open());
-    third = std::move(third);
+    auto& same = third;
+    third = std::move(same);
     CHECK(third.get() == raw);
   }
   CHECK_FALSE(is_open());
