@@ -86,8 +86,11 @@ TEST_CASE("every single flipped bit changes the checksum") {
 TEST_CASE("murmur2 gives the numbers of Kafka's own tests") {
   // org.apache.kafka.common.utils.UtilsTest, as signed numbers there.
   const std::pair<std::string_view, std::int32_t> kafka[] = {
-      {"21", -973932308}, {"foobar", -790332482},        {"a-little-bit-long-string", -985981536},
-      {"a-little-bit-longer-string", -1486304829},       {"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971},
+      {"21", -973932308},
+      {"foobar", -790332482},
+      {"a-little-bit-long-string", -985981536},
+      {"a-little-bit-longer-string", -1486304829},
+      {"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971},
       {"abc", 479470107},
   };
   for (const auto& [key, hash] : kafka) CHECK(static_cast<std::int32_t>(murmur2(key)) == hash);

@@ -9,8 +9,9 @@ using namespace towpath;
 using namespace towpath::literals;
 
 template <class A, class B>
-constexpr bool unrelated = !std::is_convertible_v<A, B> && !std::is_constructible_v<A, B> && !std::is_assignable_v<A&, B> &&
-                           !std::is_convertible_v<B, A> && !std::is_constructible_v<B, A> && !std::is_assignable_v<B&, A>;
+constexpr bool becomes = std::is_convertible_v<A, B> || std::is_constructible_v<B, A> || std::is_assignable_v<B&, A>;
+template <class A, class B>
+constexpr bool unrelated = !becomes<A, B> && !becomes<B, A>;
 static_assert(unrelated<Offset, PartitionId> && unrelated<Offset, LeaderEpoch> && unrelated<PartitionId, LeaderEpoch>);
 static_assert(!std::is_convertible_v<std::int64_t, Offset> && !std::is_convertible_v<Offset, std::int64_t>);
 static_assert(!std::is_convertible_v<std::int32_t, PartitionId> && !std::is_convertible_v<PartitionId, std::int32_t>);

@@ -18,7 +18,8 @@ TEST_CASE("a key goes to the partition that librdkafka's murmur2 partitioner tak
     for (auto& c : key) c = static_cast<char>(random());
     longest = std::max(longest, key.size());
     for (const std::int32_t partitions : {1, 2, 3, 7, 12, 100, 1'000, 32'767}) {
-      const auto theirs = rd_kafka_msg_partitioner_murmur2(nullptr, key.data(), key.size(), partitions, nullptr, nullptr);
+      const auto theirs =
+          rd_kafka_msg_partitioner_murmur2(nullptr, key.data(), key.size(), partitions, nullptr, nullptr);
       const auto ours = (murmur2(std::string_view{key}) & 0x7fffffffu) % static_cast<std::uint32_t>(partitions);
       REQUIRE(ours == static_cast<std::uint32_t>(theirs));
     }

@@ -165,7 +165,8 @@ TEST_CASE("a filesystem without coherent maps is refused by name unless forced")
 
 TEST_CASE("force does not change what a known filesystem is") {
   TempDir dir;
-  CHECK(must(FolderDirectory::open((dir / "bus").c_str(), {.force_filesystem = true}))->storage() == shm::Storage::tmpfs);
+  const auto forced = must(FolderDirectory::open((dir / "bus").c_str(), {.force_filesystem = true}));
+  CHECK(forced->storage() == shm::Storage::tmpfs);
 }
 
 TEST_CASE("an overlay is refused unless forced") { run_or_skip("overlay", TempDir::on_disk()); }

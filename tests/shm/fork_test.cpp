@@ -152,7 +152,8 @@ TEST_CASE("the child's destructors unmap nothing that is another's by now") {
   auto region = must(Region::map(must(bench.directory->open("ctl", Access::read_write)), 4096, Access::read_write));
   const auto status = forked([&] {
     void* const at = region->data();
-    void* const mine = ::mmap(at, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    void* const mine = ::mmap(at, 4096, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (mine != at) return 1;
     *static_cast<volatile char*>(mine) = 7;
     region.reset();

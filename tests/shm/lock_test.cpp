@@ -38,7 +38,8 @@ TOWPATH_ROLE("hold_locks") {
 TOWPATH_ROLE("count_under_lock") {
   auto directory = open_folder(args.at(0));
   const auto file = must(directory->open("locks", Access::read_write));
-  const auto region = must(shm::Region::map(must(directory->open("counter", Access::read_write)), 8, Access::read_write));
+  const auto counted = must(directory->open("counter", Access::read_write));
+  const auto region = must(shm::Region::map(counted, 8, Access::read_write));
   auto& counter = *reinterpret_cast<shm::Word64*>(region->data());
   for (int done = 0; done < 2'000;) {
     if (!shm::try_lock(file, 9, LockKind::write)) continue;

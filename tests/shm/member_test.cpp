@@ -291,8 +291,8 @@ TEST_CASE("a table whose lock file cannot be written says so instead of being fu
   TempDir dir;
   auto directory = open_folder(dir.path().string());
   Table::create(*directory);
-  const auto region = must(shm::Region::map(must(directory->open("ctl", shm::Access::read_write)),
-                                            4096 + shm::max_members * sizeof(shm::MemberLine), shm::Access::read_write));
+  const auto file = must(directory->open("ctl", shm::Access::read_write));
+  const auto region = must(shm::Region::map(file, Table::bytes, shm::Access::read_write));
   shm::Members members{reinterpret_cast<shm::MemberLine*>(region->data() + 4096),
                        *reinterpret_cast<shm::Word32*>(region->data()),
                        must(directory->open("members", shm::Access::read)),

@@ -44,10 +44,14 @@ inline void expect(bool holds, const char* sentence) {
   if (!holds) fail(sentence);
 }
 
+inline std::unique_ptr<shm::Directory> open_folder(const std::string& path) {
+  return must(shm::FolderDirectory::open(path.c_str(), shm::FolderOptions{}));
+}
+
 // The kinds of directory, each in a place of its own. The same tests run over all of them.
 struct OnTmpfs {
   TempDir dir;
-  std::unique_ptr<shm::Directory> directory = must(shm::FolderDirectory::open((dir / "bus").c_str(), shm::FolderOptions{}));
+  std::unique_ptr<shm::Directory> directory = open_folder((dir / "bus").string());
 };
 struct OnDisk {
   TempDir dir = TempDir::on_disk();
@@ -58,10 +62,6 @@ struct OnDisk {
 struct InMemory {
   std::unique_ptr<shm::Directory> directory = std::make_unique<shm::MemoryDirectory>();
 };
-
-inline std::unique_ptr<shm::Directory> open_folder(const std::string& path) {
-  return must(shm::FolderDirectory::open(path.c_str(), shm::FolderOptions{}));
-}
 
 inline void make_file(shm::Directory& directory, const char* name, std::size_t bytes) {
   const auto file = must(directory.create(name, 0640));
@@ -87,6 +87,8 @@ ExitStatus forked(Function function) {
 /// A member table with its lock file, as a bus has them.
 class Table {
  public:
+  static constexpr std::size_t bytes = 4096 + shm::max_members * sizeof(shm::MemberLine);
+
   static void create(shm::Directory& directory) {
     make_file(directory, "ctl", bytes);
     make_file(directory, "members", 0);
@@ -98,7 +100,6 @@ class Table {
                 must(directory.open("members", shm::Access::read_write))} {}
 
  private:
-  static constexpr std::size_t bytes = 4096 + shm::max_members * sizeof(shm::MemberLine);
   shm::Word32& used() { return *reinterpret_cast<shm::Word32*>(region_->data()); }
   shm::MemberLine* lines() { return reinterpret_cast<shm::MemberLine*>(region_->data() + 4096); }
 

@@ -22,7 +22,7 @@ struct Played {
 
 // Far above what a busy machine needs to run the other side, far below what would pass unseen.
 constexpr Duration loss = 2s;
-constexpr std::uint64_t enough = 3;  // the game is played to its end without sleeping then: no need to wait 100,000 times
+constexpr std::uint64_t enough = 3;  // then the game is played to its end without sleeping
 
 Played play(Game& game, unsigned me, std::uint64_t handoffs, Duration timeout, bool wakes) {
   Played played;
@@ -51,7 +51,8 @@ struct Board {
   std::shared_ptr<shm::Region> region;
   Board() {
     make_file(*directory, "game", 4096);
-    region = must(shm::Region::map(must(directory->open("game", shm::Access::read_write)), 4096, shm::Access::read_write));
+    const auto file = must(directory->open("game", shm::Access::read_write));
+    region = must(shm::Region::map(file, 4096, shm::Access::read_write));
   }
   Game& game() const { return *reinterpret_cast<Game*>(region->data()); }
 };

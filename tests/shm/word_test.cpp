@@ -79,7 +79,7 @@ void use_every_operation(W& word) {
   CHECK_FALSE(word.compare_exchange(expected, 7, shm::seq_cst, shm::relaxed));
   CHECK(expected == 6);
   CHECK(word.fetch_add(2, shm::seq_cst) == 6);
-  CHECK(word.fetch_or(0x10, shm::release) == 8);
+  CHECK(word.fetch_or(0x18, shm::release) == 8);  // overlaps: not an addition
   CHECK(word.fetch_and(0x11, shm::acquire) == 0x18);
   CHECK(word.load(shm::seq_cst) == 0x10);
 }

@@ -1,5 +1,5 @@
-// A folder of the operating system as a Directory. Every file is opened beneath a held descriptor of the folder, without
-// following links and without going up (openat2(2), Linux 5.6), so a planted link cannot lead elsewhere.
+// A folder of the operating system as a Directory. Every file is opened beneath a held descriptor of the folder,
+// without following links and without going up (openat2(2), Linux 5.6), so a planted link cannot lead elsewhere.
 #pragma once
 
 #include <dirent.h>
@@ -32,7 +32,8 @@ class FolderDirectory final : public Directory {
     if (!found) return found.error();
     if (found->st_mode & S_IWOTH) return Failure{Errc::unsafe_directory, "the bus folder is world-writable; chmod o-w"};
     const bool trusted = found->st_uid == ::geteuid() || found->st_uid == 0 || found->st_uid == options.owner;
-    if (!trusted) return Failure{Errc::unsafe_directory, "the bus folder belongs to another user; name it in BusConfig::owner"};
+    if (!trusted)
+      return Failure{Errc::unsafe_directory, "the bus folder belongs to another user; name it in BusConfig::owner"};
     const auto storage = classify(fd, options.force_filesystem);
     if (!storage) return storage.error();
     return std::unique_ptr<Directory>{new FolderDirectory{std::move(fd), *storage}};
@@ -54,7 +55,9 @@ class FolderDirectory final : public Directory {
     return file_info(found);
   }
 
-  Result<void> rename(const char* from, const char* to) override { return rename_with(from, to, 1u /* RENAME_NOREPLACE */); }
+  Result<void> rename(const char* from, const char* to) override {
+    return rename_with(from, to, 1u /* RENAME_NOREPLACE */);
+  }
   Result<void> replace(const char* from, const char* to) override { return rename_with(from, to, 0u); }
 
   Result<void> remove(const char* name) override {
@@ -119,12 +122,14 @@ class FolderDirectory final : public Directory {
     if (::fstatfs(fd.get(), &found) != 0) return system_failure(errno, "fstatfs");
     switch (static_cast<unsigned long>(found.f_type)) {
       case 0x01021994: return Storage::tmpfs;
-      case 0xEF53: case 0x58465342: return Storage::disk;     // ext4, xfs
-      case 0x9123683E: return Storage::copy_on_write;         // btrfs
+      case 0xEF53:
+      case 0x58465342: return Storage::disk;           // ext4, xfs
+      case 0x9123683E: return Storage::copy_on_write;  // btrfs
       default: break;
     }
     if (force) return Storage::copy_on_write;
-    return Failure{Errc::unsupported_filesystem, "not tmpfs, ext4, xfs or btrfs; BusConfig::force_filesystem overrides"};
+    return Failure{Errc::unsupported_filesystem,
+                   "not tmpfs, ext4, xfs or btrfs; BusConfig::force_filesystem overrides"};
   }
 
   Result<FileDescriptor> beneath(const char* name, int flags, unsigned mode) noexcept {
@@ -162,7 +167,8 @@ class FolderDirectory final : public Directory {
     if (!source) return source.error();
     const auto target = place(to);
     if (!target) return target.error();
-    if (::syscall(SYS_renameat2, source->folder, source->leaf, target->folder, target->leaf, flags) != 0) return system_failure(errno, "renameat2");
+    if (::syscall(SYS_renameat2, source->folder, source->leaf, target->folder, target->leaf, flags) != 0)
+      return system_failure(errno, "renameat2");
     return {};
   }
 

@@ -19,7 +19,6 @@
 
 #include <towpath/shm/directory.hpp>
 #include <towpath/shm/fork.hpp>
-#include <towpath/shm/fork.hpp>
 
 namespace towpath::inline TOWPATH_ABI::shm {
 
@@ -56,7 +55,8 @@ class Region {
       return map_failure(failed.get_native_error());
     }
 #else
-    void* at = ::mmap(nullptr, size, access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+    void* at =
+        ::mmap(nullptr, size, access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
     if (at == MAP_FAILED) return map_failure(errno);
     region->data_ = static_cast<std::byte*>(at), region->size_ = size;
 #endif
@@ -86,7 +86,8 @@ class Region {
     const std::size_t page = page_bytes();
     const std::size_t begin = from / page * page;
     const std::size_t end = std::min(size(), from + bytes);
-    if (begin < end) ::madvise(data() + begin, end - begin, for_writing ? 23 /* POPULATE_WRITE */ : 22 /* POPULATE_READ */);
+    if (begin < end)
+      ::madvise(data() + begin, end - begin, for_writing ? 23 /* POPULATE_WRITE */ : 22 /* POPULATE_READ */);
   }
 
  private:
@@ -118,13 +119,13 @@ class RegionCache {
   static RegionCache& instance() {
     static RegionCache cache;
     // A child that opens a bus anew must not find the lock taken by a thread that it does not have.
-    [[maybe_unused]] static const int registered =
-        ::pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); }, [] { instance().mutex_.unlock(); });
+    [[maybe_unused]] static const int registered = ::pthread_atfork(
+        [] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); }, [] { instance().mutex_.unlock(); });
     return cache;
   }
 
-  /// The file's region, from the cache when it is there. `size` matters for View::control; else the file's size is taken.
-  /// Errors: not_found; corrupt (shorter than `at_least`); the errors of Region::map.
+  /// The file's region, from the cache when it is there. `size` matters for View::control; else the file's size is
+  /// taken. Errors: not_found; corrupt (shorter than `at_least`); the errors of Region::map.
   Result<std::shared_ptr<Region>> map(Directory& directory, const char* name, View view, std::size_t at_least) {
     if (TOWPATH_TSAN) view = View::whole;  // it sees a race only within one mapping
     const auto named = directory.identify(name);
@@ -139,7 +140,8 @@ class RegionCache {
     if (bytes < at_least || bytes == 0) return Failure{Errc::corrupt, "a file is shorter than its own header says"};
     const std::lock_guard hold{mutex_};
     if (auto known = find_locked(opened, at_least)) return known;
-    auto region = Region::map(*file, view == View::control ? at_least : bytes, view == View::readable ? Access::read : Access::read_write);
+    auto region = Region::map(*file, view == View::control ? at_least : bytes,
+                              view == View::readable ? Access::read : Access::read_write);
     if (!region) return region.error();
     make_room();
     entries_.insert_or_assign(opened, Entry{*region, ++tick_});
