@@ -17,8 +17,7 @@ class Bytes {
   constexpr Bytes() noexcept = default;
   constexpr Bytes(const std::byte* data, std::size_t size) noexcept : data_{data}, size_{size} {}
   constexpr Bytes(std::span<const std::byte> bytes) noexcept : data_{bytes.data()}, size_{bytes.size()} {}
-  Bytes(std::string_view text) noexcept
-      : data_{reinterpret_cast<const std::byte*>(text.data())}, size_{text.size()} {}
+  Bytes(std::string_view text) noexcept : data_{reinterpret_cast<const std::byte*>(text.data())}, size_{text.size()} {}
   Bytes(const std::vector<std::byte>& bytes) noexcept : data_{bytes.data()}, size_{bytes.size()} {}
 
   [[nodiscard]] constexpr const std::byte* data() const noexcept { return data_; }

@@ -67,7 +67,8 @@
 
 #define TOWPATH_ABI_JOIN_(a, b, c, d, e) a##b##c##d##e
 #define TOWPATH_ABI_JOIN(a, b, c, d, e) TOWPATH_ABI_JOIN_(a, b, c, d, e)
-#define TOWPATH_ABI TOWPATH_ABI_JOIN(v0, TOWPATH_ABI_EXCEPTIONS, TOWPATH_ABI_FAILPOINT, TOWPATH_ABI_POLICY, TOWPATH_ABI_SEED)
+#define TOWPATH_ABI \
+  TOWPATH_ABI_JOIN(v0, TOWPATH_ABI_EXCEPTIONS, TOWPATH_ABI_FAILPOINT, TOWPATH_ABI_POLICY, TOWPATH_ABI_SEED)
 
 // A path that is taken once in thousands of records: kept out of the loop that is taken for each.
 #define TOWPATH_COLD __attribute__((noinline, cold))

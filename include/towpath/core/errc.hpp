@@ -11,38 +11,38 @@ namespace towpath::inline TOWPATH_ABI {
 enum class Errc : int {
   ok = 0,
   // the caller's request
-  invalid_argument,      ///< a value out of its range; the detail names it
-  invalid_name,          ///< a topic name that Kafka's rule refuses
-  unknown_topic,         ///< no such topic, and it was not to be created
-  unknown_partition,     ///< a partition number at or above the topic's count
-  topic_exists,          ///< create_topic on a name that is taken
-  topic_deleted,         ///< the topic went away under this handle
-  config_mismatch,       ///< another alignment or layout than the topic was created with
-  type_mismatch,         ///< another value type than the topic was created with
-  message_too_large,     ///< above max_message_bytes; nothing was reserved
-  loan_open,             ///< one open loan per Producer
-  no_group,              ///< commit without group_id
-  no_offset,             ///< auto_offset_reset = none and no position was given
-  offset_out_of_range,   ///< the position is before the log's start or past its end
-  not_assigned,          ///< the partition is not assigned to this Consumer
+  invalid_argument,     ///< a value out of its range; the detail names it
+  invalid_name,         ///< a topic name that Kafka's rule refuses
+  unknown_topic,        ///< no such topic, and it was not to be created
+  unknown_partition,    ///< a partition number at or above the topic's count
+  topic_exists,         ///< create_topic on a name that is taken
+  topic_deleted,        ///< the topic went away under this handle
+  config_mismatch,      ///< another alignment or layout than the topic was created with
+  type_mismatch,        ///< another value type than the topic was created with
+  message_too_large,    ///< above max_message_bytes; nothing was reserved
+  loan_open,            ///< one open loan per Producer
+  no_group,             ///< commit without group_id
+  no_offset,            ///< auto_offset_reset = none and no position was given
+  offset_out_of_range,  ///< the position is before the log's start or past its end
+  not_assigned,         ///< the partition is not assigned to this Consumer
   // the data
-  undecodable,           ///< bytes that are no value of this type; the position stays before them
-  corrupt,               ///< a file's content contradicts itself
-  newer_format,          ///< written by a newer library
+  undecodable,   ///< bytes that are no value of this type; the position stays before them
+  corrupt,       ///< a file's content contradicts itself
+  newer_format,  ///< written by a newer library
   // the machine
-  not_found,             ///< no such file or folder
-  already_exists,        ///< a file of that name stands already
-  permission_denied,     ///< the operating system refused
-  not_a_directory,       ///< the bus path is a file
-  unsafe_directory,      ///< the folder belongs to somebody else or the world may write to it
-  unsupported_filesystem,///< no coherent shared mapping there (overlay, NFS, FUSE, ...)
-  no_space,              ///< the disk or tmpfs is full; works again when there is room
-  out_of_memory,         ///< mmap or malloc refused
-  too_many_files,        ///< RLIMIT_NOFILE or the system's table is full
-  too_many_maps,         ///< vm.max_map_count reached
-  too_many_members,      ///< all lines of the member table are taken
-  io_error,              ///< any other refusal of the operating system; the detail names the call
-  unsupported_platform,  ///< page size above 64 KiB, or a kernel without openat2 or OFD locks
+  not_found,               ///< no such file or folder
+  already_exists,          ///< a file of that name stands already
+  permission_denied,       ///< the operating system refused
+  not_a_directory,         ///< the bus path is a file
+  unsafe_directory,        ///< the folder belongs to somebody else or the world may write to it
+  unsupported_filesystem,  ///< no coherent shared mapping there (overlay, NFS, FUSE, ...)
+  no_space,                ///< the disk or tmpfs is full; works again when there is room
+  out_of_memory,           ///< mmap or malloc refused
+  too_many_files,          ///< RLIMIT_NOFILE or the system's table is full
+  too_many_maps,           ///< vm.max_map_count reached
+  too_many_members,        ///< all lines of the member table are taken
+  io_error,                ///< any other refusal of the operating system; the detail names the call
+  unsupported_platform,    ///< page size above 64 KiB, or a kernel without openat2 or OFD locks
   // the state of things
   recovery_needed,       ///< the machine was restarted since; this build cannot recover a log on disk
   recovery_in_progress,  ///< another process recovers
@@ -79,7 +79,8 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::topic_deleted, "topic_deleted", "the topic was deleted; open it anew"},
     {Errc::config_mismatch, "config_mismatch", "the topic was created with another layout"},
     {Errc::type_mismatch, "type_mismatch", "the topic was created with another value type"},
-    {Errc::message_too_large, "message_too_large", "the record exceeds max_message_bytes; raise it or split the record"},
+    {Errc::message_too_large, "message_too_large",
+     "the record exceeds max_message_bytes; raise it or split the record"},
     {Errc::loan_open, "loan_open", "this producer has an open loan; send or drop it first"},
     {Errc::no_group, "no_group", "this needs a group_id"},
     {Errc::no_offset, "no_offset", "no position and auto_offset_reset is none; seek first"},
@@ -93,7 +94,8 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::permission_denied, "permission_denied", "the operating system refused access; check owner and mode"},
     {Errc::not_a_directory, "not_a_directory", "a bus is a folder, and this path is not one"},
     {Errc::unsafe_directory, "unsafe_directory", "the folder is world-writable or owned by another user"},
-    {Errc::unsupported_filesystem, "unsupported_filesystem", "no coherent shared memory here; use tmpfs, ext4, xfs or btrfs"},
+    {Errc::unsupported_filesystem, "unsupported_filesystem",
+     "no coherent shared memory here; use tmpfs, ext4, xfs or btrfs"},
     {Errc::no_space, "no_space", "no room left; free some and send again"},
     {Errc::out_of_memory, "out_of_memory", "the operating system has no memory to map"},
     {Errc::too_many_files, "too_many_files", "out of file descriptors; raise ulimit -n"},

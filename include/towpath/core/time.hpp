@@ -11,13 +11,13 @@
 namespace towpath::inline TOWPATH_ABI {
 
 using Duration = std::chrono::nanoseconds;
-using Timestamp = std::chrono::sys_time<std::chrono::nanoseconds>;       ///< nanoseconds since 1970, UTC
+using Timestamp = std::chrono::sys_time<std::chrono::nanoseconds>;  ///< nanoseconds since 1970, UTC
 using Monotonic = std::chrono::time_point<std::chrono::steady_clock, std::chrono::nanoseconds>;
 
 /// Where time comes from. The functions must be callable from any thread and never fail.
 struct Clock {
-  Timestamp (*wall)() noexcept = [] () noexcept { return read<Timestamp>(CLOCK_REALTIME); };
-  Monotonic (*steady)() noexcept = [] () noexcept { return read<Monotonic>(CLOCK_MONOTONIC); };
+  Timestamp (*wall)() noexcept = []() noexcept { return read<Timestamp>(CLOCK_REALTIME); };
+  Monotonic (*steady)() noexcept = []() noexcept { return read<Monotonic>(CLOCK_MONOTONIC); };
 
  private:
   template <class Point>

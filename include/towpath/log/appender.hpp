@@ -125,7 +125,8 @@ class Appender {
   /// From here until inflight says otherwise nobody recycles the segment that I believe in.
   TOWPATH_HOT void announce() noexcept {
     if (line_->uid.load(shm::relaxed) != log_->uid()) line_->uid.store(log_->uid(), shm::release);
-    line_->inflight.store(Inflight::reserving(segment_.base), shm::release);  // pairs with R3's exchange through the tail
+    line_->inflight.store(Inflight::reserving(segment_.base),
+                          shm::release);  // pairs with R3's exchange through the tail
   }
 
   TOWPATH_HOT Reservation hold(std::uint64_t n, std::uint64_t position, std::uint64_t length) noexcept {
@@ -148,20 +149,23 @@ class Appender {
       TOWPATH_FAILPOINT("large.announced");
       std::uint64_t old = segment_.header->tail.load(shm::acquire);
       bool fits = fits_large(old, need);
-      while (fits && !segment_.header->tail.compare_exchange(old, old + (Tail::one_slot | need), shm::acq_rel, shm::acquire))
+      while (fits &&
+             !segment_.header->tail.compare_exchange(old, old + (Tail::one_slot | need), shm::acq_rel, shm::acquire))
         fits = fits_large(old, need);
       TOWPATH_FAILPOINT("large.reserved");
       if (!fits) {
         roll_for_large(old);
         continue;
       }
-      if (segment_.header->base.load(shm::relaxed) == segment_.base) return hold(Tail::count(old), Tail::bytes(old), length);
+      if (segment_.header->base.load(shm::relaxed) == segment_.base)
+        return hold(Tail::count(old), Tail::bytes(old), length);
       missed(old);
     }
   }
 
   [[nodiscard]] bool fits_large(std::uint64_t tail, std::uint64_t need) const noexcept {
-    return !Tail::is_closed(tail) && Tail::bytes(tail) + need <= segment_.capacity && Tail::count(tail) < segment_.slot_limit;
+    return !Tail::is_closed(tail) && Tail::bytes(tail) + need <= segment_.capacity &&
+           Tail::count(tail) < segment_.slot_limit;
   }
 
   /// The forced roll: takes one slot and puts the tail past the end, unless it is there or the segment is not mine.
@@ -195,7 +199,8 @@ class Appender {
   void finish(std::uint64_t n, bool crosser, bool took_slot = true) noexcept {
     if (took_slot && n < segment_.slot_count) abort_slot(*log_, segment_, n);
     TOWPATH_FAILPOINT("finish.before_seal");
-    for (int i = 0; !crosser && i < 2'000 && segment_.sealed_count() == 0; ++i) shm::pause();  // the crosser knows the exact n
+    for (int i = 0; !crosser && i < 2'000 && segment_.sealed_count() == 0; ++i)
+      shm::pause();  // the crosser knows the exact n
     const std::uint64_t count = seal_segment(*log_, segment_, n);
     next_base_ = segment_.base + count;
     full_ = true;
@@ -222,7 +227,7 @@ class Appender {
   std::uint64_t alignment_;
   Segment segment_;
   std::uint64_t next_base_ = 0;
-  bool full_ = false;    // segment_ is sealed; next_base_ follows it
+  bool full_ = false;  // segment_ is sealed; next_base_ follows it
   bool crosser_ = false;
 };
 

@@ -1,6 +1,6 @@
-// The segment file, word by word. docs/format.md is this header in prose; docs/protocol.md says who may touch what when.
-// Little-endian, fixed widths, no pointers, no bool, padding named. Change a struct: raise segment_format_version, add
-// golden files in tests/golden, a line in CHANGELOG.
+// The segment file, word by word. docs/format.md is this header in prose; docs/protocol.md says who may touch what
+// when. Little-endian, fixed widths, no pointers, no bool, padding named. Change a struct: raise
+// segment_format_version, add golden files in tests/golden, a line in CHANGELOG.
 //
 //   header (256 B) | slots, 8 B each | ... | data from data_offset, a multiple of 64 KiB
 //
@@ -25,12 +25,15 @@ static_assert(std::endian::native == std::endian::little, "the files are little-
 inline constexpr std::uint32_t segment_format_version = 0;
 
 inline constexpr std::uint64_t segment_magic = 0x3053'5057'4F54'0A0Du;  // "\r\nTOWPS0"
-inline constexpr std::uint64_t data_alignment = 64 * 1024;  ///< header and slots fill a multiple: any page size maps them apart
+inline constexpr std::uint64_t data_alignment =
+    64 * 1024;  ///< header and slots fill a multiple: any page size maps them apart
 inline constexpr std::uint64_t first_segment_bytes = 256 * 1024;
 inline constexpr std::uint64_t slots_offset = 256;
-inline constexpr std::uint64_t max_slots = (std::uint64_t{1} << 23) - 65'537;  ///< the count in tail must not reach bit 63
-inline constexpr std::uint64_t max_segment_bytes = std::uint64_t{1} << 32;     ///< 4 GiB; a slot could name 8
-inline constexpr std::uint64_t max_small_frame = 64 * 1024;  ///< larger ones reserve by compare-and-swap, never past the end
+inline constexpr std::uint64_t max_slots =
+    (std::uint64_t{1} << 23) - 65'537;                                      ///< the count in tail must not reach bit 63
+inline constexpr std::uint64_t max_segment_bytes = std::uint64_t{1} << 32;  ///< 4 GiB; a slot could name 8
+inline constexpr std::uint64_t max_small_frame =
+    64 * 1024;  ///< larger ones reserve by compare-and-swap, never past the end
 
 enum class IndexKind : std::uint32_t {
   dense_slots = 0,  ///< slot n is offset base + n
@@ -59,7 +62,7 @@ struct SegmentHeader {
   Word64 generation;  // + 1 per incarnation
   std::uint64_t reserved0[5];
   // One line: read when there is nothing to read.
-  Word64 sealed;      // protocol.md `fin`: 0 open, C + 1 sealed with C slots (C >= 1)
+  Word64 sealed;  // protocol.md `fin`: 0 open, C + 1 sealed with C slots (C >= 1)
   std::uint64_t reserved1[7];
   std::uint64_t reserved2[8];
 };
@@ -104,7 +107,9 @@ struct Inflight {
   static constexpr std::uint64_t idle = 0;
   static constexpr std::uint64_t reserving_bit = std::uint64_t{1} << 63;
   static constexpr std::uint64_t reserving(std::uint64_t base) noexcept { return reserving_bit | base; }
-  static constexpr std::uint64_t writing(std::uint64_t offset, std::uint64_t k = 1) noexcept { return (k - 1) << 52 | (offset + 1); }
+  static constexpr std::uint64_t writing(std::uint64_t offset, std::uint64_t k = 1) noexcept {
+    return (k - 1) << 52 | (offset + 1);
+  }
   /// Could the owner touch the slots [from, to) of the segment that begins at `base`?
   static constexpr bool touches(std::uint64_t word, std::uint64_t base, std::uint64_t from, std::uint64_t to) noexcept {
     if (word == idle) return false;
@@ -117,7 +122,8 @@ struct Inflight {
 
 /// What stands at a slot's position. Value, key and headers follow (log/frame.hpp).
 struct FrameHeader {
-  std::uint32_t crc32c;  ///< over all that follows in the frame, keyed by segment uuid and offset; 0 when not checksummed
+  std::uint32_t
+      crc32c;  ///< over all that follows in the frame, keyed by segment uuid and offset; 0 when not checksummed
   std::uint16_t flags;
   std::uint16_t header_count;
   std::int64_t timestamp_ns;  ///< since 1970, UTC
@@ -125,13 +131,13 @@ struct FrameHeader {
 static_assert(sizeof(FrameHeader) == 16 && offsetof(FrameHeader, timestamp_ns) == 8);
 
 enum FrameFlag : std::uint16_t {
-  frame_lengths = 1,        ///< key_length:4 value_length:4 follow, -1 = null
-  frame_head = 2,           ///< count:4 follows: head of a batch of native records
-  frame_batch = 4,          ///< a Kafka v2 record batch follows, verbatim
-  frame_producer = 8,       ///< producer id:8, sequence:4, epoch:2, reserved:2 follow
-  frame_transactional = 16, ///< as in Kafka
-  frame_append_time = 32,   ///< the timestamp is LogAppendTime, else CreateTime
-  frame_control = 64,       ///< a transaction marker
+  frame_lengths = 1,         ///< key_length:4 value_length:4 follow, -1 = null
+  frame_head = 2,            ///< count:4 follows: head of a batch of native records
+  frame_batch = 4,           ///< a Kafka v2 record batch follows, verbatim
+  frame_producer = 8,        ///< producer id:8, sequence:4, epoch:2, reserved:2 follow
+  frame_transactional = 16,  ///< as in Kafka
+  frame_append_time = 32,    ///< the timestamp is LogAppendTime, else CreateTime
+  frame_control = 64,        ///< a transaction marker
 };
 inline constexpr std::uint16_t known_frame_flags = 127;
 

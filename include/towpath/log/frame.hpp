@@ -28,8 +28,8 @@ struct FrameSpec {
   std::uint64_t value_size = 0;
   bool has_value = true;  ///< false: null, a tombstone
   bool has_key = false;
-  Bytes key;
-  std::span<const Header> headers;
+  Bytes key{};
+  std::span<const Header> headers{};
   Timestamp timestamp{};
 };
 
@@ -60,7 +60,8 @@ inline std::uint32_t frame_seed(std::uint64_t uuid, std::uint64_t offset) noexce
   return crc32c(Bytes{reinterpret_cast<const std::byte*>(key), sizeof key});
 }
 
-inline std::uint32_t frame_checksum(const std::byte* frame, std::uint64_t length, std::uint64_t uuid, std::uint64_t offset) noexcept {
+inline std::uint32_t frame_checksum(const std::byte* frame, std::uint64_t length, std::uint64_t uuid,
+                                    std::uint64_t offset) noexcept {
   return crc32c(Bytes{frame + 4, static_cast<std::size_t>(length - 4)}, frame_seed(uuid, offset));
 }
 

@@ -33,7 +33,8 @@ class PartitionMaintenance {
     retire_by_bytes();
     retire_by_age();
     auto end = reader_.find_end();
-    while (end && reader_.help()) end = reader_.find_end();  // a stall that lasts from round to round meets its grace here
+    while (end && reader_.help())
+      end = reader_.find_end();  // a stall that lasts from round to round meets its grace here
     reader_.park();
     if (!end) return end.error();
     is_moving_ = end->value != end_;
@@ -100,7 +101,9 @@ class PartitionMaintenance {
 
   void retire_by_bytes() {
     const std::uint64_t limit = log_->words().retention_bytes.load(shm::relaxed);
-    const auto kept = [&] { return total() + std::min(spares_, wanted_spares) * (live_.empty() ? 0 : live_.back().bytes); };
+    const auto kept = [&] {
+      return total() + std::min(spares_, wanted_spares) * (live_.empty() ? 0 : live_.back().bytes);
+    };
     while (limit != 0 && kept() > limit && live_.size() > 1 && retire_front()) {
     }
   }

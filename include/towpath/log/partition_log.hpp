@@ -19,7 +19,7 @@ namespace towpath::inline TOWPATH_ABI::log {
 struct PartitionFormat {
   std::uint64_t record_alignment = 8;  ///< frames begin at multiples: 8, 16, 32 or 64
   std::uint64_t value_alignment = 8;
-  std::uint64_t typical_frame = 0;     ///< bytes of one record when the type tells, else 0
+  std::uint64_t typical_frame = 0;  ///< bytes of one record when the type tells, else 0
   bool checksummed = false;
   bool recycling = true;
 };
@@ -29,15 +29,15 @@ using FileName = std::array<char, 320>;
 /// What a PartitionLog is made of; all of it outlives the log.
 struct PartitionParts {
   shm::Directory* directory = nullptr;
-  std::string folder;                          ///< "topics/pose/0"; made with the first segment
+  std::string folder;  ///< "topics/pose/0"; made with the first segment
   std::int32_t partition = 0;
   PartitionState* state = nullptr;
   TopicWords* words = nullptr;
-  WaitBlock* waits = nullptr;                  ///< null: this process never registers as a waiter
-  shm::Members* members = nullptr;             ///< null: this process is no member
-  const shm::FileDescriptor* pins = nullptr;   ///< asker of the topic's pins; never holds a lock
-  const Word32* maintainer = nullptr;          ///< member index + 1 of who wants to know about rolls, 0 for nobody
-  bool writable = false;                       ///< segments and state may be written: may append, may help
+  WaitBlock* waits = nullptr;                 ///< null: this process never registers as a waiter
+  shm::Members* members = nullptr;            ///< null: this process is no member
+  const shm::FileDescriptor* pins = nullptr;  ///< asker of the topic's pins; never holds a lock
+  const Word32* maintainer = nullptr;         ///< member index + 1 of who wants to know about rolls, 0 for nobody
+  bool writable = false;                      ///< segments and state may be written: may append, may help
   PartitionFormat format;
   Clock clock;
 };
@@ -55,7 +55,9 @@ class PartitionLog {
   [[nodiscard]] const Clock& clock() const noexcept { return parts_.clock; }
   [[nodiscard]] std::uint64_t uid() const noexcept { return uid_; }
   [[nodiscard]] const std::string& folder() const noexcept { return parts_.folder; }
-  [[nodiscard]] bool is_deleted() const noexcept { return (parts_.state->flags.load(shm::acquire) & partition_deleted) != 0; }
+  [[nodiscard]] bool is_deleted() const noexcept {
+    return (parts_.state->flags.load(shm::acquire) & partition_deleted) != 0;
+  }
   /// Whoever may only read never helps.
   [[nodiscard]] bool may_help() const noexcept { return parts_.writable; }
 
@@ -67,7 +69,9 @@ class PartitionLog {
   [[nodiscard]] std::uint64_t pin_byte(std::uint64_t base) const noexcept {
     return static_cast<std::uint64_t>(parts_.partition) << 48 | base;
   }
-  [[nodiscard]] bool is_pinned(std::uint64_t base) const noexcept { return shm::is_locked(*parts_.pins, pin_byte(base)); }
+  [[nodiscard]] bool is_pinned(std::uint64_t base) const noexcept {
+    return shm::is_locked(*parts_.pins, pin_byte(base));
+  }
 
   /// Tells the maintenance, if there is one, that a segment was filled.
   void wake_maintenance() const noexcept {
@@ -78,13 +82,16 @@ class PartitionLog {
   // ---- names
   [[nodiscard]] FileName segment_name(std::uint64_t base) const noexcept { return numbered("%s/%020llu.log", base); }
   [[nodiscard]] FileName spare_name(std::uint64_t i) const noexcept { return numbered("%s/spare.%llu", i); }
-  [[nodiscard]] FileName time_index_name(std::uint64_t base) const noexcept { return numbered("%s/%020llu.timeindex", base); }
+  [[nodiscard]] FileName time_index_name(std::uint64_t base) const noexcept {
+    return numbered("%s/%020llu.timeindex", base);
+  }
   /// A private name: exactly one live member may touch what stands under it, sweepers may only unlink it.
   [[nodiscard]] FileName own_name(const shm::Member& member) const noexcept {
     static std::atomic<unsigned long long> next{0};
     FileName name;
     std::snprintf(name.data(), name.size(), "%s/own.%u.%llu.%llu", parts_.folder.c_str(), member.index(),
-                  static_cast<unsigned long long>(member.line().incarnation.load(shm::relaxed)), ++next);
+                  static_cast<unsigned long long>(member.line().incarnation.load(shm::relaxed)),
+                  next.fetch_add(1, std::memory_order_relaxed));
     return name;
   }
   [[nodiscard]] FileName in_folder(const char* entry) const noexcept {
@@ -97,7 +104,8 @@ class PartitionLog {
   [[nodiscard]] Result<std::vector<std::uint64_t>> bases() const {
     auto names = parts_.directory->list(parts_.folder.c_str());
     std::vector<std::uint64_t> found;
-    if (!names) return names.error() == Errc::not_found ? Result<std::vector<std::uint64_t>>{std::move(found)} : names.error();
+    if (!names)
+      return names.error() == Errc::not_found ? Result<std::vector<std::uint64_t>>{std::move(found)} : names.error();
     for (const auto& name : *names)
       if (name.size() == 24 && name.ends_with(".log")) found.push_back(std::strtoull(name.c_str(), nullptr, 10));
     std::sort(found.begin(), found.end());
@@ -115,7 +123,8 @@ class PartitionLog {
 
   /// NEXT. The segment after `full`, which ends at base `next_base`; whoever crossed the end makes it, others wait a
   /// little first. Returns a later one when the log has moved on. Errors as active().
-  Result<Segment> next(const shm::Member& member, const Segment& full, std::uint64_t next_base, bool crosser, std::uint64_t need) const;
+  Result<Segment> next(const shm::Member& member, const Segment& full, std::uint64_t next_base, bool crosser,
+                       std::uint64_t need) const;
 
   /// A new file under a private name: allocated, initialised, closed, unset. Errors: no_space.
   [[nodiscard]] Result<Segment> make_file(const char* own, const Geometry& shape) const;

@@ -154,6 +154,15 @@ class Reader {
     }
   }
 
+  /// A glance at the next slot alone, for those who look again and again: the tail's line belongs to the producers.
+  /// False also when only collect() can tell.
+  [[nodiscard]] TOWPATH_HOT bool is_quiet() const noexcept {
+    if (!settled_) [[unlikely]]
+      return false;
+    const std::uint64_t n = cursor_ - current_->base;
+    return n < current_->slot_count && current_->slots[n].load(shm::acquire) == Slot::empty;
+  }
+
   /// After blocked: asks whether the owner lives and aborts what holds the log up. True: look again at once.
   bool help() noexcept {
     if (!log_->may_help() || !settled_ || !current_->helpful) return false;

@@ -45,14 +45,16 @@ struct Recycler {
  private:
   void clean(const char* own, const Segment& segment, std::uint64_t count) const {
     auto& state = log->state();
-    const std::uint64_t tail = segment.header->tail.exchange(Tail::closed, shm::acq_rel);  // R3: acquires every reservation
+    const std::uint64_t tail =
+        segment.header->tail.exchange(Tail::closed, shm::acq_rel);  // R3: acquires every reservation
     TOWPATH_FAILPOINT("retire.closed");
     if (!log->format().recycling || is_in_doubt(segment, count)) return drop(own, &segment);
     segment.header->base.store(unset_base, shm::seq_cst);  // R6
     TOWPATH_FAILPOINT("retire.unset");
     const std::uint64_t reserved = Tail::is_closed(tail) ? segment.slot_count : Tail::count(tail);
     const std::uint64_t used = std::min(std::max(reserved, count), segment.slot_count);
-    std::memset(static_cast<void*>(segment.slots), 0, used * sizeof(Word64));  // R7: only slots ever reserved, never the data
+    std::memset(static_cast<void*>(segment.slots), 0,
+                used * sizeof(Word64));  // R7: only slots ever reserved, never the data
     segment.header->sealed.store(0, shm::relaxed);
     segment.header->generation.fetch_add(1, shm::relaxed);
     segment.header->uuid.store(shm::random_bits(), shm::relaxed);

@@ -22,7 +22,8 @@ inline Geometry PartitionLog::following(const Segment& last, std::uint64_t need)
 }
 
 inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& shape) const {
-  if (auto folder = parts_.directory->make_folder(parts_.folder.c_str()); !folder && folder.error() != Errc::already_exists)
+  if (auto folder = parts_.directory->make_folder(parts_.folder.c_str());
+      !folder && folder.error() != Errc::already_exists)
     return folder.error() == Errc::not_found ? Failure{Errc::topic_deleted, "its folder is gone"} : folder.error();
   auto file = parts_.directory->create(own, 0640);
   if (!file) return file.error();
@@ -78,7 +79,8 @@ inline Result<bool> PartitionLog::take(const shm::Member& member, std::uint64_t 
   TOWPATH_FAILPOINT("take.opened");
   const auto named = parts_.directory->rename(own.data(), segment_name(base).data());  // T4: one of all takers wins
   if (named) {
-    parts_.state->live_bytes.fetch_add(segment->geometry().segment_bytes, shm::seq_cst);  // pairs with Reader::has_something()
+    parts_.state->live_bytes.fetch_add(segment->geometry().segment_bytes,
+                                       shm::seq_cst);  // pairs with Reader::has_something()
     TOWPATH_FAILPOINT("take.named");
     return true;
   }
@@ -98,12 +100,13 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
     const std::uint64_t mean = std::max(need, parts_.format.typical_frame);
     const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
     if (!taken) return taken.error();
-    if (*taken && base < parts_.state->log_start.load(shm::seq_cst)) parts_.directory->remove(segment_name(base).data()).ignore();
+    if (*taken && base < parts_.state->log_start.load(shm::seq_cst))
+      parts_.directory->remove(segment_name(base).data()).ignore();
   }
 }
 
-inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segment& full, std::uint64_t next_base, bool crosser,
-                                          std::uint64_t need) const {
+inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segment& full, std::uint64_t next_base,
+                                          bool crosser, std::uint64_t need) const {
   const Geometry shape = following(full, need);
   for (int waited = 0;;) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
@@ -124,14 +127,16 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
       segment = open(next_base, Use::append);
       if (!segment) continue;
     }
-    if (next_base < parts_.state->log_start.load(shm::seq_cst)) {  // retired meanwhile: a file made now would resurrect it
+    if (next_base <
+        parts_.state->log_start.load(shm::seq_cst)) {  // retired meanwhile: a file made now would resurrect it
       if (made) parts_.directory->remove(segment_name(next_base).data()).ignore();
       return active(member, need);
     }
     TOWPATH_FAILPOINT("next.before_hint");
     if (!parts_.state->hint.raise_to(next_base, shm::release)) return segment;
     parts_.state->rolls.fetch_add(1, shm::relaxed);
-    parts_.state->last_roll.store(static_cast<std::uint64_t>(parts_.clock.steady().time_since_epoch().count()), shm::relaxed);
+    parts_.state->last_roll.store(static_cast<std::uint64_t>(parts_.clock.steady().time_since_epoch().count()),
+                                  shm::relaxed);
     wake_maintenance();
     enforce_retention(*this, member);
     return segment;

@@ -1,6 +1,7 @@
 // A Segment is one mapped file of records. Any number of processes may read it while any number append.
 // Thread-safe and process-safe: resolve() and seal() may be called by anybody who helps; each slot and the seal are
-// decided once, by one compare-and-swap. After a crash everything committed is whole; an open slot is aborted by helpers.
+// decided once, by one compare-and-swap. After a crash everything committed is whole; an open slot is aborted by
+// helpers.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +29,8 @@ struct Geometry {
     const std::uint64_t wanted = std::min(max_slots, (bytes / (frame + 8)) * 9 / 8 + 64);
     Geometry shape;
     shape.data_offset = align_up(slots_offset + wanted * 8, data_alignment);
-    shape.data_offset = std::min(shape.data_offset, std::max(data_alignment, bytes / 2 / data_alignment * data_alignment));
+    shape.data_offset =
+        std::min(shape.data_offset, std::max(data_alignment, bytes / 2 / data_alignment * data_alignment));
     shape.slot_count = std::min(max_slots, (shape.data_offset - slots_offset) / 8);
     shape.segment_bytes = std::max(bytes, align_up(shape.data_offset + need, data_alignment));
     return shape;
@@ -90,9 +92,10 @@ struct Segment {
     if (header.index_kind != static_cast<std::uint32_t>(IndexKind::dense_slots) || header.stride != 0)
       return Failure{Errc::newer_format, "a segment with another kind of index"};
     if (header.layout_hash != segment_layout_hash) return Failure{Errc::corrupt, "segment layout hash"};
-    const bool fits = header.segment_bytes == bytes && header.data_offset < bytes && header.data_offset % data_alignment == 0 &&
-                      header.slot_count > 0 && header.slot_count <= max_slots &&
-                      header.slot_count <= (header.data_offset - slots_offset) / 8 && bytes <= 2 * max_segment_bytes;
+    const bool fits = header.segment_bytes == bytes && header.data_offset < bytes &&
+                      header.data_offset % data_alignment == 0 && header.slot_count > 0 &&
+                      header.slot_count <= max_slots && header.slot_count <= (header.data_offset - slots_offset) / 8 &&
+                      bytes <= 2 * max_segment_bytes;
     if (!fits) return Failure{Errc::corrupt, "a segment's header contradicts its file size"};
     return {};
   }
@@ -109,7 +112,8 @@ struct Segment {
     return true;
 #else
     std::uint64_t open = Slot::empty;
-    return slots[n].compare_exchange(open, value, shm::seq_cst, shm::acquire);  // seq_cst: pairs with a sleeper's recheck
+    return slots[n].compare_exchange(open, value, shm::seq_cst,
+                                     shm::acquire);  // seq_cst: pairs with a sleeper's recheck
 #endif
   }
 

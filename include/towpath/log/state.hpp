@@ -55,29 +55,29 @@ struct OpenTransaction {
 
 struct PartitionState {
   // Seldom changes.
-  Word64 uid;          // unique on the bus, never re-used, never 0
-  Word64 flags;        // PartitionFlag
-  Word64 log_epoch;    // + 1 when the log is cut back
+  Word64 uid;        // unique on the bus, never re-used, never 0
+  Word64 flags;      // PartitionFlag
+  Word64 log_epoch;  // + 1 when the log is cut back
   std::uint64_t reserved0[5];
   // Changes at a roll.
-  Word64 hint;         // the largest base made: where to append; only a hint, never too large
-  Word64 log_start;    // readers and producers stay at or above; raised (seq_cst) before a segment goes
-  Word64 live_bytes;   // of live segments' files; approximate after a crash, put right by maintenance
-  Word64 last_roll;    // monotonic ns of whoever rolled; for maintenance's thrift only
+  Word64 hint;        // the largest base made: where to append; only a hint, never too large
+  Word64 log_start;   // readers and producers stay at or above; raised (seq_cst) before a segment goes
+  Word64 live_bytes;  // of live segments' files; approximate after a crash, put right by maintenance
+  Word64 last_roll;   // monotonic ns of whoever rolled; for maintenance's thrift only
   std::uint64_t reserved1[4];
   // Raised by whoever looked.
   Word64 resolved_to;  // all below is committed or aborted
   Word64 durable_to;   // all below is on stable storage
   std::uint64_t reserved2[6];
   // Counters for people: relaxed, never per record.
-  Word64 aborted;      // slots aborted by helpers or given up by their owner
-  Word64 dropped;      // offsets that retention removed
+  Word64 aborted;  // slots aborted by helpers or given up by their owner
+  Word64 dropped;  // offsets that retention removed
   Word64 rolls;
-  Word64 recycled;     // segments that became spares
-  Word64 fresh;        // segments made from new files
-  Word64 unlinked;     // segments removed, not recycled
-  Word64 stale;        // reservations that met a foreign incarnation
-  Word64 waits;        // sleeps of consumers
+  Word64 recycled;  // segments that became spares
+  Word64 fresh;     // segments made from new files
+  Word64 unlinked;  // segments removed, not recycled
+  Word64 stale;     // reservations that met a foreign incarnation
+  Word64 waits;     // sleeps of consumers
   std::uint64_t reserved3[32];
   OpenTransaction transactions[64];
 };

@@ -25,11 +25,11 @@ struct TimeIndexHeader {
   std::uint32_t block_slots;  // slots per block
   std::uint64_t uuid;         // of the segment's incarnation
   std::uint64_t base;
-  std::uint64_t slot_count;   // as sealed
+  std::uint64_t slot_count;  // as sealed
   std::uint64_t block_count;
-  std::int64_t newest_ns;     // the highest timestamp in the segment
-  std::uint32_t blocks_crc;   // CRC-32C of what follows
-  std::uint32_t header_crc;   // CRC-32C of what stands before this field
+  std::int64_t newest_ns;    // the highest timestamp in the segment
+  std::uint32_t blocks_crc;  // CRC-32C of what follows
+  std::uint32_t header_crc;  // CRC-32C of what stands before this field
 };
 static_assert(sizeof(TimeIndexHeader) == 64 && offsetof(TimeIndexHeader, header_crc) == 60);
 
@@ -67,7 +67,8 @@ class TimeIndex {
   /// Nothing while a slot is still open: its record may come yet.
   static std::optional<TimeIndex> build(const Segment& segment, std::uint64_t count) {
     TimeIndex index;
-    const std::uint64_t block = std::max<std::uint64_t>(64, (count + max_time_index_blocks - 1) / max_time_index_blocks);
+    const std::uint64_t block =
+        std::max<std::uint64_t>(64, (count + max_time_index_blocks - 1) / max_time_index_blocks);
     index.newest_of_.assign((count + block - 1) / block, no_timestamp);
     std::int64_t newest = no_timestamp;
     for (std::uint64_t n = 0; n < count; ++n) {
@@ -76,8 +77,16 @@ class TimeIndex {
       index.newest_of_[n / block] = newest;
     }
     const auto blocks = index.blocks();
-    index.header_ = {time_index_magic, time_index_version, static_cast<std::uint32_t>(block), segment.uuid, segment.base,
-                     count, index.newest_of_.size(), newest, crc32c(blocks), 0};
+    index.header_ = {time_index_magic,
+                     time_index_version,
+                     static_cast<std::uint32_t>(block),
+                     segment.uuid,
+                     segment.base,
+                     count,
+                     index.newest_of_.size(),
+                     newest,
+                     crc32c(blocks),
+                     0};
     index.header_.header_crc = header_checksum(index.header_);
     return index;
   }
@@ -91,7 +100,8 @@ class TimeIndex {
     const auto got = shm::read_some(*file, &header, sizeof header, 0);
     const bool whole = got && *got == sizeof header && header.magic == time_index_magic &&
                        header.version == time_index_version && header.header_crc == header_checksum(header);
-    if (!whole || header.uuid != segment.uuid || header.base != segment.base || header.slot_count != count) return std::nullopt;
+    if (!whole || header.uuid != segment.uuid || header.base != segment.base || header.slot_count != count)
+      return std::nullopt;
     if (header.block_slots == 0 || header.block_count > max_time_index_blocks ||
         header.block_count != (count + header.block_slots - 1) / header.block_slots)
       return std::nullopt;
@@ -107,7 +117,7 @@ class TimeIndex {
   }
 
   /// Leaves it for others, whole or not at all. It is only a help: whoever cannot write it does without.
-  void store(const PartitionLog& log, const shm::Member& member) const {
+  void leave_behind(const PartitionLog& log, const shm::Member& member) const {
     auto& directory = log.directory();
     const auto own = log.own_name(member);
     const auto name = log.time_index_name(header_.base);
@@ -143,15 +153,15 @@ class TimeIndex {
   shm::FileDescriptor file_;
 };
 
-inline std::optional<std::uint64_t> find_in_sealed(const PartitionLog& log, const shm::Member* member, const Segment& segment,
-                                                   std::uint64_t count, std::int64_t at) {
+inline std::optional<std::uint64_t> find_in_sealed(const PartitionLog& log, const shm::Member* member,
+                                                   const Segment& segment, std::uint64_t count, std::int64_t at) {
   auto index = TimeIndex::open(log, segment, count);
   if (index && index->newest() < at) return std::nullopt;
   if (!index || !index->read_blocks()) {
     const bool lasting = member && log.may_help();
     index = lasting ? TimeIndex::build(segment, count) : std::nullopt;
     if (!index) return scan_for_time(segment, 0, count, at);
-    index->store(log, *member);
+    index->leave_behind(log, *member);
   }
   return scan_for_time(segment, index->first_candidate(at), count, at);
 }

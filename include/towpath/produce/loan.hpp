@@ -1,8 +1,8 @@
 // A Loan is room in the log itself, to be filled in place:
 //   auto loan = producer.loan().value();  fill(*loan);  producer.send(std::move(loan)).value();
 // One at a time per Producer, which must outlive it; same thread. A loan that is never sent is skipped by readers.
-// Fill it quickly: readers wait for it, and after the topic's grace it is skipped; send() then appends a copy itself, so
-// nothing is lost. After a crash the room is skipped at once.
+// Fill it quickly: readers wait for it, and after the topic's grace it is skipped; send() then appends a copy itself,
+// so nothing is lost. After a crash the room is skipped at once.
 #pragma once
 
 #include <towpath/produce/producer_core.hpp>
@@ -13,22 +13,19 @@ template <class T>
 class Loan {
  public:
   Loan(Loan&& other) noexcept
-      : core_{std::exchange(other.core_, nullptr)}, appender_{other.appender_}, room_{other.room_}, value_{other.value_},
-        partition_{other.partition_}, timestamp_{other.timestamp_}, visible_{other.visible_} {}
+      : core_{std::exchange(other.core_, nullptr)},
+        appender_{other.appender_},
+        room_{other.room_},
+        value_{other.value_},
+        partition_{other.partition_},
+        timestamp_{other.timestamp_},
+        visible_{other.visible_} {}
   Loan& operator=(Loan&&) = delete;
   ~Loan() { drop(); }
 
   /// The value, uninitialised until you write it.
-  T& operator*() const noexcept
-    requires ZeroCopy<T>
-  {
-    return *reinterpret_cast<T*>(value_.data());
-  }
-  T* operator->() const noexcept
-    requires ZeroCopy<T>
-  {
-    return reinterpret_cast<T*>(value_.data());
-  }
+  T& operator*() const noexcept requires ZeroCopy<T> { return *reinterpret_cast<T*>(value_.data()); }
+  T* operator->() const noexcept requires ZeroCopy<T> { return reinterpret_cast<T*>(value_.data()); }
   /// The value's bytes, for sizes chosen by the caller.
   [[nodiscard]] std::span<std::byte> bytes() const noexcept { return value_; }
 
@@ -38,8 +35,13 @@ class Loan {
 
   Loan(detail::ProducerCore& core, log::Appender& appender, const log::Reservation& room, std::span<std::byte> value,
        std::int32_t partition, const SendOptions& options) noexcept
-      : core_{&core}, appender_{&appender}, room_{room}, value_{value}, partition_{partition},
-        timestamp_{options.timestamp}, visible_{options.visible} {
+      : core_{&core},
+        appender_{&appender},
+        room_{room},
+        value_{value},
+        partition_{partition},
+        timestamp_{options.timestamp},
+        visible_{options.visible} {
     core.loan_open = true;
   }
 

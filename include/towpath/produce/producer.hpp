@@ -19,7 +19,8 @@ class Producer<T, S, Bus, P> {
 
  public:
   /// Throws Error: read_only, too_many_members, forked.
-  explicit Producer(const Topic<T, S>& topic, P partitioner = P{}) : Producer{open(topic, std::move(partitioner)).value()} {}
+  explicit Producer(const Topic<T, S>& topic, P partitioner = P{})
+      : Producer{open(topic, std::move(partitioner)).value()} {}
 
   /// As the constructor, without exceptions.
   static Result<Producer> open(const Topic<T, S>& topic, P partitioner = P{}) {
@@ -48,16 +49,15 @@ class Producer<T, S, Bus, P> {
   Result<RecordMetadata> send(std::initializer_list<const char*>, const SendOptions& = {}) = delete;
 
   /// Room for one value in the log; key and headers are given now. Errors as send().
-  Result<Loan<T>> loan(const SendOptions& options = {}) noexcept
-    requires ZeroCopy<T> && std::same_as<S, Serde<T>> && requires { S::alignment; }
-  {
-    return borrow(sizeof(T), options);
+  Result<Loan<T>> loan(
+      const SendOptions& options = {}) noexcept requires ZeroCopy<T> && std::same_as<S, Serde<T>> && requires {
+    S::alignment;
   }
+  { return borrow(sizeof(T), options); }
 
   /// Room for a value of `size` bytes. Errors as send().
   Result<Loan<T>> loan(std::size_t size, const SendOptions& options = {}) noexcept
-    requires(!requires { S::fixed_size; })
-  {
+      requires(!requires { S::fixed_size; }) {
     return borrow(size, options);
   }
 
@@ -96,8 +96,8 @@ class Producer<T, S, Bus, P> {
   [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
 
  private:
-  static constexpr bool encodes_quietly = noexcept(S::encode(std::declval<const T&>(), std::span<std::byte>{})) &&
-                                          noexcept(S::size(std::declval<const T&>()));
+  static constexpr bool encodes_quietly = noexcept(
+      S::encode(std::declval<const T&>(), std::span<std::byte>{}))&& noexcept(S::size(std::declval<const T&>()));
 
   Producer(const Topic<T, S>& topic, std::unique_ptr<detail::ProducerCore> core, P partitioner)
       : topic_{topic}, core_{std::move(core)}, partitioner_{std::move(partitioner)} {}
@@ -111,11 +111,15 @@ class Producer<T, S, Bus, P> {
     return spec;
   }
 
-  TOWPATH_HOT Result<std::int32_t> choose(const log::FrameSpec& spec, const SendOptions& options, std::uint64_t bytes) noexcept {
+  TOWPATH_HOT Result<std::int32_t> choose(const log::FrameSpec& spec, const SendOptions& options,
+                                          std::uint64_t bytes) noexcept {
     const std::int32_t count = core_->partitions();
-    if (!options.partition && count == 1) [[likely]] return 0;
-    const std::int32_t chosen = options.partition ? options.partition->value
-                                                  : static_cast<std::int32_t>(partitioner_(PartitionRequest{spec.key, spec.has_key, bytes, count}));
+    if (!options.partition && count == 1) [[likely]]
+      return 0;
+    const std::int32_t chosen =
+        options.partition
+            ? options.partition->value
+            : static_cast<std::int32_t>(partitioner_(PartitionRequest{spec.key, spec.has_key, bytes, count}));
     if (chosen < 0 || chosen >= count) return Failure{Errc::unknown_partition, "the topic has fewer partitions"};
     return chosen;
   }
@@ -135,17 +139,22 @@ class Producer<T, S, Bus, P> {
   };
 
   template <class Encode>
-  TOWPATH_HOT Result<RecordMetadata> append(const log::FrameSpec& spec, const SendOptions& options, const Encode& encode) noexcept(encodes_quietly) {
+  TOWPATH_HOT Result<RecordMetadata> append(const log::FrameSpec& spec, const SendOptions& options,
+                                            const Encode& encode) noexcept(encodes_quietly) {
     const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
-    if (const Errc refused = core_->refuses(spec, layout); refused != Errc::ok) [[unlikely]] return refused;
+    if (const Errc refused = core_->refuses(spec, layout); refused != Errc::ok) [[unlikely]]
+      return refused;
     const auto partition = choose(spec, options, layout.length);
-    if (!partition) [[unlikely]] return partition.error();
+    if (!partition) [[unlikely]]
+      return partition.error();
     const auto found = core_->appender(*partition);
-    if (!found) [[unlikely]] return found.error();
+    if (!found) [[unlikely]]
+      return found.error();
     log::Appender& appender = **found;
     for (;;) {
       const auto room = appender.reserve(layout.length);
-      if (!room) [[unlikely]] return room.error();
+      if (!room) [[unlikely]]
+        return room.error();
       Guard guard{&appender, &*room};
       log::write_frame(room->frame, layout, spec);
       TOWPATH_FAILPOINT("append.half_written");
@@ -153,14 +162,16 @@ class Producer<T, S, Bus, P> {
       seal(room->frame, *room, appender);
       TOWPATH_FAILPOINT("append.written");
       guard.appender = nullptr;
-      if (appender.commit(*room)) [[likely]] return finish({{*partition}, room->offset, spec.timestamp}, options.visible);
+      if (appender.commit(*room)) [[likely]]
+        return finish({{*partition}, room->offset, spec.timestamp}, options.visible);
     }
   }
 
   TOWPATH_HOT Result<RecordMetadata> finish(const RecordMetadata& sent, bool visible) noexcept {
     core_->sent(sent.partition.value, sent.offset);
     if (visible) [[unlikely]]
-      if (auto seen = core_->wait_visible(sent.partition.value, static_cast<std::uint64_t>(sent.offset.value)); !seen) return seen.error();
+      if (auto seen = core_->wait_visible(sent.partition.value, static_cast<std::uint64_t>(sent.offset.value)); !seen)
+        return seen.error();
     return sent;
   }
 

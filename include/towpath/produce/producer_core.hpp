@@ -26,11 +26,14 @@ class ProducerCore {
 
   /// May a record of this layout be sent now? Errors: forked, loan_open, message_too_large, invalid_argument.
   [[nodiscard]] TOWPATH_HOT Errc refuses(const log::FrameSpec& spec, const log::FrameLayout& layout) const noexcept {
-    if (!files_->core().is_mine()) [[unlikely]] return Errc::forked;
-    if (loan_open) [[unlikely]] return Errc::loan_open;
+    if (!files_->core().is_mine()) [[unlikely]]
+      return Errc::forked;
+    if (loan_open) [[unlikely]]
+      return Errc::loan_open;
     if (layout.length - layout.value_at > files_->words().max_message_bytes.load(shm::relaxed)) [[unlikely]]
       return Errc::message_too_large;
-    if (spec.headers.size() > 65'535) [[unlikely]] return Errc::invalid_argument;
+    if (spec.headers.size() > 65'535) [[unlikely]]
+      return Errc::invalid_argument;
     return Errc::ok;
   }
 
@@ -44,7 +47,8 @@ class ProducerCore {
     return make_appender(partition);
   }
 
-  /// Waits until all below `offset + 1` is resolved; helps like a reader meanwhile, so at most the grace for each stall.
+  /// Waits until all below `offset + 1` is resolved; helps like a reader meanwhile, so at most the grace for each
+  /// stall.
   Result<void> wait_visible(std::int32_t partition, std::uint64_t offset) {
     auto log = files_->partition({partition});
     if (!log) return log.error();
@@ -70,19 +74,24 @@ class ProducerCore {
     if (auto fine = files_->core().usable(); !fine) return fine;
     for (std::size_t i = 0; i < last_.size(); ++i) {
       if (last_[i] < 0) continue;
-      if (auto done = wait_visible(static_cast<std::int32_t>(i), static_cast<std::uint64_t>(last_[i])); !done) return done;
+      if (auto done = wait_visible(static_cast<std::int32_t>(i), static_cast<std::uint64_t>(last_[i])); !done)
+        return done;
       last_[i] = -1;
     }
     return {};
   }
 
-  TOWPATH_HOT void sent(std::int32_t partition, Offset offset) noexcept { last_[static_cast<std::size_t>(partition)] = offset.value; }
+  TOWPATH_HOT void sent(std::int32_t partition, Offset offset) noexcept {
+    last_[static_cast<std::size_t>(partition)] = offset.value;
+  }
 
   bool loan_open = false;
 
  private:
   ProducerCore(std::shared_ptr<TopicFiles> files, shm::Member member)
-      : files_{std::move(files)}, member_{std::move(member)}, clock_{files_->core().config().clock},
+      : files_{std::move(files)},
+        member_{std::move(member)},
+        clock_{files_->core().config().clock},
         value_alignment_{files_->format().value_alignment} {}
 
   TOWPATH_COLD Result<log::Appender*> make_appender(std::int32_t partition) {

@@ -57,8 +57,8 @@ struct SendOptions {
   std::optional<Timestamp> timestamp = std::nullopt;
   /// Where to. Default: the producer's partitioner decides.
   std::optional<PartitionId> partition = std::nullopt;
-  /// Return only when every reader can see the record, that is, when all before it are resolved. Default: return when it
-  /// is in the log, which it never leaves; an earlier record of a slow producer may still hold readers up.
+  /// Return only when every reader can see the record, that is, when all before it are resolved. Default: return when
+  /// it is in the log, which it never leaves; an earlier record of a slow producer may still hold readers up.
   bool visible = false;
 };
 

@@ -18,7 +18,8 @@ struct Schema {
 /// What schemas call a type. Specialize it when two compilers spell yours differently.
 template <class T>
 constexpr std::string_view type_name() noexcept {
-  constexpr std::string_view function = __PRETTY_FUNCTION__;  // "... type_name() [with T = robot::Scan; ...]" or "[T = robot::Scan]"
+  constexpr std::string_view function =
+      __PRETTY_FUNCTION__;  // "... type_name() [with T = robot::Scan; ...]" or "[T = robot::Scan]"
   constexpr auto begin = function.find("T = ") + 4;
   constexpr auto end = function.find_first_of(";]", begin);
   return function.substr(begin, end - begin);

@@ -41,9 +41,11 @@ concept ZeroCopy = std::is_trivially_copyable_v<T> && !std::is_pointer_v<T> && !
 
 template <class T>
 struct Serde {
-  static_assert(!std::is_pointer_v<T> && !detail::is_view<T>,
-                "this value type has a pointer: it means nothing in another process; use std::string or towpath::Bytes");
-  static_assert(std::is_trivially_copyable_v<T>, "this value type is not trivially copyable: specialize towpath::Serde for it");
+  static_assert(
+      !std::is_pointer_v<T> && !detail::is_view<T>,
+      "this value type has a pointer: it means nothing in another process; use std::string or towpath::Bytes");
+  static_assert(std::is_trivially_copyable_v<T>,
+                "this value type is not trivially copyable: specialize towpath::Serde for it");
   static_assert(alignof(T) <= 64, "records are aligned to 64 bytes at most");
 
   using View = const T&;

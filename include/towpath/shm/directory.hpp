@@ -29,7 +29,8 @@ class Directory {
   Directory& operator=(const Directory&) = delete;
   virtual ~Directory() = default;
 
-  /// Opens an existing file with a descriptor of its own. Errors: not_found, permission_denied, unsafe_directory (a link).
+  /// Opens an existing file with a descriptor of its own. Errors: not_found, permission_denied, unsafe_directory (a
+  /// link).
   virtual Result<FileDescriptor> open(const char* name, Access access) = 0;
   /// Makes a new, empty file of mode `mode` whatever the umask. Errors: already_exists, no_space.
   virtual Result<FileDescriptor> create(const char* name, unsigned mode) = 0;

@@ -52,7 +52,8 @@ class ForkGuard {
     page_ = page == MAP_FAILED ? &fallback_ : static_cast<std::uint64_t*>(page);
     if (page_ != &fallback_) ::madvise(page, 4096, MADV_WIPEONFORK);
     renew();
-    ::pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); }, [] { instance().in_child(); });
+    ::pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
+                     [] { instance().in_child(); });
   }
 
   void renew() noexcept { std::atomic_ref<std::uint64_t>{*page_}.store(++last_, std::memory_order_relaxed); }

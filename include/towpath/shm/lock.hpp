@@ -42,7 +42,8 @@ inline Result<void> try_lock(const FileDescriptor& fd, std::uint64_t byte, LockK
   detail::order_lock_calls();
   if (got == 0) return {};
   if (error == EAGAIN || error == EACCES) return Failure{Errc::busy, "another descriptor holds the lock"};
-  return error == EBADF ? Failure{Errc::permission_denied, "fcntl(F_OFD_SETLK)"} : system_failure(error, "fcntl(F_OFD_SETLK)");
+  return error == EBADF ? Failure{Errc::permission_denied, "fcntl(F_OFD_SETLK)"}
+                        : system_failure(error, "fcntl(F_OFD_SETLK)");
 }
 
 inline void unlock(const FileDescriptor& fd, std::uint64_t byte) noexcept {

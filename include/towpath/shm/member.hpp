@@ -1,7 +1,8 @@
 // A member is one Producer, Consumer or Maintenance: a line in the bus's member table and the lock byte that proves it
 // lives. The kernel drops the lock when the process dies, so liveness is a fact and no pid is ever trusted.
 // Claiming and asking are safe between threads and processes; a claimed line's hot words have one writer, their owner.
-// After a crash the line stays taken in looks only: its lock is free, and the next claim takes it with a new incarnation.
+// After a crash the line stays taken in looks only: its lock is free, and the next claim takes it with a new
+// incarnation.
 #pragma once
 
 #include <algorithm>
@@ -30,11 +31,11 @@ struct MemberLine {
   Word64 incarnation;  // + 1 at each claim: names in the file system carry it
   std::uint64_t reserved0[4];
   // Read by committers for each sleeping consumer: a line of its own.
-  Word32 wake;         // shm/wake.hpp
-  Word32 kind;         // MemberKind; 0 when released in order
-  Word64 progress;     // + 1 at each poll or maintenance step
-  Word32 pid;          // for people only
-  char name[28];       // for people only; zero-terminated
+  Word32 wake;      // shm/wake.hpp
+  Word32 kind;      // MemberKind; 0 when released in order
+  Word64 progress;  // + 1 at each poll or maintenance step
+  Word32 pid;       // for people only
+  char name[28];    // for people only; zero-terminated
   std::uint64_t reserved1[2];
 };
 static_assert(sizeof(MemberLine) == 128 && std::is_standard_layout_v<MemberLine>);
@@ -86,8 +87,10 @@ class Members {
     for (const bool also_dead : {false, true})
       for (unsigned i = 0; i < max_members; ++i) {
         if (mine_[i] || (!also_dead && lines_[i].kind.load(relaxed) != 0)) continue;
-        if (const auto locked = try_lock(holder_.get(), i, LockKind::write); locked.error() == Errc::busy) continue;
-        else if (!locked) return locked.error();
+        if (const auto locked = try_lock(holder_.get(), i, LockKind::write); locked.error() == Errc::busy)
+          continue;
+        else if (!locked)
+          return locked.error();
         mine_[i] = true;
         used_->raise_to(i + 1, acq_rel);  // before the member's first fetch_add on a tail, like its hazard words
         enter(lines_[i], kind, name);
@@ -127,7 +130,7 @@ class Members {
 
   static void enter(MemberLine& line, MemberKind kind, std::string_view name) noexcept {
     line.incarnation.fetch_add(1, acq_rel);  // what the dead one left on disk is now sweepable
-    line.inflight.store(0, release);         // pairs with the scans of recyclers and helpers: the dead one reserves nothing
+    line.inflight.store(0, release);  // pairs with the scans of recyclers and helpers: the dead one reserves nothing
     line.uid.store(0, release);
     line.batch.store(0, release);
     line.progress.store(0, relaxed);

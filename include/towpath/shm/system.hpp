@@ -27,12 +27,20 @@ namespace towpath::inline TOWPATH_ABI::shm {
 inline Failure system_failure(int error, const char* call) noexcept {
   switch (error) {
     case ENOENT: return {Errc::not_found, call};
-    case EEXIST: case ENOTEMPTY: return {Errc::already_exists, call};
-    case EACCES: case EPERM: case EROFS: return {Errc::permission_denied, call};
-    case ENOTDIR: case EISDIR: return {Errc::not_a_directory, call};
-    case ELOOP: case EXDEV: return {Errc::unsafe_directory, call};
-    case ENOSPC: case EDQUOT: case EFBIG: return {Errc::no_space, call};
-    case EMFILE: case ENFILE: return {Errc::too_many_files, call};
+    case EEXIST:
+    case ENOTEMPTY: return {Errc::already_exists, call};
+    case EACCES:
+    case EPERM:
+    case EROFS: return {Errc::permission_denied, call};
+    case ENOTDIR:
+    case EISDIR: return {Errc::not_a_directory, call};
+    case ELOOP:
+    case EXDEV: return {Errc::unsafe_directory, call};
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: return {Errc::no_space, call};
+    case EMFILE:
+    case ENFILE: return {Errc::too_many_files, call};
     case ENOMEM: return {Errc::out_of_memory, call};
     case ENOSYS: return {Errc::unsupported_platform, call};
     default: return {Errc::io_error, call};
@@ -107,7 +115,8 @@ inline Result<void> write_all(const FileDescriptor& fd, const void* data, std::s
 }
 
 /// Reads up to `size` bytes; fewer only at the end of the file.
-inline Result<std::size_t> read_some(const FileDescriptor& fd, void* data, std::size_t size, std::uint64_t at) noexcept {
+inline Result<std::size_t> read_some(const FileDescriptor& fd, void* data, std::size_t size,
+                                     std::uint64_t at) noexcept {
   std::size_t done = 0;
   while (done < size) {
     const auto n = ::pread(fd.get(), static_cast<char*>(data) + done, size - done, static_cast<off_t>(at + done));
@@ -166,7 +175,8 @@ inline std::uint64_t random_bits() noexcept {
   if (::getentropy(&bits, sizeof bits) == 0) return bits;
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return (static_cast<std::uint64_t>(now.tv_nsec) << 32 ^ static_cast<std::uint64_t>(now.tv_sec)) * 0x9E3779B97F4A7C15u +
+  return (static_cast<std::uint64_t>(now.tv_nsec) << 32 ^ static_cast<std::uint64_t>(now.tv_sec)) *
+             0x9E3779B97F4A7C15u +
          static_cast<std::uint64_t>(::getpid());
 }
 

@@ -23,7 +23,8 @@ inline std::uint32_t announce_sleep(Word32& word) noexcept {
 /// Sleeps until woken, the time has passed, a signal came, or at once if the word is no longer `announced`.
 inline void sleep(const Word32& word, std::uint32_t announced, Duration timeout) noexcept {
   if (timeout <= Duration::zero()) return;
-  const timespec limit{static_cast<time_t>(timeout.count() / 1'000'000'000), static_cast<long>(timeout.count() % 1'000'000'000)};
+  const timespec limit{static_cast<time_t>(timeout.count() / 1'000'000'000),
+                       static_cast<long>(timeout.count() % 1'000'000'000)};
   // Not FUTEX_PRIVATE: the sleeper's map and the waker's are different addresses of one file.
   ::syscall(SYS_futex, word.address(), FUTEX_WAIT, announced, &limit, nullptr, 0);
 }

@@ -90,7 +90,8 @@ class Word {
 
 using Word32 = Word<std::uint32_t>;
 using Word64 = Word<std::uint64_t>;
-static_assert(sizeof(Word64) == 8 && std::is_standard_layout_v<Word64> && std::is_trivially_default_constructible_v<Word64>);
+static_assert(sizeof(Word64) == 8 && std::is_standard_layout_v<Word64> &&
+              std::is_trivially_default_constructible_v<Word64>);
 static_assert(sizeof(Word32) == 4 && std::is_standard_layout_v<Word32>);
 
 /// Tells the processor that this is a spinning loop.

@@ -1,5 +1,5 @@
-// Admin looks after the topics of a bus: create, list, describe, alter, grow, delete. Thread-safe and process-safe; every
-// change is whole or not at all, whoever dies in the middle.
+// Admin looks after the topics of a bus: create, list, describe, alter, grow, delete. Thread-safe and process-safe;
+// every change is whole or not at all, whoever dies in the middle.
 #pragma once
 
 #include <towpath/topic/topic.hpp>
@@ -39,7 +39,8 @@ class Admin {
     auto files = bus_.catalog().open(std::string{name});
     if (!files) return files.error();
     const auto& stored = (*files)->stored();
-    TopicDescription found{(*files)->name(), stored.id, stored.config, stored.type_name, stored.encoding, stored.type_size, stored.type_alignment};
+    TopicDescription found{(*files)->name(), stored.id,        stored.config,        stored.type_name,
+                           stored.encoding,  stored.type_size, stored.type_alignment};
     found.config.partitions = (*files)->partitions();
     read_settings((*files)->words(), found.config);
     return found;
@@ -58,7 +59,9 @@ class Admin {
   }
 
   /// Its records are gone; whoever has it open gets topic_deleted. Errors: unknown_topic, read_only.
-  Result<void> delete_topic(std::string_view name) { return usable() ? bus_.catalog().remove(std::string{name}) : usable(); }
+  Result<void> delete_topic(std::string_view name) {
+    return usable() ? bus_.catalog().remove(std::string{name}) : usable();
+  }
 
  private:
   [[nodiscard]] Result<void> usable() const noexcept { return bus_.core()->usable(); }

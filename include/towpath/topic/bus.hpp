@@ -29,9 +29,9 @@ class Bus {
   static Result<Bus> open(const std::string& path, const BusConfig& config = {}) { return open(path.c_str(), config); }
   static Result<Bus> open_in_memory(const BusConfig& config) { return open_core(nullptr, config); }
 
-  /// One round of maintenance in the caller's thread, for MaintenanceMode::manual: retention, spares, sweeping the dead.
-  /// Milliseconds when segments are made or cleaned, microseconds when nothing is to do. Does nothing while another
-  /// process maintains the bus. Errors: read_only, forked, too_many_members, no_space (all else was done).
+  /// One round of maintenance in the caller's thread, for MaintenanceMode::manual: retention, spares, sweeping the
+  /// dead. Milliseconds when segments are made or cleaned, microseconds when nothing is to do. Does nothing while
+  /// another process maintains the bus. Errors: read_only, forked, too_many_members, no_space (all else was done).
   Result<void> maintain() { return inside_->caretaker.step(); }
 
   /// What the maintenance thread's last round ended with: Errc::ok, or no_space and the like when it could not make

@@ -1,4 +1,5 @@
-// How a process opens a bus. Every field has a default that fits; a bus has no other settings than these and its topics'.
+// How a process opens a bus. Every field has a default that fits; a bus has no other settings than these and its
+// topics'.
 #pragma once
 
 #include <optional>

@@ -28,7 +28,9 @@ class BusCore {
     if (!exists)
       if (auto made = core->make(); !made) return made.error();
     if (auto mapped = core->map_control(); !mapped) return mapped.error();
-    if (core->is_restarted()) return Failure{Errc::recovery_needed, "the machine was restarted since; this version cannot recover a log on disk"};
+    if (core->is_restarted())
+      return Failure{Errc::recovery_needed,
+                     "the machine was restarted since; this version cannot recover a log on disk"};
     return core;
   }
 
@@ -54,14 +56,16 @@ class BusCore {
   }
 
  private:
-  explicit BusCore(const BusConfig& config) : config_{config}, guard_{&shm::ForkGuard::instance()}, generation_{guard_->enter()} {}
+  explicit BusCore(const BusConfig& config)
+      : config_{config}, guard_{&shm::ForkGuard::instance()}, generation_{guard_->enter()} {}
 
   Result<void> open_directory(const char* path) {
     if (!path) {
       directory_ = std::make_unique<shm::MemoryDirectory>();
       return {};
     }
-    const shm::FolderOptions options{config_.create && !config_.read_only, config_.force_filesystem, config_.owner.value_or(~0u)};
+    const shm::FolderOptions options{config_.create && !config_.read_only, config_.force_filesystem,
+                                     config_.owner.value_or(~0u)};
     auto opened = shm::FolderDirectory::open(path, options);
     if (!opened) return opened.error();
     directory_ = std::move(*opened);
@@ -70,12 +74,15 @@ class BusCore {
 
   /// Makes what is missing; ctl last, for a bus exists once that is there. Two processes may do this at once.
   Result<void> make() {
-    const auto keep = [](Result<void> done) { return done || done.error() == Errc::already_exists ? Result<void>{} : done; };
+    const auto keep = [](Result<void> done) {
+      return done || done.error() == Errc::already_exists ? Result<void>{} : done;
+    };
     if (auto made = keep(directory_->make_folder("topics")); !made) return made;
     if (auto made = keep(shm::write_file(*directory_, "members", "", 0660)); !made) return made;
     char text[160];
     std::snprintf(text, sizeof text, "version=1\ncluster.id=%016llx%016llx\nnode.id=0\n",
-                  static_cast<unsigned long long>(shm::random_bits()), static_cast<unsigned long long>(shm::random_bits()));
+                  static_cast<unsigned long long>(shm::random_bits()),
+                  static_cast<unsigned long long>(shm::random_bits()));
     if (auto made = keep(shm::write_file(*directory_, "meta.properties", text, 0640)); !made) return made;
     TOWPATH_FAILPOINT("bus.before_ctl");
     auto header = std::make_unique<ControlHeader>();

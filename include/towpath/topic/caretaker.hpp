@@ -1,5 +1,6 @@
 // Maintains the topics of a bus, one process at a time by a role lock, in a thread of its own or in the caller's loop.
-// A holder that stands still for two seconds (frozen) is not waited for: others then do the work too, which is harmless.
+// A holder that stands still for two seconds (frozen) is not waited for: others then do the work too, which is
+// harmless.
 #pragma once
 
 #include <thread>
@@ -115,7 +116,8 @@ class Caretaker {
     for (const auto& name : *names) {
       auto files = catalog_->open(name);
       if (!files || !(*files)->is_writable()) continue;
-      auto known = std::find_if(topics_.begin(), topics_.end(), [&](const Topic& topic) { return topic.files == *files; });
+      auto known =
+          std::find_if(topics_.begin(), topics_.end(), [&](const Topic& topic) { return topic.files == *files; });
       if (known == topics_.end()) {
         auto pins = (*files)->open_pins_holder();
         if (!pins) continue;

@@ -39,7 +39,8 @@ class Catalog {
     if (auto fine = check_topic_name(name); !fine) return fine;
     if (auto fine = check_topic_config(config); !fine) return fine;
     if (core_->is_read_only()) return Failure{Errc::read_only, "this process may only read the bus"};
-    if (core_->directory().identify(("topics/" + name).c_str())) return Failure{Errc::topic_exists, "a topic of that name exists"};
+    if (core_->directory().identify(("topics/" + name).c_str()))
+      return Failure{Errc::topic_exists, "a topic of that name exists"};
     auto member = core_->claim(shm::MemberKind::maintenance, "create topic");
     if (!member) return member.error();
     const auto folder = private_folder("~new-", *member);
@@ -50,7 +51,8 @@ class Catalog {
     TOWPATH_FAILPOINT("create.before_rename");
     const auto named = core_->directory().rename(folder.c_str(), ("topics/" + name).c_str());
     if (!named) core_->directory().remove_folder(folder.c_str()).ignore();
-    if (!named && named.error() == Errc::already_exists) return Failure{Errc::topic_exists, "a topic of that name exists"};
+    if (!named && named.error() == Errc::already_exists)
+      return Failure{Errc::topic_exists, "a topic of that name exists"};
     core_->control().catalog_generation.fetch_add(1, shm::release);
     return named;
   }
@@ -67,7 +69,8 @@ class Catalog {
     TOWPATH_FAILPOINT("delete.flagged");
     const auto away = private_folder("~gone-", *member);
     const auto renamed = core_->directory().rename(("topics/" + name).c_str(), away.c_str());
-    if (!renamed) return renamed.error() == Errc::not_found ? Failure{Errc::unknown_topic, "somebody else deleted it"} : renamed;
+    if (!renamed)
+      return renamed.error() == Errc::not_found ? Failure{Errc::unknown_topic, "somebody else deleted it"} : renamed;
     core_->control().catalog_generation.fetch_add(1, shm::release);
     TOWPATH_FAILPOINT("delete.renamed");
     return core_->directory().remove_folder(away.c_str());
@@ -88,7 +91,8 @@ class Catalog {
       if (!name.starts_with("~new-") && !name.starts_with("~gone-")) continue;  // no topic can be called that
       unsigned line = 0;
       unsigned long long incarnation = 0;
-      if (std::sscanf(name.c_str() + name.find('-'), "-%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members) continue;
+      if (std::sscanf(name.c_str() + name.find('-'), "-%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members)
+        continue;
       auto& members = *core_->members();
       const bool current = members.line(line).incarnation.load(shm::acquire) == incarnation;
       if (!current || !members.is_alive(line)) core_->directory().remove_folder(("topics/" + name).c_str()).ignore();
@@ -112,7 +116,8 @@ class Catalog {
   [[nodiscard]] std::string private_folder(const char* prefix, const shm::Member& member) const {
     static std::atomic<unsigned long long> next{0};
     return std::string{"topics/"} + prefix + std::to_string(member.index()) + "." +
-           std::to_string(member.line().incarnation.load(shm::relaxed)) + "." + std::to_string(++next);
+           std::to_string(member.line().incarnation.load(shm::relaxed)) + "." +
+           std::to_string(next.fetch_add(1, std::memory_order_relaxed));
   }
 
   /// The config with every automatic value decided.
@@ -127,9 +132,10 @@ class Catalog {
     return config;
   }
 
-  Result<void> fill(const std::string& folder, const TopicConfig& config, const Schema& schema, std::int32_t partitions);
-  Result<void> write_blocks(const std::string& file, std::uint64_t magic, std::uint32_t block_bytes, std::int32_t partitions,
-                            unsigned mode, const TopicConfig* config);
+  Result<void> fill(const std::string& folder, const TopicConfig& config, const Schema& schema,
+                    std::int32_t partitions);
+  Result<void> write_blocks(const std::string& file, std::uint64_t magic, std::uint32_t block_bytes,
+                            std::int32_t partitions, unsigned mode, const TopicConfig* config);
   /// The lock under which a topic is grown or altered; dies with its holder.
   Result<shm::LockDescriptor> lock_config(TopicFiles& topic);
 

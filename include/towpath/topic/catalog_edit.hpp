@@ -9,7 +9,8 @@ namespace towpath::inline TOWPATH_ABI::detail {
 inline void publish_settings(log::TopicWords& words, const TopicConfig& config) noexcept {
   const auto age = config.retention.age;
   words.segment_bytes.store(config.segment_bytes, shm::relaxed);
-  words.retention_bytes.store(config.retention.bytes == Retention::unlimited ? 0 : config.retention.bytes, shm::relaxed);
+  words.retention_bytes.store(config.retention.bytes == Retention::unlimited ? 0 : config.retention.bytes,
+                              shm::relaxed);
   words.retention_age_ns.store(age == Duration::max() ? 0 : static_cast<std::uint64_t>(age.count()), shm::relaxed);
   words.max_message_bytes.store(config.max_message_bytes, shm::relaxed);
   words.grace_ns.store(static_cast<std::uint64_t>(config.grace.count()), shm::relaxed);
@@ -33,16 +34,19 @@ inline Result<void> Catalog::write_blocks(const std::string& file, std::uint64_t
   log::TopicWords words{};
   publish_settings(words, *config);
   if (auto written = shm::write_all(*fd, &words, sizeof words, log::topic_words_offset); !written) return written;
-  const std::uint64_t first = core_->control().next_uid.fetch_add(static_cast<std::uint64_t>(partitions), shm::relaxed) + 1;
+  const std::uint64_t first =
+      core_->control().next_uid.fetch_add(static_cast<std::uint64_t>(partitions), shm::relaxed) + 1;
   for (std::int32_t i = 0; i < partitions; ++i) {
     const std::uint64_t uid = first + static_cast<std::uint64_t>(i);
-    const auto at = log::blocks_offset + static_cast<std::uint64_t>(i) * block_bytes + offsetof(log::PartitionState, uid);
+    const auto at =
+        log::blocks_offset + static_cast<std::uint64_t>(i) * block_bytes + offsetof(log::PartitionState, uid);
     if (auto written = shm::write_all(*fd, &uid, sizeof uid, at); !written) return written;
   }
   return {};
 }
 
-inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& config, const Schema& schema, std::int32_t partitions) {
+inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& config, const Schema& schema,
+                                  std::int32_t partitions) {
   auto& directory = core_->directory();
   if (auto made = directory.make_folder(folder.c_str()); !made) return made;
   TOWPATH_FAILPOINT("create.folder");
@@ -61,7 +65,9 @@ inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& 
   if (auto done = shm::write_file(directory, (folder + "/config").c_str(), to_text(stored), 0640); !done) return done;
   if (auto done = shm::write_file(directory, (folder + "/pins").c_str(), "", 0644); !done) return done;
   TOWPATH_FAILPOINT("create.before_blocks");
-  if (auto done = write_blocks(folder + "/wait", log::wait_magic, sizeof(log::WaitBlock), partitions, 0660, nullptr); !done) return done;
+  if (auto done = write_blocks(folder + "/wait", log::wait_magic, sizeof(log::WaitBlock), partitions, 0660, nullptr);
+      !done)
+    return done;
   return write_blocks(folder + "/state", log::state_magic, sizeof(log::PartitionState), partitions, 0640, &config);
 }
 
@@ -112,7 +118,10 @@ inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitio
     if (auto room = shm::allocate(*fd, from, added * block_bytes); added != 0 && !room) return room;
     for (std::uint64_t i = 0; with_uids && i < added; ++i) {
       const std::uint64_t uid = first + i;
-      if (auto done = shm::write_all(*fd, &uid, sizeof uid, from + i * block_bytes + offsetof(log::PartitionState, uid)); !done) return done;
+      if (auto done =
+              shm::write_all(*fd, &uid, sizeof uid, from + i * block_bytes + offsetof(log::PartitionState, uid));
+          !done)
+        return done;
     }
     TOWPATH_FAILPOINT("grow.before_count");
     const auto count = static_cast<std::uint32_t>(partitions);

@@ -23,25 +23,29 @@ struct StoredConfig {
 };
 
 inline std::string to_text(const StoredConfig& stored) {
+  using std::chrono::milliseconds;
   const auto& config = stored.config;
-  const auto number = [](auto value) { return std::to_string(value) + "\n"; };
-  const auto limit = [&](std::uint64_t value) { return value == Retention::unlimited ? std::string{"-1\n"} : number(value); };
+  const auto millis = [](Duration time) { return std::chrono::duration_cast<milliseconds>(time).count(); };
+  std::string text = "# towpath topic\n";
+  const auto put = [&](const char* name, const std::string& value) { text.append(name).append("=" + value + "\n"); };
+  const bool unlimited = config.retention.bytes == Retention::unlimited;
   const bool ageless = config.retention.age == Duration::max();
-  const auto age_ms = std::chrono::duration_cast<std::chrono::milliseconds>(config.retention.age).count();
-  return "# towpath topic\nversion=0\ntopic.id=" + stored.id + "\n" +
-         "cleanup.policy=delete\n"
-         "segment.bytes=" + number(config.segment_bytes) +
-         "retention.bytes=" + limit(config.retention.bytes) +
-         "retention.ms=" + (ageless ? std::string{"-1\n"} : number(std::max<std::int64_t>(1, age_ms))) +
-         "max.message.bytes=" + number(config.max_message_bytes) +
-         "towpath.grace.ms=" + number(std::chrono::duration_cast<std::chrono::milliseconds>(config.grace).count()) +
-         "towpath.on.full=drop_oldest\n"
-         "towpath.record.alignment=" + number(config.record_alignment) +
-         "towpath.checksummed=" + number(stored.checksummed ? 1 : 0) +
-         "towpath.type.name=" + stored.type_name + "\n" +
-         "towpath.type.encoding=" + stored.encoding + "\n" +
-         "towpath.type.size=" + number(stored.type_size) +
-         "towpath.type.alignment=" + number(stored.type_alignment);
+  put("version", "0");
+  put("topic.id", stored.id);
+  put("cleanup.policy", "delete");
+  put("segment.bytes", std::to_string(config.segment_bytes));
+  put("retention.bytes", unlimited ? "-1" : std::to_string(config.retention.bytes));
+  put("retention.ms", ageless ? "-1" : std::to_string(std::max<std::int64_t>(1, millis(config.retention.age))));
+  put("max.message.bytes", std::to_string(config.max_message_bytes));
+  put("towpath.grace.ms", std::to_string(millis(config.grace)));
+  put("towpath.on.full", "drop_oldest");
+  put("towpath.record.alignment", std::to_string(config.record_alignment));
+  put("towpath.checksummed", stored.checksummed ? "1" : "0");
+  put("towpath.type.name", stored.type_name);
+  put("towpath.type.encoding", stored.encoding);
+  put("towpath.type.size", std::to_string(stored.type_size));
+  put("towpath.type.alignment", std::to_string(stored.type_alignment));
+  return text;
 }
 
 /// Reads one property after the other; remembers whether one was missing or no number.
@@ -68,7 +72,8 @@ class PropertyReader {
     const auto value = text(name);
     std::int64_t parsed = 0;
     const auto end = value.data() + value.size();
-    if (const auto done = std::from_chars(value.data(), end, parsed); done.ec != std::errc{} || done.ptr != end) is_whole_ = false;
+    if (const auto done = std::from_chars(value.data(), end, parsed); done.ec != std::errc{} || done.ptr != end)
+      is_whole_ = false;
     return parsed;
   }
 
@@ -91,7 +96,8 @@ inline Result<StoredConfig> parse_config(std::string_view text) {
   config.segment_bytes = unsigned_number("segment.bytes");
   config.retention.bytes = unsigned_number("retention.bytes");  // -1 is Retention::unlimited
   const auto age_ms = in.number("retention.ms");
-  config.retention.age = age_ms < 0 || age_ms > Duration::max().count() / 1'000'000 ? Duration::max() : std::chrono::milliseconds{age_ms};
+  config.retention.age =
+      age_ms < 0 || age_ms > Duration::max().count() / 1'000'000 ? Duration::max() : std::chrono::milliseconds{age_ms};
   config.max_message_bytes = unsigned_number("max.message.bytes");
   config.grace = std::chrono::milliseconds{std::min<std::int64_t>(in.number("towpath.grace.ms"), 3'600'000)};
   config.record_alignment = unsigned_number("towpath.record.alignment");
@@ -100,7 +106,8 @@ inline Result<StoredConfig> parse_config(std::string_view text) {
   stored.encoding = in.text("towpath.type.encoding");
   stored.type_size = unsigned_number("towpath.type.size");
   stored.type_alignment = unsigned_number("towpath.type.alignment");
-  const bool aligned = stored.type_alignment >= 1 && stored.type_alignment <= 64 && (stored.type_alignment & (stored.type_alignment - 1)) == 0;
+  const bool aligned = stored.type_alignment >= 1 && stored.type_alignment <= 64 &&
+                       (stored.type_alignment & (stored.type_alignment - 1)) == 0;
   if (!in.is_whole() || !aligned || config.record_alignment == 0 || !check_topic_config(config))
     return Failure{Errc::corrupt, "a topic's config file lacks a property or holds a senseless value"};
   return stored;

@@ -13,7 +13,8 @@ constexpr Result<void> check_topic_name(std::string_view name) noexcept {
   if (name.size() > 249) return Failure{Errc::invalid_name, "a topic name is longer than 249 characters"};
   if (name == "." || name == "..") return Failure{Errc::invalid_name, "a topic must not be called . or .."};
   for (const char c : name) {
-    const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    const bool fine =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
     if (!fine) return Failure{Errc::invalid_name, "a topic name has a character other than A-Z a-z 0-9 . _ -"};
   }
   return {};

@@ -30,7 +30,9 @@ class Partition {
   [[nodiscard]] PartitionId id() const noexcept { return id_; }
 
   /// The first offset that can still be read.
-  [[nodiscard]] Offset begin_offset() const noexcept { return {static_cast<std::int64_t>(log_->state().log_start.load(shm::acquire))}; }
+  [[nodiscard]] Offset begin_offset() const noexcept {
+    return {static_cast<std::int64_t>(log_->state().log_start.load(shm::acquire))};
+  }
 
   /// The offset after the last record below which every record is committed or aborted. Errors: those of mapping.
   [[nodiscard]] Result<Offset> end_offset() const {
@@ -52,12 +54,13 @@ class Partition {
   [[nodiscard]] PartitionCounters counters() const noexcept {
     const auto& state = log_->state();
     const auto read = [](const shm::Word64& word) { return word.load(shm::relaxed); };
-    return {read(state.dropped), read(state.aborted), read(state.rolls), read(state.recycled),
-            read(state.fresh), read(state.unlinked), read(state.waits)};
+    return {read(state.dropped), read(state.aborted),  read(state.rolls), read(state.recycled),
+            read(state.fresh),   read(state.unlinked), read(state.waits)};
   }
 
  private:
-  Partition(Topic<T, S> topic, const log::PartitionLog* log, PartitionId id) : topic_{std::move(topic)}, log_{log}, id_{id} {}
+  Partition(Topic<T, S> topic, const log::PartitionLog* log, PartitionId id)
+      : topic_{std::move(topic)}, log_{log}, id_{id} {}
 
   Topic<T, S> topic_;
   const log::PartitionLog* log_;

@@ -1,5 +1,5 @@
-// Which partition a record without an explicit one goes to. A partitioner is any callable as the concept says; it belongs
-// to one Producer and may keep state.
+// Which partition a record without an explicit one goes to. A partitioner is any callable as the concept says; it
+// belongs to one Producer and may keep state.
 #pragma once
 
 #include <concepts>
@@ -35,7 +35,9 @@ class Random {
     z = (z ^ z >> 27) * 0x94D049BB133111EBu;
     return z ^ z >> 31;
   }
-  std::int32_t below(std::int32_t n) noexcept { return static_cast<std::int32_t>((*this)() % static_cast<std::uint64_t>(n)); }
+  std::int32_t below(std::int32_t n) noexcept {
+    return static_cast<std::int32_t>((*this)() % static_cast<std::uint64_t>(n));
+  }
 
  private:
   std::uint64_t state_;
@@ -51,7 +53,9 @@ class DefaultPartitioner {
   explicit DefaultPartitioner(std::uint64_t seed = 0x746F7770617468) noexcept : random_{seed} {}
 
   std::int32_t operator()(const PartitionRequest& request) noexcept {
-    if (request.has_key) return static_cast<std::int32_t>((murmur2(request.key) & 0x7FFF'FFFFu) % static_cast<std::uint32_t>(request.partitions));
+    if (request.has_key)
+      return static_cast<std::int32_t>((murmur2(request.key) & 0x7FFF'FFFFu) %
+                                       static_cast<std::uint32_t>(request.partitions));
     if (current_ < 0 || current_ >= request.partitions || sent_ >= sticky_bytes) {
       current_ = random_.below(request.partitions);
       sent_ = 0;

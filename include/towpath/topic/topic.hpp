@@ -1,5 +1,6 @@
 // A Topic<T> is a named log of values of one type, split into partitions. Naming it makes it, if it is missing:
-//   towpath::Topic<Pose> poses{bus, "pose"};            or, from a spec in a shared header:   towpath::Topic scans{bus, lidar_front};
+//   towpath::Topic<Pose> poses{bus, "pose"};            or, from a spec in a shared header:   towpath::Topic scans{bus,
+//   lidar_front};
 // A handle is cheap to copy and thread-safe. Two processes that disagree on T get type_mismatch when they open it.
 // The third argument is the kind of bus: another one (a Kafka cluster) specializes Topic, Producer and Consumer.
 #pragma once
@@ -16,13 +17,15 @@ inline Result<void> check_schema(const StoredConfig& stored, const Schema& mine)
   if (mine.encoding == "bytes") return {};
   if (stored.encoding != mine.encoding) return Failure{Errc::type_mismatch, "the topic's values have another encoding"};
   if (stored.type_size != mine.size) return Failure{Errc::type_mismatch, "the topic's value type has another size"};
-  if (stored.type_alignment != mine.alignment) return Failure{Errc::type_mismatch, "the topic's value type has another alignment"};
+  if (stored.type_alignment != mine.alignment)
+    return Failure{Errc::type_mismatch, "the topic's value type has another alignment"};
   if (stored.type_name != mine.name) return Failure{Errc::type_mismatch, "the topic's value type has another name"};
   return {};
 }
 
 /// Opens a topic, or makes it when it is missing and may be made.
-inline Result<std::shared_ptr<TopicFiles>> open_topic(Bus& bus, const std::string& name, const TopicConfig& config, const Schema& schema) {
+inline Result<std::shared_ptr<TopicFiles>> open_topic(Bus& bus, const std::string& name, const TopicConfig& config,
+                                                      const Schema& schema) {
   if (auto fine = bus.core()->usable(); !fine) return fine.error();
   auto files = bus.catalog().open(name);
   if (!files && files.error() == Errc::unknown_topic && !bus.is_read_only()) {
@@ -32,7 +35,8 @@ inline Result<std::shared_ptr<TopicFiles>> open_topic(Bus& bus, const std::strin
   }
   if (!files) return files.error();
   const std::uint64_t wanted = config.record_alignment;
-  if (wanted != 0 && wanted != (*files)->format().record_alignment && std::max(wanted, schema.alignment) != (*files)->format().record_alignment)
+  if (wanted != 0 && wanted != (*files)->format().record_alignment &&
+      std::max(wanted, schema.alignment) != (*files)->format().record_alignment)
     return Failure{Errc::config_mismatch, "record_alignment differs from the topic's; leave it 0 to take what it has"};
   if (auto fine = check_schema((*files)->stored(), schema); !fine) return fine.error();
   return files;

@@ -18,8 +18,8 @@ struct Retention {
   static constexpr std::uint64_t unlimited = ~std::uint64_t{0};
   static constexpr std::uint64_t by_storage = ~std::uint64_t{0} - 1;
 
-  /// Per partition, segment files and spares counted. Default by storage: in memory and on tmpfs 256 MiB, at most 1/8 of
-  /// what is free; on disk unlimited. Mutable.
+  /// Per partition, segment files and spares counted. Default by storage: in memory and on tmpfs 256 MiB, at most 1/8
+  /// of what is free; on disk unlimited. Mutable.
   std::uint64_t bytes = by_storage;
   /// By the timestamp of a segment's newest record. Default 7 days; Duration::max() is unlimited. Mutable.
   Duration age = std::chrono::hours{24 * 7};
@@ -39,7 +39,8 @@ struct TopicConfig {
   /// larger up to this. Default 64 MiB. Mutable.
   std::uint64_t segment_bytes = std::uint64_t{64} << 20;
   Retention retention{};
-  /// Largest record: value, key and headers together; 1 B to segment_bytes. Larger is message_too_large. Default 16 MiB. Mutable.
+  /// Largest record: value, key and headers together; 1 B to segment_bytes. Larger is message_too_large. Default 16
+  /// MiB. Mutable.
   std::uint64_t max_message_bytes = std::uint64_t{16} << 20;
   /// Default drop_oldest. Mutable.
   OnFull on_full = OnFull::drop_oldest;
@@ -64,7 +65,8 @@ constexpr Result<void> check_topic_config(const TopicConfig& config) noexcept {
     return bad("max_message_bytes: 1 to segment_bytes");
   if (config.retention.age <= Duration::zero()) return bad("retention.age: above zero");
   if (config.retention.bytes == 0) return bad("retention.bytes: above zero");
-  if (config.grace < std::chrono::milliseconds{1} || config.grace > std::chrono::hours{1}) return bad("grace: 1 ms to 1 h");
+  if (config.grace < std::chrono::milliseconds{1} || config.grace > std::chrono::hours{1})
+    return bad("grace: 1 ms to 1 h");
   if (const auto a = config.record_alignment; a != 0 && a != 8 && a != 16 && a != 32 && a != 64)
     return bad("record_alignment: 8, 16, 32 or 64");
   if (config.on_full != OnFull::drop_oldest) return bad("on_full: drop_oldest");

@@ -18,7 +18,8 @@ class TopicFiles {
   static Result<std::shared_ptr<TopicFiles>> open(std::shared_ptr<BusCore> core, const std::string& name) {
     auto topic = std::shared_ptr<TopicFiles>{new TopicFiles{std::move(core), name}};
     auto text = shm::read_file(topic->core_->directory(), topic->path("config").c_str(), 64 * 1024);
-    if (!text) return text.error() == Errc::not_found ? Failure{Errc::unknown_topic, "no topic of that name"} : text.error();
+    if (!text)
+      return text.error() == Errc::not_found ? Failure{Errc::unknown_topic, "no topic of that name"} : text.error();
     auto stored = parse_config(*text);
     if (!stored) return stored.error();
     topic->stored_ = std::move(*stored);
@@ -39,13 +40,15 @@ class TopicFiles {
 
   /// How many partitions there are now; another process may add some.
   [[nodiscard]] std::int32_t partitions() const noexcept {
-    return static_cast<std::int32_t>(std::min(header_->partitions.load(shm::acquire), static_cast<std::uint32_t>(max_partitions)));
+    return static_cast<std::int32_t>(
+        std::min(header_->partitions.load(shm::acquire), static_cast<std::uint32_t>(max_partitions)));
   }
 
   /// The log of a partition; lives as long as this. Errors: unknown_partition, corrupt.
   Result<const log::PartitionLog*> partition(PartitionId id) {
     const std::lock_guard hold{mutex_};
-    if (id.value < 0 || id.value >= partitions()) return Failure{Errc::unknown_partition, "the topic has fewer partitions"};
+    if (id.value < 0 || id.value >= partitions())
+      return Failure{Errc::unknown_partition, "the topic has fewer partitions"};
     if (const auto known = logs_.find(id.value); known != logs_.end()) return known->second.get();
     if (auto mapped = map_blocks(static_cast<std::uint64_t>(id.value) + 1); !mapped) return mapped.error();
     auto log = std::make_unique<log::PartitionLog>(parts(id.value));
@@ -71,7 +74,9 @@ class TopicFiles {
     const auto storage = core_->directory().storage();
     format_.record_alignment = stored_.config.record_alignment;
     format_.value_alignment = std::max<std::uint64_t>(8, stored_.type_alignment);
-    format_.typical_frame = stored_.type_size == 0 ? 0 : align_up(align_up(16, format_.value_alignment) + stored_.type_size, format_.record_alignment);
+    format_.typical_frame = stored_.type_size == 0 ? 0
+                                                   : align_up(align_up(16, format_.value_alignment) + stored_.type_size,
+                                                              format_.record_alignment);
     format_.checksummed = stored_.checksummed;
     format_.recycling = storage != shm::Storage::copy_on_write;
   }
@@ -104,7 +109,8 @@ class TopicFiles {
   }
 
   /// Writable if the rights allow it; `writable` says what became of it.
-  Result<std::shared_ptr<shm::Region>> map_file(const char* file, std::uint64_t magic, std::uint32_t block_bytes, std::uint64_t bytes, bool& writable) {
+  Result<std::shared_ptr<shm::Region>> map_file(const char* file, std::uint64_t magic, std::uint32_t block_bytes,
+                                                std::uint64_t bytes, bool& writable) {
     auto& cache = shm::RegionCache::instance();
     const auto name = path(file);
     writable = !core_->is_read_only();
@@ -116,8 +122,10 @@ class TopicFiles {
     }
     if (!region) return region;
     const auto* header = reinterpret_cast<const log::BlocksHeader*>((*region)->data());
-    if (header->magic != magic || header->block_bytes != block_bytes) return Failure{Errc::corrupt, "a topic's state or wait file"};
-    if (header->version > log::segment_format_version) return Failure{Errc::newer_format, "a topic's state file is of a newer format"};
+    if (header->magic != magic || header->block_bytes != block_bytes)
+      return Failure{Errc::corrupt, "a topic's state or wait file"};
+    if (header->version > log::segment_format_version)
+      return Failure{Errc::newer_format, "a topic's state file is of a newer format"};
     return region;
   }
 

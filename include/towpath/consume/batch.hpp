@@ -1,0 +1,128 @@
+// A Batch is what one poll returned: a run of records of one partition, in place in the log, or nothing, or an error.
+//   for (const auto& record : consumer.poll(100ms)) use(record.value());
+// While it lives its segment is not recycled, so let go of it before long. It belongs to the consumer's thread, and may
+// outlive the consumer. After a crash nothing is left of it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <towpath/consume/record.hpp>
+#include <towpath/log/reader.hpp>
+
+namespace towpath::inline TOWPATH_ABI {
+
+namespace detail {
+
+/// An error that poll returned, until somebody looks at it.
+struct Unseen {
+  Failure failure;
+};
+
+}  // namespace detail
+
+template <class T, class S = Serde<T>>
+class [[nodiscard]] Batch {
+ public:
+  class iterator {
+   public:
+    using value_type = Record<T, S>;
+    using difference_type = std::ptrdiff_t;
+    using iterator_category = std::input_iterator_tag;
+    using pointer = const value_type*;
+    using reference = const value_type&;
+
+    iterator() noexcept = default;
+    const Record<T, S>& operator*() const noexcept { return record_; }
+    const Record<T, S>* operator->() const noexcept { return &record_; }
+    TOWPATH_HOT iterator& operator++() noexcept {
+      ++n_, ++index_;
+      find();
+      return *this;
+    }
+    void operator++(int) noexcept { ++*this; }
+    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.n_ == b.n_; }
+
+   private:
+    friend class Batch;
+    iterator(const Batch& batch, std::uint64_t n) noexcept : batch_{&batch}, n_{n} { find(); }
+
+    /// On to the next committed slot. The log was looked at when it was polled; what a hostile writer changed since is
+    /// skipped, never followed outside the segment.
+    TOWPATH_HOT void find() noexcept {
+      for (; n_ < batch_->run_.last; ++n_)
+        if (batch_->read(n_, index_, record_)) return;
+    }
+
+    const Batch* batch_ = nullptr;
+    std::uint64_t n_ = 0;
+    std::size_t index_ = 0;
+    Record<T, S> record_;
+  };
+
+  Batch() noexcept = default;
+
+  [[nodiscard]] iterator begin() const noexcept { return {*this, run_.first}; }
+  [[nodiscard]] iterator end() const noexcept {
+    iterator last;
+    last.n_ = run_.last;
+    return last;
+  }
+  [[nodiscard]] bool empty() const noexcept { return run_.count == 0; }
+  /// How many records.
+  [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(run_.count); }
+
+  [[nodiscard]] std::string_view topic() const noexcept {
+    return topic_ ? std::string_view{*topic_} : std::string_view{};
+  }
+  [[nodiscard]] PartitionId partition() const noexcept { return partition_; }
+
+  /// How many offsets before this batch were gone when the consumer got there: retention overtook it, or what was
+  /// sought lay before the log's start.
+  [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
+
+  /// Why there are no (more) records: undecodable, corrupt, offset_out_of_range, no_offset, topic_deleted, forked, and
+  /// what mapping can fail with. Errc::ok when there simply were none in time. One that nobody looks at comes again.
+  [[nodiscard]] Failure error() const noexcept {
+    if (!unseen_) return {};
+    if (!looked_) looked_ = true, unseen_->failure = Failure{};
+    return failure_;
+  }
+  /// Where: the offset that could not be read.
+  [[nodiscard]] Offset error_offset() const noexcept { return error_offset_; }
+
+ private:
+  template <class, class, class>
+  friend class Consumer;
+
+  TOWPATH_HOT bool read(std::uint64_t n, std::size_t index, Record<T, S>& record) const noexcept {
+    const log::Segment& segment = *run_.segment;
+    const std::uint64_t slot = segment.slots[n].load(shm::relaxed);  // acquired when it was polled
+    if (log::Slot::state(slot) != log::Slot::committed || !segment.contains(slot)) return false;
+    record.frame_ = log::FrameView{};
+    if (!record.frame_.parse(segment.data + log::Slot::position(slot), log::Slot::length(slot), value_alignment_))
+      return false;
+    record.topic_ = *topic_;
+    record.partition_ = partition_;
+    record.offset_ = Offset{static_cast<std::int64_t>(segment.base + n)};
+    record.checksummed_ = segment.checksummed;
+    if constexpr (!InPlaceSerde<S, T>) {
+      if (index >= decoded_.size()) return false;
+      record.decoded_ = decoded_[index] ? &*decoded_[index] : nullptr;
+    }
+    return true;
+  }
+
+  log::Run run_;
+  std::shared_ptr<const std::string> topic_;
+  PartitionId partition_;
+  std::uint64_t value_alignment_ = 8;
+  std::uint64_t missed_ = 0;
+  std::vector<std::optional<T>> decoded_;  // for serdes that decode; empty for those that read in place
+  std::shared_ptr<detail::Unseen> unseen_;
+  Failure failure_;
+  Offset error_offset_;
+  mutable bool looked_ = false;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI

@@ -1,0 +1,390 @@
+// A Consumer reads a topic:  towpath::Consumer consumer{topic};  for (const auto& record : consumer.poll(100ms)) ...
+// Without a group it sees every record of its partitions, from now on or from where you seek. It belongs to one thread,
+// but for wakeup(). It never changes the log: any number of consumers read it, each at its own pace, none slows others.
+// After a crash nothing is left of it; a consumer without a group starts anew.
+#pragma once
+
+#include <stop_token>
+
+#include <towpath/consume/batch.hpp>
+#include <towpath/consume/consumer_core.hpp>
+#include <towpath/consume/wait.hpp>
+#include <towpath/topic/topic.hpp>
+
+namespace towpath::inline TOWPATH_ABI {
+
+struct PartitionOffset {
+  PartitionId partition;
+  Offset offset;
+};
+
+struct PartitionTimeOffset {
+  PartitionId partition;
+  std::optional<Offset> offset;  ///< none: no record as late as that
+};
+
+template <class T, class S = Serde<T>, class BusType = Bus>
+class Consumer;
+
+template <class T, class S>
+class Consumer<T, S, Bus> {
+  static constexpr bool reads_in_place = InPlaceSerde<S, T>;
+  static constexpr bool polls_quietly = reads_in_place || noexcept(S::accepts(Bytes{}));
+
+ public:
+  class iterator;
+
+  /// Throws Error: too_many_members, unknown_partition, invalid_argument, forked, and those of mapping.
+  explicit Consumer(const Topic<T, S>& topic, const ConsumerConfig& config = {})
+      : Consumer{open(topic, config).value()} {}
+
+  /// As the constructor, without exceptions.
+  static Result<Consumer> open(const Topic<T, S>& topic, const ConsumerConfig& config = {}) {
+    auto core = detail::ConsumerCore::open(topic.files(), config);
+    if (!core) return core.error();
+    return Consumer{topic, std::move(*core)};
+  }
+
+  /// The next records of one partition, as soon as there are some; partitions take turns. After `timeout` without any,
+  /// an empty batch. Zero looks once. May return up to 50 ms late from a sleep whose waker died.
+  template <wait::Strategy W = wait::Backoff>
+  TOWPATH_HOT Batch<T, S> poll(Duration timeout, W strategy = {}) {
+    Batch<T, S> batch;
+    if (!core_->files().core().is_mine()) [[unlikely]]
+      return fail(std::move(batch), {Errc::forked, "the consumer was made before fork()"}, {});
+    core_->note_progress();
+    if (unseen_->failure.code != Errc::ok) [[unlikely]]
+      return again();
+    if (look(batch) == Look::nothing || look_ == Look::blocked) [[unlikely]]
+      wait_for(batch, timeout, strategy);
+    return batch;
+  }
+
+  /// As poll, but returns at once when `stop` is requested.
+  template <wait::Strategy W = wait::Backoff>
+  Batch<T, S> poll(std::stop_token stop, Duration timeout, W strategy = {}) {
+    if (stop.stop_requested()) return {};
+    const std::stop_callback on_stop{stop, [this] { wakeup(); }};
+    return poll(timeout, strategy);
+  }
+
+  /// Calls `handler(record)` for each record until `stop` is requested. Errors: those of Batch::error(); the handled
+  /// records stay handled, position() is behind them.
+  template <class Handler>
+  Result<void> run(std::stop_token stop, Handler&& handler) {
+    while (!stop.stop_requested()) {
+      auto batch = poll(stop, std::chrono::hours{1});
+      for (const auto& record : batch) handler(record);
+      if (const auto failure = batch.error(); failure.code != Errc::ok) return failure;
+    }
+    return {};
+  }
+
+  /// Makes a poll that waits return at once with an empty batch, or the next one that would wait. From any thread.
+  void wakeup() noexcept { core_->wakeup(); }
+
+  // ---- where it reads
+
+  /// Reads these partitions from now on instead; those that stay keep their positions. Errors: unknown_partition.
+  Result<void> assign(const std::vector<PartitionId>& partitions) { return core_->assign(partitions); }
+  [[nodiscard]] std::vector<PartitionId> assignment() const {
+    std::vector<PartitionId> ids;
+    for (const auto& assigned : core_->assigned()) ids.push_back(assigned->id);
+    return ids;
+  }
+
+  /// The next record of the partition that poll returns is the one at `offset` or the first behind it. Errors:
+  /// not_assigned.
+  Result<void> seek(PartitionId partition, Offset offset) noexcept {
+    auto* assigned = core_->find(partition);
+    if (!assigned) return not_assigned();
+    assigned->reader.seek(static_cast<std::uint64_t>(std::max<std::int64_t>(0, offset.value)));
+    assigned->has_position = true, assigned->missed = 0;
+    return {};
+  }
+  /// All assigned partitions, to the first record there is.
+  Result<void> seek_to_beginning() { return reset_all(OffsetReset::earliest); }
+  /// All assigned partitions, behind the last record that can be read now.
+  Result<void> seek_to_end() { return reset_all(OffsetReset::latest); }
+  /// All assigned partitions, to the first record as late as `time`, or to the end where there is none.
+  Result<void> seek_to_time(Timestamp time) {
+    const auto found = offsets_for_times(time);
+    if (!found) return found.error();
+    for (const auto& [partition, offset] : *found) {
+      auto done = offset ? seek(partition, *offset) : reset_one(*core_->find(partition), OffsetReset::latest);
+      if (!done) return done;
+    }
+    return {};
+  }
+
+  /// The offset after the last record that was polled. Errors: not_assigned, no_offset.
+  [[nodiscard]] Result<Offset> position(PartitionId partition) const noexcept {
+    const auto* assigned = core_->find(partition);
+    if (!assigned) return not_assigned();
+    if (!assigned->has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
+    return Offset{static_cast<std::int64_t>(assigned->reader.position())};
+  }
+
+  /// A paused partition keeps its position and returns nothing. Errors: not_assigned.
+  Result<void> pause(PartitionId partition) noexcept { return set_paused(partition, true); }
+  Result<void> resume(PartitionId partition) noexcept { return set_paused(partition, false); }
+
+  /// The first offset that each assigned partition still has.
+  [[nodiscard]] Result<std::vector<PartitionOffset>> beginning_offsets() const {
+    return each([](detail::Assigned& assigned) -> Result<Offset> {
+      return Offset{static_cast<std::int64_t>(assigned.reader.log().state().log_start.load(shm::acquire))};
+    });
+  }
+  /// The offset after the last record that can be read, of each assigned partition. Moves no position.
+  [[nodiscard]] Result<std::vector<PartitionOffset>> end_offsets() const {
+    return each([this](detail::Assigned& assigned) {
+      return log::Reader{assigned.reader.log(), core_->pins()}.find_end();
+    });
+  }
+  /// The first record as late as `time` of each assigned partition. Reads an index; makes it when it is missing.
+  [[nodiscard]] Result<std::vector<PartitionTimeOffset>> offsets_for_times(Timestamp time) const {
+    std::vector<PartitionTimeOffset> found;
+    for (auto& assigned : core_->assigned()) {
+      auto offset = log::offset_for_time(assigned->reader.log(), core_->pins(), core_->member(), time);
+      if (!offset) return offset.error();
+      found.push_back({assigned->id, *offset});
+    }
+    return found;
+  }
+
+  /// `for (const auto& record : consumer)`: ends after consumer_timeout without a record, or at an error, which the
+  /// next poll returns.
+  [[nodiscard]] iterator begin() { return iterator{*this}; }
+  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+  [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
+
+ private:
+  enum class Look { found, failed, nothing, blocked };
+
+  Consumer(const Topic<T, S>& topic, std::unique_ptr<detail::ConsumerCore> core)
+      : topic_{topic},
+        core_{std::move(core)},
+        name_{topic.files(), &topic.files()->name()},
+        unseen_{std::make_shared<detail::Unseen>()},
+        value_alignment_{topic.files()->format().value_alignment},
+        max_records_{core_->config().max_poll_records} {}
+
+  static Failure not_assigned() noexcept { return {Errc::not_assigned, "this consumer does not read that partition"}; }
+
+  /// One look at every partition, beginning with the one whose turn it is.
+  TOWPATH_HOT Look look(Batch<T, S>& batch) {
+    look_ = Look::nothing;
+    if (auto grown = core_->follow_growth(); !grown) [[unlikely]]
+      return end_with(batch, grown.error(), {});
+    auto& all = core_->assigned();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const std::size_t at = turn_ + i < all.size() ? turn_ + i : (turn_ + i) % all.size();
+      detail::Assigned& assigned = *all[at];
+      if (assigned.paused) continue;
+      const Look seen = look_at(assigned, batch);
+      if (seen == Look::found || seen == Look::failed) {
+        turn_ = at + 1;
+        return look_ = seen;
+      }
+      if (seen == Look::blocked) look_ = seen;
+    }
+    return look_;
+  }
+
+  TOWPATH_HOT Look look_at(detail::Assigned& assigned, Batch<T, S>& batch) {
+    for (;;) {
+      Errc refusal = Errc::undecodable;
+      const auto progress = assigned.has_position
+                                ? assigned.reader.collect(batch.run_, max_records_,
+                                                          [&](auto... slot) { return accept(batch, refusal, slot...); })
+                                : log::Progress::out_of_range;
+      if (progress == log::Progress::records) [[likely]] {
+        batch.topic_ = name_;
+        batch.partition_ = assigned.id;
+        batch.value_alignment_ = value_alignment_;
+        batch.missed_ = std::exchange(assigned.missed, 0);
+        return Look::found;
+      }
+      if (progress == log::Progress::idle) [[likely]]
+        return assigned.reader.log().is_deleted()
+                   ? end_with(batch, {Errc::topic_deleted, "the topic was deleted under this consumer"}, assigned)
+                   : Look::nothing;
+      if (progress == log::Progress::blocked) {
+        if (!assigned.reader.help()) return Look::blocked;
+      } else if (const auto handled = handle(progress, refusal, assigned); !handled) {
+        return end_with(batch, handled.error(), assigned);
+      }
+    }
+  }
+
+  /// What is neither records nor patience. Ok: look again.
+  TOWPATH_COLD Result<void> handle(log::Progress progress, Errc refusal, detail::Assigned& assigned) {
+    if (progress == log::Progress::failed) return assigned.reader.failure();
+    if (progress == log::Progress::refused)
+      return Failure{refusal, refusal == Errc::corrupt ? "the record's bytes are damaged; seek past them"
+                                                       : "the record is no value of this type; seek past it"};
+    if (assigned.reader.log().is_deleted())
+      return Failure{Errc::topic_deleted, "the topic was deleted under this consumer"};
+    if (!assigned.has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
+    return core_->reset(assigned, core_->config().auto_offset_reset);
+  }
+
+  /// Is the record in this slot whole and a value of T? For serdes that decode: keeps the value.
+  TOWPATH_HOT bool accept(Batch<T, S>& batch, Errc& refusal, std::uint64_t slot, std::uint64_t n,
+                          const log::Segment& segment) {
+    log::FrameView view;
+    const std::byte* frame = segment.data + log::Slot::position(slot);
+    if (!segment.contains(slot) || !view.parse(frame, log::Slot::length(slot), value_alignment_)) [[unlikely]]
+      return refusal = Errc::corrupt, false;
+    if (segment.checksummed && core_->config().check_crcs &&
+        log::frame_checksum(frame, log::Slot::length(slot), segment.uuid, segment.base + n) != view.header.crc32c)
+        [[unlikely]]
+      return refusal = Errc::corrupt, false;
+    if constexpr (reads_in_place) {
+      return !view.has_value || S::accepts(view.value);
+    } else {
+      std::optional<T> value;
+      if (view.has_value) {
+        auto decoded = S::decode(view.value);
+        if (!decoded) return false;
+        value = std::move(*decoded);
+      }
+      batch.decoded_.push_back(std::move(value));
+      return true;
+    }
+  }
+
+  /// Looks again as the strategy says until something is there or the time is over.
+  template <class W>
+  TOWPATH_COLD void wait_for(Batch<T, S>& batch, Duration timeout, W& strategy) {
+    constexpr std::uint64_t glances = 32;  // a full look reads the tail, whose line the producers need
+    const Monotonic deadline = core_->clock().steady() + std::min(timeout, Duration{std::chrono::hours{24 * 365}});
+    for (std::uint64_t round = 0; timeout > Duration::zero(); ++round) {
+      const bool sleeps = strategy(round) == wait::Next::sleep;
+      if (!sleeps && (round + 1) % glances != 0 && is_quiet()) continue;
+      const Monotonic now = core_->clock().steady();
+      if (now >= deadline || core_->take_wakeup()) return;
+      if (sleeps) core_->sleep(deadline - now, look_ == Look::blocked);
+      const Look seen = look(batch);
+      if (seen == Look::found || seen == Look::failed) return;
+    }
+  }
+
+  [[nodiscard]] TOWPATH_HOT bool is_quiet() const noexcept {
+    for (const auto& assigned : core_->assigned())
+      if (!assigned->paused && !assigned->reader.is_quiet()) return false;
+    return true;
+  }
+
+  TOWPATH_COLD Look end_with(Batch<T, S>& batch, const Failure& failure, Offset at) {
+    batch = fail(Batch<T, S>{}, failure, at);
+    return Look::failed;
+  }
+  Look end_with(Batch<T, S>& batch, const Failure& failure, const detail::Assigned& assigned) {
+    const auto result = end_with(batch, failure, Offset{static_cast<std::int64_t>(assigned.reader.position())});
+    batch.topic_ = name_, batch.partition_ = assigned.id;
+    return result;
+  }
+
+  TOWPATH_COLD Batch<T, S> fail(Batch<T, S> batch, const Failure& failure, Offset at) {
+    unseen_->failure = failure;
+    batch.unseen_ = unseen_;
+    batch.failure_ = failure;
+    batch.error_offset_ = at;
+    unseen_at_ = at;
+    return batch;
+  }
+
+  /// The last batch's error was not looked at.
+  TOWPATH_COLD Batch<T, S> again() {
+    [[maybe_unused]] constexpr bool last_error_was_looked_at = false;
+    TOWPATH_ASSERT(last_error_was_looked_at);
+    return fail(Batch<T, S>{}, unseen_->failure, unseen_at_);
+  }
+
+  Result<void> set_paused(PartitionId partition, bool paused) noexcept {
+    auto* assigned = core_->find(partition);
+    if (!assigned) return not_assigned();
+    assigned->paused = paused;
+    return {};
+  }
+
+  Result<void> reset_one(detail::Assigned& assigned, OffsetReset policy) {
+    auto done = core_->reset(assigned, policy);
+    assigned.missed = 0;  // asked for, not missed
+    return done;
+  }
+  Result<void> reset_all(OffsetReset policy) {
+    if (auto fine = core_->files().core().usable(); !fine) return fine;
+    for (auto& assigned : core_->assigned())
+      if (auto done = reset_one(*assigned, policy); !done) return done;
+    return {};
+  }
+
+  template <class Ask>
+  Result<std::vector<PartitionOffset>> each(const Ask& ask) const {
+    if (auto fine = core_->files().core().usable(); !fine) return fine.error();
+    std::vector<PartitionOffset> offsets;
+    for (auto& assigned : core_->assigned()) {
+      auto offset = ask(*assigned);
+      if (!offset) return offset.error();
+      offsets.push_back({assigned->id, *offset});
+    }
+    return offsets;
+  }
+
+  Topic<T, S> topic_;
+  std::unique_ptr<detail::ConsumerCore> core_;
+  std::shared_ptr<const std::string> name_;
+  std::shared_ptr<detail::Unseen> unseen_;
+  Offset unseen_at_;
+  std::uint64_t value_alignment_;
+  std::size_t max_records_;
+  std::size_t turn_ = 0;
+  Look look_ = Look::nothing;
+};
+
+/// Walks all records that come.
+template <class T, class S>
+class Consumer<T, S, Bus>::iterator {
+ public:
+  using value_type = Record<T, S>;
+  using difference_type = std::ptrdiff_t;
+
+  const Record<T, S>& operator*() const noexcept { return *at_; }
+  const Record<T, S>* operator->() const noexcept { return &*at_; }
+  iterator& operator++() {
+    ++at_;
+    settle();
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.consumer_ == nullptr; }
+
+ private:
+  friend class Consumer;
+  explicit iterator(Consumer& consumer) : consumer_{&consumer} { settle(); }
+
+  /// Polls for the next batch when this one is through.
+  void settle() {
+    const auto timeout = consumer_->core_->config().consumer_timeout;
+    while (at_ == batch_.end()) {
+      batch_ = Batch<T, S>{};  // lets go of the segment before waiting
+      batch_ = consumer_->poll(timeout.value_or(std::chrono::hours{1}));
+      at_ = batch_.begin();
+      if (batch_.empty() && (timeout || batch_.failure_.code != Errc::ok)) return void(consumer_ = nullptr);
+    }
+  }
+
+  Consumer* consumer_;
+  Batch<T, S> batch_;
+  typename Batch<T, S>::iterator at_;
+};
+
+template <class T, class S>
+Consumer(const Topic<T, S, Bus>&) -> Consumer<T, S, Bus>;
+template <class T, class S>
+Consumer(const Topic<T, S, Bus>&, const ConsumerConfig&) -> Consumer<T, S, Bus>;
+
+}  // namespace towpath::inline TOWPATH_ABI
