@@ -1,0 +1,7004 @@
+// towpath 0.1.0, all of <towpath/towpath.hpp> in one file.
+// Assembled by tools/amalgamate.py from include/: change it there, then run that.
+//
+// MIT License
+//
+// Copyright (c) 2026 The towpath authors
+//
+// Permission is hereby granted, free of charge, to any person obtaining a copy
+// of this software and associated documentation files (the "Software"), to deal
+// in the Software without restriction, including without limitation the rights
+// to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+// copies of the Software, and to permit persons to whom the Software is
+// furnished to do so, subject to the following conditions:
+//
+// The above copyright notice and this permission notice shall be included in all
+// copies or substantial portions of the Software.
+//
+// THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+// IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+// FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+// AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+// LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+// OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+// SOFTWARE.
+
+// towpath: processes on one host exchange records through shared, memory-mapped logs with Kafka's model.
+// This header is a list: the stations of a record's way, from the words used everywhere to replay.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <bitset>
+#include <boost/crc.hpp>
+#include <cassert>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <climits>
+#include <compare>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <dirent.h>
+#include <exception>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <functional>
+#include <initializer_list>
+#include <limits>
+#include <linux/futex.h>
+#include <linux/openat2.h>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <pthread.h>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <thread>
+#include <type_traits>
+#include <unistd.h>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+// ---- towpath/core/version.hpp ----
+
+// The library's own version (semver). The segment format has its own number in log/format.hpp, the wire is Kafka's.
+
+#define TOWPATH_VERSION_MAJOR 0
+#define TOWPATH_VERSION_MINOR 1
+#define TOWPATH_VERSION_PATCH 0
+#define TOWPATH_VERSION_STRING "0.1.0"
+
+// ---- towpath/core/config.hpp ----
+
+// Every macro of the library. A user may define, before the first include and the same in every file of a program:
+//   TOWPATH_ASSERT(condition)   what happens on a caller's bug; default: assert()
+//   TOWPATH_FAIL(message)       what value() and throwing constructors do without exceptions; default: abort()
+//   TOWPATH_FAILPOINT(name)     called between any two shared writes; default: nothing. Tests kill the process there.
+//   TOWPATH_WORD_POLICY         the type through which every shared word is touched; default: shm::DirectPolicy
+// A macro that changes a type or a function body is part of the inline namespace, so that files built differently
+// never share a symbol. Between processes only the format version protects you.
+
+#if !defined(__linux__) || !defined(__LP64__)
+#error "towpath needs 64-bit Linux: lock-free 64-bit words, futex, OFD locks, openat2"
+#endif
+
+#if defined(__cpp_exceptions)
+#define TOWPATH_EXCEPTIONS 1
+#define TOWPATH_ABI_EXCEPTIONS
+#else
+#define TOWPATH_EXCEPTIONS 0
+#define TOWPATH_ABI_EXCEPTIONS _noexcept
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define TOWPATH_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TOWPATH_TSAN 1
+#endif
+#endif
+#ifndef TOWPATH_TSAN
+#define TOWPATH_TSAN 0
+#endif
+
+#ifndef TOWPATH_ASSERT
+#define TOWPATH_ASSERT(condition) assert(condition)
+#endif
+
+#ifndef TOWPATH_FAIL
+#define TOWPATH_FAIL(message) ((void)(message), std::abort())
+#endif
+
+#ifdef TOWPATH_FAILPOINT
+#define TOWPATH_ABI_FAILPOINT _failpoints
+#else
+#define TOWPATH_FAILPOINT(name) ((void)0)
+#define TOWPATH_ABI_FAILPOINT
+#endif
+
+#ifdef TOWPATH_WORD_POLICY
+#define TOWPATH_ABI_POLICY _policy
+#else
+#define TOWPATH_WORD_POLICY ::towpath::shm::DirectPolicy
+#define TOWPATH_ABI_POLICY
+#endif
+
+// Seeded bugs for negative controls: a test target defines one to see its own check fail. Never defined by users.
+#ifdef TOWPATH_SEED_STORE_COMMIT
+#define TOWPATH_ABI_SEED _seed
+#else
+#define TOWPATH_SEED_STORE_COMMIT 0
+#define TOWPATH_ABI_SEED
+#endif
+
+#define TOWPATH_ABI_JOIN_(a, b, c, d, e) a##b##c##d##e
+#define TOWPATH_ABI_JOIN(a, b, c, d, e) TOWPATH_ABI_JOIN_(a, b, c, d, e)
+#define TOWPATH_ABI \
+  TOWPATH_ABI_JOIN(v0, TOWPATH_ABI_EXCEPTIONS, TOWPATH_ABI_FAILPOINT, TOWPATH_ABI_POLICY, TOWPATH_ABI_SEED)
+
+// A path that is taken once in thousands of records: kept out of the loop that is taken for each.
+#define TOWPATH_COLD __attribute__((noinline, cold))
+#define TOWPATH_HOT inline __attribute__((always_inline))
+
+// ---- towpath/core/ids.hpp ----
+
+// Numbers that must not be mixed up: offsets, partitions, epochs. Each is one integer with its own type.
+//   Offset next = record.offset() + 1;      std::int64_t lag = end - next;
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// A record's place in its partition: 0, 1, 2, ... Never re-used; gaps are possible (aborted appends). Below 2^48.
+struct Offset {
+  std::int64_t value = 0;
+
+  friend constexpr auto operator<=>(Offset, Offset) noexcept = default;
+  friend constexpr Offset operator+(Offset offset, std::int64_t n) noexcept { return {offset.value + n}; }
+  friend constexpr Offset operator-(Offset offset, std::int64_t n) noexcept { return {offset.value - n}; }
+  friend constexpr std::int64_t operator-(Offset a, Offset b) noexcept { return a.value - b.value; }
+  constexpr Offset& operator++() noexcept { return ++value, *this; }
+};
+
+/// A partition's number within its topic: 0 to 32,766.
+struct PartitionId {
+  std::int32_t value = 0;
+  friend constexpr auto operator<=>(PartitionId, PartitionId) noexcept = default;
+};
+
+/// Counts how often a partition's log was cut back; a record carries the epoch it was written in.
+struct LeaderEpoch {
+  std::int32_t value = 0;
+  friend constexpr auto operator<=>(LeaderEpoch, LeaderEpoch) noexcept = default;
+};
+
+inline constexpr std::int32_t max_partitions = 32'767;  ///< per topic, design.md Log
+inline constexpr std::int64_t max_offset = std::int64_t{1} << 48;
+
+namespace literals {
+
+consteval std::uint64_t operator""_KiB(unsigned long long n) { return n << 10; }
+consteval std::uint64_t operator""_MiB(unsigned long long n) { return n << 20; }
+consteval std::uint64_t operator""_GiB(unsigned long long n) { return n << 30; }
+
+}  // namespace literals
+
+/// `value` rounded up to a multiple of `alignment`, a power of two.
+constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) noexcept {
+  return (value + alignment - 1) & ~(alignment - 1);
+}
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+template <>
+struct std::hash<towpath::PartitionId> {
+  std::size_t operator()(towpath::PartitionId id) const noexcept { return static_cast<std::size_t>(id.value); }
+};
+
+// ---- towpath/core/errc.hpp ----
+
+// What can go wrong, as one list. docs/errors.md says for each code when it comes and what to do.
+// No data, a lost race and a full queue under a drop policy are outcomes, not errors: they have no code.
+
+namespace towpath::inline TOWPATH_ABI {
+
+enum class Errc : int {
+  ok = 0,
+  // the caller's request
+  invalid_argument,     ///< a value out of its range; the detail names it
+  invalid_name,         ///< a topic name that Kafka's rule refuses
+  unknown_topic,        ///< no such topic, and it was not to be created
+  unknown_partition,    ///< a partition number at or above the topic's count
+  topic_exists,         ///< create_topic on a name that is taken
+  topic_deleted,        ///< the topic went away under this handle
+  config_mismatch,      ///< another alignment or layout than the topic was created with
+  type_mismatch,        ///< another value type than the topic was created with
+  message_too_large,    ///< above max_message_bytes; nothing was reserved
+  loan_open,            ///< one open loan per Producer
+  no_group,             ///< commit without group_id
+  no_offset,            ///< auto_offset_reset = none and no position was given
+  offset_out_of_range,  ///< the position is before the log's start or past its end
+  not_assigned,         ///< the partition is not assigned to this Consumer
+  // the data
+  undecodable,   ///< bytes that are no value of this type; the position stays before them
+  corrupt,       ///< a file's content contradicts itself
+  newer_format,  ///< written by a newer library
+  // the machine
+  not_found,               ///< no such file or folder
+  already_exists,          ///< a file of that name stands already
+  permission_denied,       ///< the operating system refused
+  not_a_directory,         ///< the bus path is a file
+  unsafe_directory,        ///< the folder belongs to somebody else or the world may write to it
+  unsupported_filesystem,  ///< no coherent shared mapping there (overlay, NFS, FUSE, ...)
+  no_space,                ///< the disk or tmpfs is full; works again when there is room
+  out_of_memory,           ///< mmap or malloc refused
+  too_many_files,          ///< RLIMIT_NOFILE or the system's table is full
+  too_many_maps,           ///< vm.max_map_count reached
+  too_many_members,        ///< all lines of the member table are taken
+  io_error,                ///< any other refusal of the operating system; the detail names the call
+  unsupported_platform,    ///< page size above 64 KiB, or a kernel without openat2 or OFD locks
+  // the state of things
+  recovery_needed,       ///< the machine was restarted since; this build cannot recover a log on disk
+  recovery_in_progress,  ///< another process recovers
+  read_only,             ///< this member has no right to write
+  forked,                ///< used in a child process after fork(): open the bus anew there
+  closed,                ///< used after close() or a move
+  busy,                  ///< somebody else holds what only one may hold
+  fenced,                ///< a newer owner took over
+  timed_out,             ///< the given time passed
+  undelivered,           ///< kept in this process's memory, not in the log
+};
+
+/// One static sentence per code, for people.
+constexpr std::string_view message(Errc code) noexcept;
+
+/// The code's own name, e.g. "message_too_large", for logs and tools.
+constexpr std::string_view name(Errc code) noexcept;
+
+namespace detail {
+
+struct ErrcText {
+  Errc code;
+  std::string_view name;
+  std::string_view message;
+};
+
+inline constexpr ErrcText errc_texts[] = {
+    {Errc::ok, "ok", "no error"},
+    {Errc::invalid_argument, "invalid_argument", "a value is out of its range"},
+    {Errc::invalid_name, "invalid_name", "topic names are 1 to 249 of [A-Za-z0-9._-], not . or .."},
+    {Errc::unknown_topic, "unknown_topic", "no topic of that name on this bus"},
+    {Errc::unknown_partition, "unknown_partition", "the topic has fewer partitions"},
+    {Errc::topic_exists, "topic_exists", "a topic of that name exists"},
+    {Errc::topic_deleted, "topic_deleted", "the topic was deleted; open it anew"},
+    {Errc::config_mismatch, "config_mismatch", "the topic was created with another layout"},
+    {Errc::type_mismatch, "type_mismatch", "the topic was created with another value type"},
+    {Errc::message_too_large, "message_too_large",
+     "the record exceeds max_message_bytes; raise it or split the record"},
+    {Errc::loan_open, "loan_open", "this producer has an open loan; send or drop it first"},
+    {Errc::no_group, "no_group", "this needs a group_id"},
+    {Errc::no_offset, "no_offset", "no position and auto_offset_reset is none; seek first"},
+    {Errc::offset_out_of_range, "offset_out_of_range", "the log no longer, or not yet, holds that offset; seek"},
+    {Errc::not_assigned, "not_assigned", "the partition is not assigned to this consumer"},
+    {Errc::undecodable, "undecodable", "the bytes are no value of this type; seek past them or stop"},
+    {Errc::corrupt, "corrupt", "a file contradicts itself; it was not touched"},
+    {Errc::newer_format, "newer_format", "written by a newer library; update this one"},
+    {Errc::not_found, "not_found", "no such file or folder"},
+    {Errc::already_exists, "already_exists", "a file of that name stands already"},
+    {Errc::permission_denied, "permission_denied", "the operating system refused access; check owner and mode"},
+    {Errc::not_a_directory, "not_a_directory", "a bus is a folder, and this path is not one"},
+    {Errc::unsafe_directory, "unsafe_directory", "the folder is world-writable or owned by another user"},
+    {Errc::unsupported_filesystem, "unsupported_filesystem",
+     "no coherent shared memory here; use tmpfs, ext4, xfs or btrfs"},
+    {Errc::no_space, "no_space", "no room left; free some and send again"},
+    {Errc::out_of_memory, "out_of_memory", "the operating system has no memory to map"},
+    {Errc::too_many_files, "too_many_files", "out of file descriptors; raise ulimit -n"},
+    {Errc::too_many_maps, "too_many_maps", "out of memory maps; raise vm.max_map_count"},
+    {Errc::too_many_members, "too_many_members", "all 1,024 member lines are taken; close producers or consumers"},
+    {Errc::io_error, "io_error", "the operating system refused"},
+    {Errc::unsupported_platform, "unsupported_platform", "this kernel lacks what a bus needs"},
+    {Errc::recovery_needed, "recovery_needed", "the machine was restarted since this bus was written"},
+    {Errc::recovery_in_progress, "recovery_in_progress", "another process recovers this bus; try again"},
+    {Errc::read_only, "read_only", "this process may only read this bus"},
+    {Errc::forked, "forked", "a bus cannot be used after fork(); open it anew in the child"},
+    {Errc::closed, "closed", "this handle is closed"},
+    {Errc::busy, "busy", "somebody else holds it"},
+    {Errc::fenced, "fenced", "a newer owner took over; do not retry"},
+    {Errc::timed_out, "timed_out", "the given time passed"},
+    {Errc::undelivered, "undelivered", "kept in memory, not in the log"},
+};
+
+constexpr ErrcText find_text(Errc code) noexcept {
+  for (const auto& text : errc_texts)
+    if (text.code == code) return text;
+  return {code, "unknown", "an unknown code"};
+}
+
+}  // namespace detail
+
+constexpr std::string_view message(Errc code) noexcept { return detail::find_text(code).message; }
+constexpr std::string_view name(Errc code) noexcept { return detail::find_text(code).name; }
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/core/result.hpp ----
+
+// A Result<T> is a value or a Failure. Look before you use it; value() throws towpath::Error instead.
+//   if (auto sent = producer.send(x); !sent) log(sent.error());        // a Failure: code and static detail
+//   producer.send(x).value();                                          // throws Error{failure}
+//   producer.send(x).ignore();                                         // dropped on purpose
+// Not thread-safe, like any value. value() returns by value: `for (auto& r : poll().value())` does not dangle.
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// A code and a sentence that lives for ever (a string literal). Compares with Errc.
+struct Failure {
+  Errc code = Errc::ok;
+  const char* detail = "";
+
+  friend constexpr bool operator==(const Failure& a, const Failure& b) noexcept { return a.code == b.code; }
+  friend constexpr bool operator==(const Failure& failure, Errc errc) noexcept { return failure.code == errc; }
+};
+
+#if TOWPATH_EXCEPTIONS
+/// The exception that carries a Failure. what() is its detail, or the code's message when there is none.
+class Error : public std::exception {
+ public:
+  explicit Error(Failure failure) noexcept : failure_{failure} {}
+  [[nodiscard]] const Failure& failure() const noexcept { return failure_; }
+  [[nodiscard]] Errc code() const noexcept { return failure_.code; }
+  [[nodiscard]] const char* what() const noexcept override {
+    return *failure_.detail ? failure_.detail : message(failure_.code).data();
+  }
+
+ private:
+  Failure failure_;
+};
+#endif
+
+namespace detail {
+
+/// Throws Error; without exceptions calls TOWPATH_FAIL.
+[[noreturn]] TOWPATH_COLD inline void raise(const Failure& failure) {
+#if TOWPATH_EXCEPTIONS
+  throw Error{failure};
+#else
+  TOWPATH_FAIL(*failure.detail ? failure.detail : message(failure.code).data());
+  std::abort();
+#endif
+}
+
+}  // namespace detail
+
+template <class T>
+class [[nodiscard]] Result {
+ public:
+  using value_type = T;
+
+  constexpr Result(T value) noexcept(std::is_nothrow_move_constructible_v<T>)
+      : state_{std::in_place_index<0>, std::move(value)} {}
+  constexpr Result(Failure failure) noexcept : state_{std::in_place_index<1>, failure} {}
+  constexpr Result(Errc code) noexcept : Result{Failure{code, ""}} {}
+
+  [[nodiscard]] constexpr bool has_value() const noexcept { return state_.index() == 0; }
+  constexpr explicit operator bool() const noexcept { return has_value(); }
+
+  /// Only when has_value().
+  constexpr T& operator*() & noexcept { return *std::get_if<0>(&state_); }
+  constexpr const T& operator*() const& noexcept { return *std::get_if<0>(&state_); }
+  constexpr T&& operator*() && noexcept { return std::move(*std::get_if<0>(&state_)); }
+  constexpr T* operator->() noexcept { return std::get_if<0>(&state_); }
+  constexpr const T* operator->() const noexcept { return std::get_if<0>(&state_); }
+
+  /// The value, by value. Throws Error (without exceptions: TOWPATH_FAIL) when there is none.
+  constexpr T value() && {
+    if (!has_value()) detail::raise(error());
+    return std::move(*std::get_if<0>(&state_));
+  }
+  constexpr const T& value() const& {
+    if (!has_value()) detail::raise(error());
+    return *std::get_if<0>(&state_);
+  }
+
+  /// The failure; Errc::ok when there is a value.
+  [[nodiscard]] constexpr Failure error() const noexcept {
+    const auto* failure = std::get_if<1>(&state_);
+    return failure ? *failure : Failure{};
+  }
+
+  constexpr void ignore() const noexcept {}
+
+  /// Calls `then(*this)`, now: a Result is always ready. What is delivered later has the same function.
+  template <class Callback>
+  constexpr void then(Callback&& callback) const {
+    std::forward<Callback>(callback)(*this);
+  }
+
+ private:
+  std::variant<T, Failure> state_;
+};
+
+template <>
+class [[nodiscard]] Result<void> {
+ public:
+  using value_type = void;
+
+  constexpr Result() noexcept = default;
+  constexpr Result(Failure failure) noexcept : failure_{failure} {}
+  constexpr Result(Errc code) noexcept : failure_{code, ""} {}
+
+  [[nodiscard]] constexpr bool has_value() const noexcept { return failure_.code == Errc::ok; }
+  constexpr explicit operator bool() const noexcept { return has_value(); }
+  constexpr void value() const {
+    if (!has_value()) detail::raise(failure_);
+  }
+  [[nodiscard]] constexpr Failure error() const noexcept { return failure_; }
+  constexpr void ignore() const noexcept {}
+
+ private:
+  Failure failure_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/core/formatters.hpp ----
+
+// fmt formatters of the core words: fmt::print("{}", record.offset()), fmt::print("{}", result.error()).
+
+template <>
+struct fmt::formatter<towpath::Offset> : fmt::formatter<std::int64_t> {
+  template <class Context>
+  auto format(towpath::Offset offset, Context& context) const {
+    return fmt::formatter<std::int64_t>::format(offset.value, context);
+  }
+};
+
+template <>
+struct fmt::formatter<towpath::PartitionId> : fmt::formatter<std::int32_t> {
+  template <class Context>
+  auto format(towpath::PartitionId id, Context& context) const {
+    return fmt::formatter<std::int32_t>::format(id.value, context);
+  }
+};
+
+template <>
+struct fmt::formatter<towpath::LeaderEpoch> : fmt::formatter<std::int32_t> {
+  template <class Context>
+  auto format(towpath::LeaderEpoch epoch, Context& context) const {
+    return fmt::formatter<std::int32_t>::format(epoch.value, context);
+  }
+};
+
+template <>
+struct fmt::formatter<towpath::Errc> : fmt::formatter<std::string_view> {
+  template <class Context>
+  auto format(towpath::Errc code, Context& context) const {
+    return fmt::formatter<std::string_view>::format(towpath::name(code), context);
+  }
+};
+
+/// "message_too_large: the record exceeds max_message_bytes; raise it or split the record (limit 16777216)"
+template <>
+struct fmt::formatter<towpath::Failure> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+  template <class Context>
+  auto format(const towpath::Failure& failure, Context& context) const {
+    auto out = fmt::format_to(context.out(), "{}: {}", towpath::name(failure.code), towpath::message(failure.code));
+    return *failure.detail ? fmt::format_to(out, " ({})", failure.detail) : out;
+  }
+};
+
+// ---- towpath/core/bytes.hpp ----
+
+// Bytes is a view of bytes that somebody else owns: a record in the log, a key, a caller's buffer.
+// It never allocates and never owns. It is also the value type of an untyped topic: Topic<Bytes>.
+
+namespace towpath::inline TOWPATH_ABI {
+
+class Bytes {
+ public:
+  constexpr Bytes() noexcept = default;
+  constexpr Bytes(const std::byte* data, std::size_t size) noexcept : data_{data}, size_{size} {}
+  constexpr Bytes(std::span<const std::byte> bytes) noexcept : data_{bytes.data()}, size_{bytes.size()} {}
+  Bytes(std::string_view text) noexcept : data_{reinterpret_cast<const std::byte*>(text.data())}, size_{text.size()} {}
+  Bytes(const std::vector<std::byte>& bytes) noexcept : data_{bytes.data()}, size_{bytes.size()} {}
+
+  [[nodiscard]] constexpr const std::byte* data() const noexcept { return data_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] constexpr bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] constexpr const std::byte* begin() const noexcept { return data_; }
+  [[nodiscard]] constexpr const std::byte* end() const noexcept { return data_ + size_; }
+  [[nodiscard]] constexpr std::span<const std::byte> span() const noexcept { return {data_, size_}; }
+  [[nodiscard]] std::string_view text() const noexcept { return {reinterpret_cast<const char*>(data_), size_}; }
+
+  friend bool operator==(Bytes a, Bytes b) noexcept {
+    return a.size_ == b.size_ && (a.size_ == 0 || std::memcmp(a.data_, b.data_, a.size_) == 0);
+  }
+
+ private:
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/core/hash.hpp ----
+
+// CRC-32C (Castagnoli, RFC 3720 appendix B.4): by instruction where the processor has it, else by Boost.CRC.
+// murmur2 (Austin Appleby, public domain; seed and use as in Kafka's default partitioner).
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// CRC-32C of `bytes`, continued from `crc`, the result for the bytes before (0 for none).
+std::uint32_t crc32c(Bytes bytes, std::uint32_t crc = 0) noexcept;
+
+/// Kafka's murmur2: seed 0x9747b28c, unsigned result. Its partitioner takes `murmur2(key) & 0x7fffffff`.
+std::uint32_t murmur2(Bytes bytes) noexcept;
+
+namespace detail {
+
+/// The same function on any processor, about 0.4 GB/s.
+inline std::uint32_t crc32c_portable(Bytes bytes, std::uint32_t crc) noexcept {
+  using Engine = boost::crc_optimal<32, 0x1EDC6F41, 0, 0, true, true>;
+  // Boost takes the unreflected remainder to continue from.
+  std::uint32_t state = ~crc;
+  std::uint32_t reflected = 0;
+  for (int bit = 0; bit < 32; ++bit) reflected |= ((state >> bit) & 1u) << (31 - bit);
+  Engine engine{reflected};
+  engine.process_bytes(bytes.data(), bytes.size());
+  return ~engine.checksum();
+}
+
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) inline std::uint32_t crc32c_sse42(Bytes bytes, std::uint32_t crc) noexcept {
+  const std::byte* at = bytes.data();
+  std::size_t left = bytes.size();
+  std::uint64_t state = static_cast<std::uint32_t>(~crc);
+  for (; left >= 8; left -= 8, at += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, at, 8);
+    state = __builtin_ia32_crc32di(state, word);
+  }
+  auto narrow = static_cast<std::uint32_t>(state);
+  for (; left > 0; --left, ++at) narrow = __builtin_ia32_crc32qi(narrow, static_cast<unsigned char>(*at));
+  return ~narrow;
+}
+#endif
+
+}  // namespace detail
+
+inline std::uint32_t crc32c(Bytes bytes, std::uint32_t crc) noexcept {
+#if defined(__x86_64__)
+  static const bool has_instruction = __builtin_cpu_supports("sse4.2") != 0;
+  if (has_instruction) return detail::crc32c_sse42(bytes, crc);
+#endif
+  return detail::crc32c_portable(bytes, crc);
+}
+
+inline std::uint32_t murmur2(Bytes bytes) noexcept {
+  constexpr std::uint32_t m = 0x5bd1e995;
+  const std::byte* at = bytes.data();
+  std::size_t left = bytes.size();
+  std::uint32_t hash = 0x9747b28c ^ static_cast<std::uint32_t>(left);
+  for (; left >= 4; left -= 4, at += 4) {
+    std::uint32_t k = std::to_integer<std::uint32_t>(at[0]) | std::to_integer<std::uint32_t>(at[1]) << 8 |
+                      std::to_integer<std::uint32_t>(at[2]) << 16 | std::to_integer<std::uint32_t>(at[3]) << 24;
+    k *= m;
+    k ^= k >> 24;
+    hash = (hash * m) ^ (k * m);
+  }
+  if (left > 2) hash ^= std::to_integer<std::uint32_t>(at[2]) << 16;
+  if (left > 1) hash ^= std::to_integer<std::uint32_t>(at[1]) << 8;
+  if (left > 0) hash = (hash ^ std::to_integer<std::uint32_t>(at[0])) * m;
+  hash ^= hash >> 13;
+  hash *= m;
+  return hash ^ (hash >> 15);
+}
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/core/time.hpp ----
+
+// Two clocks, never mixed: Timestamp is what a record carries (UTC), Monotonic is what time-outs are measured with.
+// Both come from a Clock that a test may replace; nothing else in the library asks what time it is.
+
+namespace towpath::inline TOWPATH_ABI {
+
+using Duration = std::chrono::nanoseconds;
+using Timestamp = std::chrono::sys_time<std::chrono::nanoseconds>;  ///< nanoseconds since 1970, UTC
+using Monotonic = std::chrono::time_point<std::chrono::steady_clock, std::chrono::nanoseconds>;
+
+/// Where time comes from. The functions must be callable from any thread and never fail.
+struct Clock {
+  Timestamp (*wall)() noexcept = []() noexcept { return read<Timestamp>(CLOCK_REALTIME); };
+  Monotonic (*steady)() noexcept = []() noexcept { return read<Monotonic>(CLOCK_MONOTONIC); };
+
+ private:
+  template <class Point>
+  static Point read(clockid_t id) noexcept {
+    timespec now{};
+    ::clock_gettime(id, &now);
+    return Point{std::chrono::seconds{now.tv_sec} + std::chrono::nanoseconds{now.tv_nsec}};
+  }
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/shm/word.hpp ----
+
+// A Word is a number that two processes share. Every such number in every file is one of these, so that each access
+// names its memory order and a checker can run the real code by putting its own policy in DirectPolicy's place.
+// Lock-free on every platform that compiles it; never constructed in shared memory, only looked at there.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+using std::memory_order;
+inline constexpr memory_order relaxed = std::memory_order_relaxed;
+inline constexpr memory_order acquire = std::memory_order_acquire;
+inline constexpr memory_order release = std::memory_order_release;
+inline constexpr memory_order acq_rel = std::memory_order_acq_rel;
+inline constexpr memory_order seq_cst = std::memory_order_seq_cst;
+
+/// How words are touched in production: std::atomic_ref, nothing else. A checker's policy has the same functions.
+struct DirectPolicy {
+  template <class T>
+  static TOWPATH_HOT T load(const T& at, memory_order order) noexcept {
+    return std::atomic_ref<T>{const_cast<T&>(at)}.load(order);  // atomic_ref<const T> is C++26; load() never writes
+  }
+  template <class T>
+  static TOWPATH_HOT void store(T& at, T value, memory_order order) noexcept {
+    std::atomic_ref<T>{at}.store(value, order);
+  }
+  template <class T>
+  static TOWPATH_HOT T exchange(T& at, T value, memory_order order) noexcept {
+    return std::atomic_ref<T>{at}.exchange(value, order);
+  }
+  template <class T>
+  static TOWPATH_HOT bool compare_exchange(T& at, T& expected, T desired, memory_order success,
+                                           memory_order failure) noexcept {
+    return std::atomic_ref<T>{at}.compare_exchange_strong(expected, desired, success, failure);
+  }
+  template <class T>
+  static TOWPATH_HOT T fetch_add(T& at, T value, memory_order order) noexcept {
+    return std::atomic_ref<T>{at}.fetch_add(value, order);
+  }
+  template <class T>
+  static TOWPATH_HOT T fetch_or(T& at, T value, memory_order order) noexcept {
+    return std::atomic_ref<T>{at}.fetch_or(value, order);
+  }
+  template <class T>
+  static TOWPATH_HOT T fetch_and(T& at, T value, memory_order order) noexcept {
+    return std::atomic_ref<T>{at}.fetch_and(value, order);
+  }
+};
+
+template <std::integral T, class Policy = TOWPATH_WORD_POLICY>
+class Word {
+  static_assert(std::atomic_ref<T>::is_always_lock_free, "a lock could be held by a dead process");
+  static_assert(std::atomic_ref<T>::required_alignment <= alignof(T));
+
+ public:
+  Word() = default;
+  Word(const Word&) = delete;
+  Word& operator=(const Word&) = delete;
+
+  [[nodiscard]] TOWPATH_HOT T load(memory_order order) const noexcept { return Policy::load(raw_, order); }
+  TOWPATH_HOT void store(T value, memory_order order) noexcept { Policy::store(raw_, value, order); }
+  TOWPATH_HOT T exchange(T value, memory_order order) noexcept { return Policy::exchange(raw_, value, order); }
+  /// On failure `expected` holds what was found.
+  TOWPATH_HOT bool compare_exchange(T& expected, T desired, memory_order success, memory_order failure) noexcept {
+    return Policy::compare_exchange(raw_, expected, desired, success, failure);
+  }
+  TOWPATH_HOT T fetch_add(T value, memory_order order) noexcept { return Policy::fetch_add(raw_, value, order); }
+  TOWPATH_HOT T fetch_or(T value, memory_order order) noexcept { return Policy::fetch_or(raw_, value, order); }
+  TOWPATH_HOT T fetch_and(T value, memory_order order) noexcept { return Policy::fetch_and(raw_, value, order); }
+
+  /// Raises the word to `value` unless it is there or above. True if this call raised it.
+  bool raise_to(T value, memory_order success) noexcept {
+    T seen = load(relaxed);
+    while (seen < value)
+      if (compare_exchange(seen, value, success, relaxed)) return true;
+    return false;
+  }
+
+  /// For the futex call only.
+  [[nodiscard]] const T* address() const noexcept { return &raw_; }
+
+ private:
+  T raw_;
+};
+
+using Word32 = Word<std::uint32_t>;
+using Word64 = Word<std::uint64_t>;
+static_assert(sizeof(Word64) == 8 && std::is_standard_layout_v<Word64> &&
+              std::is_trivially_default_constructible_v<Word64>);
+static_assert(sizeof(Word32) == 4 && std::is_standard_layout_v<Word32>);
+
+/// Tells the processor that this is a spinning loop.
+TOWPATH_HOT void pause() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ __volatile__("yield" ::: "memory");
+#endif
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
+// ---- towpath/log/format.hpp ----
+
+// The segment file, word by word. docs/format.md is this header in prose; docs/protocol.md says who may touch what
+// when. Little-endian, fixed widths, no pointers, no bool, padding named. Change a struct: raise
+// segment_format_version, add golden files in tests/golden, a line in CHANGELOG.
+//
+//   header (256 B) | slots, 8 B each | ... | data from data_offset, a multiple of 64 KiB
+//
+// Offset n of the partition is slot n - base: its commit word, its abort word and its place in the data, in one.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+using shm::Word32;
+using shm::Word64;
+static_assert(std::endian::native == std::endian::little, "the files are little-endian");
+
+/// 0 until it is declared stable. A library of format N reads N and N-1.
+inline constexpr std::uint32_t segment_format_version = 0;
+
+inline constexpr std::uint64_t segment_magic = 0x3053'5057'4F54'0A0Du;  // "\r\nTOWPS0"
+inline constexpr std::uint64_t data_alignment =
+    64 * 1024;  ///< header and slots fill a multiple: any page size maps them apart
+inline constexpr std::uint64_t first_segment_bytes = 256 * 1024;
+inline constexpr std::uint64_t slots_offset = 256;
+inline constexpr std::uint64_t max_slots =
+    (std::uint64_t{1} << 23) - 65'537;                                      ///< the count in tail must not reach bit 63
+inline constexpr std::uint64_t max_segment_bytes = std::uint64_t{1} << 32;  ///< 4 GiB; a slot could name 8
+inline constexpr std::uint64_t max_small_frame =
+    64 * 1024;  ///< larger ones reserve by compare-and-swap, never past the end
+
+enum class IndexKind : std::uint32_t {
+  dense_slots = 0,  ///< slot n is offset base + n
+  sparse = 1,       ///< for cleaned segments, not written yet
+};
+
+enum Feature : std::uint32_t {
+  feature_checksummed = 1,  ///< every frame carries its CRC-32C
+};
+
+struct SegmentHeader {
+  // Constant for the inode, but for uuid, which is new in each incarnation.
+  std::uint64_t magic;
+  std::uint32_t version;
+  std::uint32_t features;
+  std::uint32_t index_kind;
+  std::uint32_t layout_hash;
+  std::uint64_t segment_bytes;
+  std::uint64_t slot_count;
+  std::uint64_t data_offset;
+  std::uint64_t stride;
+  Word64 uuid;
+  // One line: what a reservation adds to, and what it checks.
+  Word64 tail;        // count:24 | bytes:40; closed_tail while retired or spare
+  Word64 base;        // incarnation: base offset while live, unset_base while spare
+  Word64 generation;  // + 1 per incarnation
+  std::uint64_t reserved0[5];
+  // One line: read when there is nothing to read.
+  Word64 sealed;  // protocol.md `fin`: 0 open, C + 1 sealed with C slots (C >= 1)
+  std::uint64_t reserved1[7];
+  std::uint64_t reserved2[8];
+};
+static_assert(sizeof(SegmentHeader) == slots_offset && std::is_standard_layout_v<SegmentHeader>);
+static_assert(offsetof(SegmentHeader, uuid) == 56 && offsetof(SegmentHeader, tail) == 64);
+static_assert(offsetof(SegmentHeader, base) == 72 && offsetof(SegmentHeader, generation) == 80);
+static_assert(offsetof(SegmentHeader, sealed) == 128);
+
+/// Tells two layouts apart that have one version by mistake: where each field stands.
+inline constexpr std::uint32_t segment_layout_hash = [] {
+  std::uint32_t hash = 2'166'136'261u;  // FNV-1a
+  for (const std::size_t place : {sizeof(SegmentHeader), offsetof(SegmentHeader, uuid), offsetof(SegmentHeader, tail),
+                                  offsetof(SegmentHeader, base), offsetof(SegmentHeader, sealed)})
+    hash = (hash ^ static_cast<std::uint32_t>(place)) * 16'777'619u;
+  return hash;
+}();
+
+/// tail: how many slots and bytes were reserved. Bit 63 (a count nobody reaches) means retired or spare.
+struct Tail {
+  static constexpr std::uint64_t one_slot = std::uint64_t{1} << 40;
+  static constexpr std::uint64_t closed = std::uint64_t{1} << 63 | std::uint64_t{1} << 39;
+  static constexpr std::uint64_t count(std::uint64_t tail) noexcept { return tail >> 40; }
+  static constexpr std::uint64_t bytes(std::uint64_t tail) noexcept { return tail & (one_slot - 1); }
+  static constexpr bool is_closed(std::uint64_t tail) noexcept { return tail >> 63 != 0; }
+  static constexpr std::uint64_t make(std::uint64_t count, std::uint64_t bytes) noexcept { return count << 40 | bytes; }
+};
+inline constexpr std::uint64_t unset_base = ~std::uint64_t{0};
+
+/// A slot: state:2 | position/8:30 | length:32. Every state but empty is final for the incarnation.
+struct Slot {
+  enum State : std::uint64_t { empty = 0, committed = 1, aborted = 2, continued = 3 };
+  static constexpr State state(std::uint64_t slot) noexcept { return static_cast<State>(slot & 3); }
+  static constexpr std::uint64_t position(std::uint64_t slot) noexcept { return (slot >> 2 & 0x3FFF'FFFF) << 3; }
+  static constexpr std::uint64_t length(std::uint64_t slot) noexcept { return slot >> 32; }
+  static constexpr std::uint64_t make(State state, std::uint64_t position, std::uint64_t length) noexcept {
+    return state | position >> 3 << 2 | length << 32;
+  }
+};
+
+/// inflight of a member line: what its owner is about to do, or does, in the segments of partition `uid`.
+struct Inflight {
+  static constexpr std::uint64_t idle = 0;
+  static constexpr std::uint64_t reserving_bit = std::uint64_t{1} << 63;
+  static constexpr std::uint64_t reserving(std::uint64_t base) noexcept { return reserving_bit | base; }
+  static constexpr std::uint64_t writing(std::uint64_t offset, std::uint64_t k = 1) noexcept {
+    return (k - 1) << 52 | (offset + 1);
+  }
+  /// Could the owner touch the slots [from, to) of the segment that begins at `base`?
+  static constexpr bool touches(std::uint64_t word, std::uint64_t base, std::uint64_t from, std::uint64_t to) noexcept {
+    if (word == idle) return false;
+    if (word & reserving_bit) return word == reserving(base);
+    const std::uint64_t first = (word & ((std::uint64_t{1} << 52) - 1)) - 1;
+    const std::uint64_t last = first + (word >> 52 & 0x7FF);
+    return first < to && last >= from;
+  }
+};
+
+/// What stands at a slot's position. Value, key and headers follow (log/frame.hpp).
+struct FrameHeader {
+  std::uint32_t
+      crc32c;  ///< over all that follows in the frame, keyed by segment uuid and offset; 0 when not checksummed
+  std::uint16_t flags;
+  std::uint16_t header_count;
+  std::int64_t timestamp_ns;  ///< since 1970, UTC
+};
+static_assert(sizeof(FrameHeader) == 16 && offsetof(FrameHeader, timestamp_ns) == 8);
+
+enum FrameFlag : std::uint16_t {
+  frame_lengths = 1,         ///< key_length:4 value_length:4 follow, -1 = null
+  frame_head = 2,            ///< count:4 follows: head of a batch of native records
+  frame_batch = 4,           ///< a Kafka v2 record batch follows, verbatim
+  frame_producer = 8,        ///< producer id:8, sequence:4, epoch:2, reserved:2 follow
+  frame_transactional = 16,  ///< as in Kafka
+  frame_append_time = 32,    ///< the timestamp is LogAppendTime, else CreateTime
+  frame_control = 64,        ///< a transaction marker
+};
+inline constexpr std::uint16_t known_frame_flags = 127;
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/frame.hpp ----
+
+// One native record as it stands in the log:
+//   FrameHeader 16 | lengths 8 (flag) | count 4 + 4 (flag) | producer 16 (flag) | padding | value | key | headers
+// The value begins at a multiple of the topic's value alignment, so that it is read in place. Without the LENGTHS flag
+// the record is a bare value: its length is the slot's length less what stands before it.
+// Written once by its producer, read by anybody: parse() trusts nothing and stays inside [frame, frame + length).
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// A record header as in Kafka: a name and bytes, in order, names may repeat. A view, like Bytes.
+struct Header {
+  std::string_view key;
+  Bytes value;
+  bool is_null = false;
+};
+
+namespace log {
+
+/// What a record consists of, before it is written. The value is filled in by whoever has it.
+struct FrameSpec {
+  std::uint64_t value_size = 0;
+  bool has_value = true;  ///< false: null, a tombstone
+  bool has_key = false;
+  Bytes key{};
+  std::span<const Header> headers{};
+  Timestamp timestamp{};
+};
+
+/// Where the parts of a frame stand, in bytes from its begin.
+struct FrameLayout {
+  std::uint64_t value_at = 0;
+  std::uint64_t key_at = 0;
+  std::uint64_t headers_at = 0;
+  std::uint64_t length = 0;
+  std::uint16_t flags = 0;
+
+  static FrameLayout of(const FrameSpec& spec, std::uint64_t value_alignment) noexcept {
+    FrameLayout layout;
+    const bool bare = !spec.has_key && spec.headers.empty() && spec.has_value;
+    layout.flags = bare ? std::uint16_t{0} : std::uint16_t{frame_lengths};
+    layout.value_at = align_up(sizeof(FrameHeader) + (bare ? 0u : 8u), value_alignment);
+    layout.key_at = layout.value_at + spec.value_size;
+    layout.headers_at = layout.key_at + spec.key.size();
+    layout.length = layout.headers_at;
+    for (const auto& header : spec.headers) layout.length += 8 + header.key.size() + header.value.size();
+    return layout;
+  }
+};
+
+/// Keys the checksum to this incarnation and place, so that a stale frame in a recycled file never passes.
+inline std::uint32_t frame_seed(std::uint64_t uuid, std::uint64_t offset) noexcept {
+  const std::uint64_t key[2] = {uuid, offset};
+  return crc32c(Bytes{reinterpret_cast<const std::byte*>(key), sizeof key});
+}
+
+inline std::uint32_t frame_checksum(const std::byte* frame, std::uint64_t length, std::uint64_t uuid,
+                                    std::uint64_t offset) noexcept {
+  return crc32c(Bytes{frame + 4, static_cast<std::size_t>(length - 4)}, frame_seed(uuid, offset));
+}
+
+namespace detail {
+
+inline std::byte* put(std::byte* at, const void* data, std::size_t size) noexcept {
+  if (size > 0) std::memcpy(at, data, size);
+  return at + size;
+}
+
+inline void put_lengths(std::byte* frame, const FrameSpec& spec) noexcept {
+  const std::int32_t lengths[2] = {spec.has_key ? static_cast<std::int32_t>(spec.key.size()) : -1,
+                                   spec.has_value ? static_cast<std::int32_t>(spec.value_size) : -1};
+  put(frame + sizeof(FrameHeader), lengths, sizeof lengths);
+}
+
+}  // namespace detail
+
+/// Writes all but the value and the checksum.
+TOWPATH_HOT void write_frame(std::byte* frame, const FrameLayout& layout, const FrameSpec& spec) noexcept {
+  const FrameHeader header{0, layout.flags, static_cast<std::uint16_t>(spec.headers.size()),
+                           spec.timestamp.time_since_epoch().count()};
+  std::memcpy(frame, &header, sizeof header);
+  if (layout.flags == 0) return;
+  detail::put_lengths(frame, spec);
+  std::byte* at = detail::put(frame + layout.key_at, spec.key.data(), spec.key.size());
+  for (const auto& entry : spec.headers) {
+    const std::int32_t lengths[2] = {static_cast<std::int32_t>(entry.key.size()),
+                                     entry.is_null ? -1 : static_cast<std::int32_t>(entry.value.size())};
+    at = detail::put(at, lengths, sizeof lengths);
+    at = detail::put(at, entry.key.data(), entry.key.size());
+    at = detail::put(at, entry.value.data(), entry.value.size());
+  }
+}
+
+/// Writes the checksum; last of all.
+inline void seal_frame(std::byte* frame, std::uint64_t length, std::uint64_t uuid, std::uint64_t offset) noexcept {
+  const std::uint32_t checksum = frame_checksum(frame, length, uuid, offset);
+  std::memcpy(frame, &checksum, sizeof checksum);
+}
+
+/// A frame taken apart. Valid while its segment is pinned.
+struct FrameView {
+  FrameHeader header{};
+  Bytes value;
+  Bytes key;
+  Bytes headers;  ///< undecoded; HeaderRange walks them
+  bool has_value = true;
+  bool has_key = false;
+
+  /// False if the bytes contradict themselves; nothing outside [frame, frame + length) was looked at.
+  TOWPATH_HOT bool parse(const std::byte* frame, std::uint64_t length, std::uint64_t value_alignment) noexcept {
+    std::memcpy(&header, frame, sizeof header);
+    if (header.flags == 0 && header.header_count == 0) {
+      const std::uint64_t at = align_up(sizeof(FrameHeader), value_alignment);
+      if (at > length) return false;
+      value = Bytes{frame + at, static_cast<std::size_t>(length - at)};
+      return true;
+    }
+    return parse_long(frame, length, value_alignment);
+  }
+
+ private:
+  bool parse_long(const std::byte* frame, std::uint64_t length, std::uint64_t value_alignment) noexcept {
+    constexpr std::uint16_t prefixed = frame_lengths | frame_append_time;  // the flags this version writes
+    if ((header.flags & ~prefixed) != 0) return false;
+    const bool has_lengths = (header.flags & frame_lengths) != 0;
+    const std::uint64_t at = align_up(sizeof(FrameHeader) + (has_lengths ? 8u : 0u), value_alignment);
+    if (at > length || (!has_lengths && header.header_count != 0)) return false;
+    std::int32_t lengths[2] = {-1, static_cast<std::int32_t>(length - at)};
+    if (has_lengths) std::memcpy(lengths, frame + sizeof(FrameHeader), sizeof lengths);
+    if (lengths[0] < -1 || lengths[1] < -1) return false;
+    has_key = lengths[0] >= 0, has_value = lengths[1] >= 0;
+    const auto key_size = static_cast<std::uint64_t>(has_key ? lengths[0] : 0);
+    const auto value_size = static_cast<std::uint64_t>(has_value ? lengths[1] : 0);
+    if (value_size > length - at || key_size > length - at - value_size) return false;
+    value = Bytes{frame + at, static_cast<std::size_t>(value_size)};
+    key = Bytes{frame + at + value_size, static_cast<std::size_t>(key_size)};
+    headers = Bytes{key.end(), static_cast<std::size_t>(length - at - value_size - key_size)};
+    return true;
+  }
+};
+
+/// The headers of a frame, one after the other. Ends early at bytes that make no sense.
+class HeaderRange {
+ public:
+  class iterator {
+   public:
+    using value_type = Header;
+    using difference_type = std::ptrdiff_t;
+    iterator() noexcept = default;
+    iterator(Bytes left, unsigned count) noexcept : left_{left}, count_{count} { read(); }
+    const Header& operator*() const noexcept { return current_; }
+    const Header* operator->() const noexcept { return &current_; }
+    iterator& operator++() noexcept {
+      --count_;
+      read();
+      return *this;
+    }
+    iterator operator++(int) noexcept {
+      auto before = *this;
+      ++*this;
+      return before;
+    }
+    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.count_ == b.count_; }
+
+   private:
+    void read() noexcept {
+      std::int32_t lengths[2];
+      if (count_ == 0) return;
+      if (left_.size() < sizeof lengths) return void(count_ = 0);
+      std::memcpy(lengths, left_.data(), sizeof lengths);
+      const std::size_t room = left_.size() - sizeof lengths;
+      const auto key_size = static_cast<std::size_t>(lengths[0] < 0 ? 0 : lengths[0]);
+      const auto value_size = static_cast<std::size_t>(lengths[1] < 0 ? 0 : lengths[1]);
+      if (lengths[0] < 0 || key_size > room || value_size > room - key_size) return void(count_ = 0);
+      const std::byte* at = left_.data() + sizeof lengths;
+      current_ = {Bytes{at, key_size}.text(), Bytes{at + key_size, value_size}, lengths[1] < 0};
+      left_ = Bytes{at + key_size + value_size, room - key_size - value_size};
+    }
+    Bytes left_;
+    unsigned count_ = 0;
+    Header current_;
+  };
+
+  HeaderRange() noexcept = default;
+  HeaderRange(Bytes bytes, unsigned count) noexcept : bytes_{bytes}, count_{count} {}
+  [[nodiscard]] iterator begin() const noexcept { return {bytes_, count_}; }
+  [[nodiscard]] iterator end() const noexcept { return {}; }
+  [[nodiscard]] bool empty() const noexcept { return begin() == end(); }
+
+ private:
+  Bytes bytes_;
+  unsigned count_ = 0;
+};
+
+}  // namespace log
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/serde/schema.hpp ----
+
+// A Schema is what a topic remembers of its value type, so that two processes that disagree find out when they open it.
+
+namespace towpath::inline TOWPATH_ABI {
+
+struct Schema {
+  std::string_view name;      ///< of the type, as the compiler spells it
+  std::string_view encoding;  ///< "zero-copy", "string", "integer", "bytes" or what a Serde says of itself
+  std::uint64_t size = 0;     ///< bytes, 0 when it varies
+  std::uint64_t alignment = 1;
+};
+
+/// What schemas call a type. Specialize it when two compilers spell yours differently.
+template <class T>
+constexpr std::string_view type_name() noexcept {
+  constexpr std::string_view function =
+      __PRETTY_FUNCTION__;  // "... type_name() [with T = robot::Scan; ...]" or "[T = robot::Scan]"
+  constexpr auto begin = function.find("T = ") + 4;
+  constexpr auto end = function.find_first_of(";]", begin);
+  return function.substr(begin, end - begin);
+}
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/serde/serde.hpp ----
+
+// How values become bytes in the log and bytes become values again.
+// A trivially copyable type needs nothing: it is stored as it is and read in place (ZeroCopy). std::string, Bytes and
+// integers are built in. For anything else specialize Serde (all three functions; encode writes straight into the log):
+//   template <> struct towpath::Serde<Plan> {
+//     static std::size_t size(const Plan&);                        // exact
+//     static void encode(const Plan&, std::span<std::byte> out);   // out.size() == size(plan)
+//     static towpath::Result<Plan> decode(towpath::Bytes);         // undecodable if it is none
+//   };
+// or pass another one as second argument: Topic<Plan, JsonSerde<Plan>>.
+// Beware: a struct with pointers in it is trivially copyable too, and its pointers mean nothing in another process.
+
+namespace towpath::inline TOWPATH_ABI {
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_view = false;
+template <class C, class Traits>
+inline constexpr bool is_view<std::basic_string_view<C, Traits>> = true;
+template <class T, std::size_t N>
+inline constexpr bool is_view<std::span<T, N>> = true;
+
+}  // namespace detail
+
+/// Types that are stored as they are.
+template <class T>
+concept ZeroCopy = std::is_trivially_copyable_v<T> && !std::is_pointer_v<T> && !detail::is_view<T> && alignof(T) <= 64;
+
+template <class T>
+struct Serde {
+  static_assert(
+      !std::is_pointer_v<T> && !detail::is_view<T>,
+      "this value type has a pointer: it means nothing in another process; use std::string or towpath::Bytes");
+  static_assert(std::is_trivially_copyable_v<T>,
+                "this value type is not trivially copyable: specialize towpath::Serde for it");
+  static_assert(alignof(T) <= 64, "records are aligned to 64 bytes at most");
+
+  using View = const T&;
+  static constexpr std::string_view encoding = "zero-copy";
+  static constexpr std::size_t alignment = alignof(T);
+  static constexpr std::size_t fixed_size = sizeof(T);
+
+  static constexpr std::size_t size(const T&) noexcept { return sizeof(T); }
+  static void encode(const T& value, std::span<std::byte> out) noexcept { std::memcpy(out.data(), &value, sizeof(T)); }
+  static bool accepts(Bytes bytes) noexcept {
+    return bytes.size() == sizeof(T) && reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(T) == 0;
+  }
+  /// In place. Bytes that a hostile writer changed after accepts() are seen as zeroes, never outside the record.
+  static View view(Bytes bytes) noexcept {
+    alignas(T) static constexpr std::byte zeroes[sizeof(T)] = {};
+    return *reinterpret_cast<const T*>(accepts(bytes) ? bytes.data() : zeroes);
+  }
+};
+
+template <>
+struct Serde<std::string> {
+  using View = std::string_view;  ///< into the log; copy it to keep it longer than the Batch
+  static constexpr std::string_view encoding = "string";
+  static std::size_t size(std::string_view value) noexcept { return value.size(); }
+  static void encode(std::string_view value, std::span<std::byte> out) noexcept {
+    if (!value.empty()) std::memcpy(out.data(), value.data(), value.size());
+  }
+  static bool accepts(Bytes) noexcept { return true; }
+  static View view(Bytes bytes) noexcept { return bytes.text(); }
+};
+
+template <>
+struct Serde<Bytes> {
+  using View = Bytes;
+  static constexpr std::string_view encoding = "bytes";
+  static std::size_t size(Bytes value) noexcept { return value.size(); }
+  static void encode(Bytes value, std::span<std::byte> out) noexcept {
+    if (!value.empty()) std::memcpy(out.data(), value.data(), value.size());
+  }
+  static bool accepts(Bytes) noexcept { return true; }
+  static View view(Bytes bytes) noexcept { return bytes; }
+};
+
+namespace detail {
+
+/// Big-endian, as Kafka's ShortSerializer, IntegerSerializer and LongSerializer have it.
+template <std::integral T>
+constexpr std::array<std::byte, sizeof(T)> big_endian(T value) noexcept {
+  std::array<std::byte, sizeof(T)> bytes{};
+  auto bits = static_cast<std::make_unsigned_t<T>>(value);
+  for (std::size_t i = sizeof(T); i-- > 0;) {
+    bytes[i] = static_cast<std::byte>(bits & 0xFFu);
+    if constexpr (sizeof(T) > 1) bits = static_cast<std::make_unsigned_t<T>>(bits >> 8);
+  }
+  return bytes;
+}
+
+template <std::integral T>
+constexpr T from_big_endian(const std::byte* at) noexcept {
+  std::uint64_t bits = 0;
+  for (std::size_t i = 0; i < sizeof(T); ++i) bits = bits << 8 | std::to_integer<std::uint64_t>(at[i]);
+  return static_cast<T>(bits);
+}
+
+}  // namespace detail
+
+/// Integers of 2, 4 and 8 bytes, in Kafka's byte order.
+template <std::integral T>
+  requires(sizeof(T) > 1 && !std::same_as<T, bool>)
+struct Serde<T> {
+  using View = T;
+  static constexpr std::string_view encoding = "integer";
+  static constexpr std::size_t fixed_size = sizeof(T);
+  static constexpr std::size_t size(T) noexcept { return sizeof(T); }
+  static void encode(T value, std::span<std::byte> out) noexcept {
+    const auto bytes = detail::big_endian(value);
+    std::memcpy(out.data(), bytes.data(), sizeof(T));
+  }
+  static bool accepts(Bytes bytes) noexcept { return bytes.size() == sizeof(T); }
+  static View view(Bytes bytes) noexcept { return accepts(bytes) ? detail::from_big_endian<T>(bytes.data()) : T{}; }
+};
+
+/// Read in place: view() makes nothing and cannot fail once accepts() said yes.
+template <class S, class T>
+concept InPlaceSerde = requires(const T& value, std::span<std::byte> out, Bytes bytes) {
+  typename S::View;
+  { S::size(value) } -> std::convertible_to<std::size_t>;  // exact: room is reserved before encode
+  S::encode(value, out);                                   // straight into the log
+  { S::accepts(bytes) } -> std::same_as<bool>;             // poll ends before bytes that are refused
+  { S::view(bytes) } -> std::same_as<typename S::View>;
+};
+
+/// Decoded into a value of its own, which may fail.
+template <class S, class T>
+concept DecodingSerde = requires(const T& value, std::span<std::byte> out, Bytes bytes) {
+  { S::size(value) } -> std::convertible_to<std::size_t>;
+  S::encode(value, out);
+  { S::decode(bytes) } -> std::same_as<Result<T>>;
+};
+
+template <class S, class T>
+concept SerdeFor = InPlaceSerde<S, T> || DecodingSerde<S, T>;
+
+static_assert(InPlaceSerde<Serde<double>, double> && InPlaceSerde<Serde<std::string>, std::string>);
+static_assert(InPlaceSerde<Serde<Bytes>, Bytes> && InPlaceSerde<Serde<std::int64_t>, std::int64_t>);
+
+/// What a topic remembers of values of T in the encoding S.
+template <class T, class S>
+constexpr Schema schema_of() noexcept {
+  Schema schema{type_name<T>(), "custom", 0, 1};
+  if constexpr (requires { S::encoding; }) schema.encoding = S::encoding;
+  if constexpr (requires { S::fixed_size; }) schema.size = S::fixed_size;
+  if constexpr (requires { S::alignment; }) schema.alignment = S::alignment;
+  if constexpr (std::same_as<T, std::string>) schema.name = "string";
+  if constexpr (std::same_as<T, Bytes>) schema.name = "bytes";
+  return schema;
+}
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/consume/record.hpp ----
+
+// A Record is one record as a consumer sees it, in place in the log. It is a view into the Batch that it came from:
+// keep the Batch as long as you use what value(), key() and headers() return.
+
+namespace towpath::inline TOWPATH_ABI {
+
+enum class TimestampType {
+  create_time,      ///< the producer's, or what it was told
+  log_append_time,  ///< when it was appended
+};
+
+namespace detail {
+
+/// What value() returns: a view into the log, or a value that was decoded when it was polled.
+template <class T, class S>
+struct ValueOf {
+  using type = const T&;
+};
+template <class T, InPlaceSerde<T> S>
+struct ValueOf<T, S> {
+  using type = typename S::View;
+};
+
+}  // namespace detail
+
+template <class T, class S = Serde<T>>
+class Record {
+ public:
+  using View = typename detail::ValueOf<T, S>::type;
+
+  [[nodiscard]] std::string_view topic() const noexcept { return topic_; }
+  [[nodiscard]] PartitionId partition() const noexcept { return partition_; }
+  [[nodiscard]] Offset offset() const noexcept { return offset_; }
+  [[nodiscard]] Timestamp timestamp() const noexcept {
+    return Timestamp{std::chrono::nanoseconds{frame_.header.timestamp_ns}};
+  }
+  [[nodiscard]] TimestampType timestamp_type() const noexcept {
+    return frame_.header.flags & log::frame_append_time ? TimestampType::log_append_time : TimestampType::create_time;
+  }
+
+  /// The value, read in place where the encoding allows it. Ask is_tombstone() first where producers send tombstones.
+  [[nodiscard]] View value() const noexcept {
+    TOWPATH_ASSERT(!is_tombstone());
+    if constexpr (InPlaceSerde<S, T>)
+      return S::view(frame_.value);
+    else
+      return *decoded_;
+  }
+  /// The value's bytes as they stand in the log.
+  [[nodiscard]] Bytes bytes() const noexcept { return frame_.value; }
+  /// A key without a value: the key is gone.
+  [[nodiscard]] bool is_tombstone() const noexcept { return !frame_.has_value; }
+
+  [[nodiscard]] bool has_key() const noexcept { return frame_.has_key; }
+  /// Empty when there is none.
+  [[nodiscard]] Bytes key() const noexcept { return frame_.key; }
+  /// The key as text, or as an integer in Kafka's byte order; none when it is absent or has another size.
+  template <class K>
+  [[nodiscard]] std::optional<typename Serde<K>::View> key_as() const noexcept {
+    if (!frame_.has_key || !Serde<K>::accepts(frame_.key)) return std::nullopt;
+    return Serde<K>::view(frame_.key);
+  }
+  [[nodiscard]] log::HeaderRange headers() const noexcept { return {frame_.headers, frame_.header.header_count}; }
+
+  /// The stored CRC-32C; none on tmpfs and in memory, where records carry none.
+  [[nodiscard]] std::optional<std::uint32_t> checksum() const noexcept {
+    return checksummed_ ? std::optional{frame_.header.crc32c} : std::nullopt;
+  }
+  /// Bytes of key and value; -1 when absent.
+  [[nodiscard]] std::int64_t serialized_key_size() const noexcept {
+    return frame_.has_key ? static_cast<std::int64_t>(frame_.key.size()) : -1;
+  }
+  [[nodiscard]] std::int64_t serialized_value_size() const noexcept {
+    return frame_.has_value ? static_cast<std::int64_t>(frame_.value.size()) : -1;
+  }
+
+ private:
+  template <class, class>
+  friend class Batch;
+
+  log::FrameView frame_;
+  std::string_view topic_;
+  PartitionId partition_;
+  Offset offset_;
+  const T* decoded_ = nullptr;
+  bool checksummed_ = false;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+/// topic=pose partition=0 offset=7 timestamp=... key=ab (2 B) value=24 B headers={a=..}; text is escaped and cut at 64
+/// bytes.
+template <class T, class S>
+struct fmt::formatter<towpath::Record<T, S>> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+
+  template <class Context>
+  auto format(const towpath::Record<T, S>& record, Context& context) const {
+    auto out = fmt::format_to(
+        context.out(), "topic={} partition={} offset={} timestamp={} timestamp_type={}", record.topic(),
+        record.partition(), record.offset(), record.timestamp().time_since_epoch().count(),
+        record.timestamp_type() == towpath::TimestampType::create_time ? "create_time" : "log_append_time");
+    out = fmt::format_to(out, " serialized_key_size={} serialized_value_size={}", record.serialized_key_size(),
+                         record.serialized_value_size());
+    if (record.has_key()) out = write_bytes(fmt::format_to(out, " key="), record.key());
+    if (!record.is_tombstone()) out = write_value(fmt::format_to(out, " value="), record);
+    for (const auto& header : record.headers())
+      out = write_bytes(fmt::format_to(out, " header[{}]=", header.key), header.value);
+    if (const auto crc = record.checksum()) out = fmt::format_to(out, " checksum={:08x}", *crc);
+    return out;
+  }
+
+ private:
+  template <class Out>
+  static Out write_value(Out out, const towpath::Record<T, S>& record) {
+    using View = std::remove_cvref_t<typename towpath::Record<T, S>::View>;
+    if constexpr (std::is_arithmetic_v<View>)
+      return fmt::format_to(out, "{}", record.value());
+    else
+      return write_bytes(out, record.bytes());
+  }
+
+  /// Printable characters as they are, others as \xNN.
+  template <class Out>
+  static Out write_bytes(Out out, towpath::Bytes bytes) {
+    constexpr std::size_t shown = 64;
+    for (std::size_t i = 0; i < bytes.size() && i < shown; ++i) {
+      const auto c = std::to_integer<unsigned>(bytes.data()[i]);
+      out = c >= 0x20 && c < 0x7F && c != '\\' ? fmt::format_to(out, "{}", static_cast<char>(c))
+                                               : fmt::format_to(out, "\\x{:02x}", c);
+    }
+    return bytes.size() > shown ? fmt::format_to(out, "... ({} B)", bytes.size()) : out;
+  }
+};
+
+// ---- towpath/shm/system.hpp ----
+
+// What the operating system says, in the library's words: errno as a Failure, a descriptor that closes itself,
+// the boot id, the limits of this process. Thread-safe; nothing here is called per message.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+/// errno as a Failure; `call` names what was tried and must be a literal.
+inline Failure system_failure(int error, const char* call) noexcept {
+  switch (error) {
+    case ENOENT: return {Errc::not_found, call};
+    case EEXIST:
+    case ENOTEMPTY: return {Errc::already_exists, call};
+    case EACCES:
+    case EPERM:
+    case EROFS: return {Errc::permission_denied, call};
+    case ENOTDIR:
+    case EISDIR: return {Errc::not_a_directory, call};
+    case ELOOP:
+    case EXDEV: return {Errc::unsafe_directory, call};
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: return {Errc::no_space, call};
+    case EMFILE:
+    case ENFILE: return {Errc::too_many_files, call};
+    case ENOMEM: return {Errc::out_of_memory, call};
+    case ENOSYS: return {Errc::unsupported_platform, call};
+    default: return {Errc::io_error, call};
+  }
+}
+
+/// A file descriptor, closed when it goes out of scope.
+class FileDescriptor {
+ public:
+  FileDescriptor() noexcept = default;
+  explicit FileDescriptor(int fd) noexcept : fd_{fd} {}
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_{std::exchange(other.fd_, -1)} {}
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
+    if (this != &other) {
+      reset();
+      fd_ = std::exchange(other.fd_, -1);
+    }
+    return *this;
+  }
+  ~FileDescriptor() { reset(); }
+
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  explicit operator bool() const noexcept { return fd_ >= 0; }
+  void reset() noexcept {
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  }
+  int release() noexcept { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_ = -1;
+};
+
+/// What a file is, however it is named: a mapped inode cannot be re-used for another file.
+struct FileId {
+  dev_t device = 0;
+  ino_t inode = 0;
+  friend constexpr bool operator==(FileId, FileId) noexcept = default;
+};
+
+struct FileInfo {
+  FileId id;
+  std::uint64_t bytes = 0;
+};
+
+inline FileInfo file_info(const struct stat& found) noexcept {
+  return {{found.st_dev, found.st_ino}, static_cast<std::uint64_t>(found.st_size)};
+}
+
+inline Result<struct stat> status(const FileDescriptor& fd) noexcept {
+  struct stat found {};
+  if (::fstat(fd.get(), &found) != 0) return system_failure(errno, "fstat");
+  return found;
+}
+
+/// Gives a file all its blocks now, so that a store into its mapping can never meet a full disk (SIGBUS).
+/// fallocate(2), not posix_fallocate: glibc's emulation of that writes bytes, also over live data.
+inline Result<void> allocate(const FileDescriptor& fd, std::uint64_t from, std::uint64_t bytes) noexcept {
+  while (::fallocate(fd.get(), 0, static_cast<off_t>(from), static_cast<off_t>(bytes)) != 0)
+    if (errno != EINTR) return system_failure(errno, "fallocate");
+  return {};
+}
+
+inline Result<void> write_all(const FileDescriptor& fd, const void* data, std::size_t size, std::uint64_t at) noexcept {
+  const auto* bytes = static_cast<const char*>(data);
+  while (size > 0) {
+    const auto n = ::pwrite(fd.get(), bytes, size, static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return system_failure(n == 0 ? ENOSPC : errno, "pwrite");
+    bytes += n, size -= static_cast<std::size_t>(n), at += static_cast<std::uint64_t>(n);
+  }
+  return {};
+}
+
+/// Reads up to `size` bytes; fewer only at the end of the file.
+inline Result<std::size_t> read_some(const FileDescriptor& fd, void* data, std::size_t size,
+                                     std::uint64_t at) noexcept {
+  std::size_t done = 0;
+  while (done < size) {
+    const auto n = ::pread(fd.get(), static_cast<char*>(data) + done, size - done, static_cast<off_t>(at + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return system_failure(errno, "pread");
+    if (n == 0) break;
+    done += static_cast<std::size_t>(n);
+  }
+  return done;
+}
+
+/// A file of /proc, which tells no size: its first 4 KiB. Empty when it cannot be read.
+inline std::string read_proc(const char* path) {
+  FileDescriptor fd{::open(path, O_RDONLY | O_CLOEXEC)};
+  std::array<char, 4096> text{};
+  const auto n = fd ? read_some(fd, text.data(), text.size(), 0) : Result<std::size_t>{Errc::not_found};
+  return n ? std::string{text.data(), *n} : std::string{};
+}
+
+using BootId = std::array<char, 40>;
+
+/// Differs after every start of the machine; the same in all containers on it. All zero where the kernel hides it.
+inline BootId boot_id() {
+  BootId id{};
+  const auto text = read_proc("/proc/sys/kernel/random/boot_id");
+  std::memcpy(id.data(), text.data(), text.size() < id.size() ? text.size() : id.size() - 1);
+  return id;
+}
+
+/// How many maps this process may have, and how many descriptors.
+struct Limits {
+  std::uint64_t maps = 65'530;
+  std::uint64_t files = 1'024;
+};
+
+inline Limits limits() {
+  Limits found;
+  if (const auto text = read_proc("/proc/sys/vm/max_map_count"); !text.empty())
+    found.maps = std::strtoull(text.c_str(), nullptr, 10);
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) found.files = files.rlim_cur;
+  return found;
+}
+
+inline std::uint64_t page_bytes() noexcept { return static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)); }
+
+/// Names the calling thread and makes it yield to the others of its process and machine (nice 10).
+inline void become_background_thread(const char* name) noexcept {
+  ::prctl(PR_SET_NAME, name);
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), 10);
+}
+
+/// Random bits for temporary names and uuids; not secret.
+inline std::uint64_t random_bits() noexcept {
+  std::uint64_t bits = 0;
+  if (::getentropy(&bits, sizeof bits) == 0) return bits;
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return (static_cast<std::uint64_t>(now.tv_nsec) << 32 ^ static_cast<std::uint64_t>(now.tv_sec)) *
+             0x9E3779B97F4A7C15u +
+         static_cast<std::uint64_t>(::getpid());
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
+// ---- towpath/shm/directory.hpp ----
+
+// A Directory is where a bus keeps its files: a folder of the operating system, or the memory of this process
+// (memory_directory.hpp). Names are relative and may go into sub-folders ("topics/pose/state"); they never leave it.
+// Thread-safe and process-safe. A crash leaves either the whole file or none: files are made under a private name and
+// then renamed, and a rename never replaces. Callers check names before they get here (topic/names.hpp).
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+enum class Access { read, read_write };
+
+/// What the storage is, as far as the log behaves differently on it.
+enum class Storage {
+  memory,         ///< this process's memory
+  tmpfs,          ///< shared memory: gone after a restart of the machine
+  disk,           ///< ext4, xfs: kept, checksummed
+  copy_on_write,  ///< btrfs or a forced filesystem: kept, checksummed, segments are not recycled
+};
+
+class Directory {
+ public:
+  Directory() = default;
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
+  virtual ~Directory() = default;
+
+  /// Opens an existing file with a descriptor of its own. Errors: not_found, permission_denied, unsafe_directory (a
+  /// link).
+  virtual Result<FileDescriptor> open(const char* name, Access access) = 0;
+  /// Makes a new, empty file of mode `mode` whatever the umask. Errors: already_exists, no_space.
+  virtual Result<FileDescriptor> create(const char* name, unsigned mode) = 0;
+  /// Which file stands under the name now, and its size. Errors: not_found.
+  virtual Result<FileInfo> identify(const char* name) = 0;
+  /// Gives a file or folder another name. Errors: already_exists (never replaces), not_found.
+  virtual Result<void> rename(const char* from, const char* to) = 0;
+  /// As rename, but a file at `to` is replaced in one step.
+  virtual Result<void> replace(const char* from, const char* to) = 0;
+  /// Removes a file. Errors: not_found.
+  virtual Result<void> remove(const char* name) = 0;
+  /// Errors: already_exists.
+  virtual Result<void> make_folder(const char* name) = 0;
+  /// Removes a folder and all that is in it, one level of folders deep at a time.
+  virtual Result<void> remove_folder(const char* name) = 0;
+  /// The names in a folder, in no order; "" is the directory itself.
+  virtual Result<std::vector<std::string>> list(const char* folder) = 0;
+  /// Bytes that can still be allocated.
+  virtual std::uint64_t free_bytes() = 0;
+  [[nodiscard]] virtual Storage storage() const noexcept = 0;
+};
+
+/// Writes a small file whole or not at all, under a private name first. Errors: already_exists, no_space.
+inline Result<void> write_file(Directory& directory, const char* name, const std::string& text, unsigned mode,
+                               bool replace = false) {
+  char temporary[64];
+  std::snprintf(temporary, sizeof temporary, ".tmp-%016llx", static_cast<unsigned long long>(random_bits()));
+  std::string beside{name};
+  const auto slash = beside.rfind('/');
+  beside = slash == std::string::npos ? temporary : beside.substr(0, slash + 1) + temporary;
+  auto file = directory.create(beside.c_str(), mode);
+  if (!file) return file.error();
+  auto done = write_all(*file, text.data(), text.size(), 0);
+  if (done) done = replace ? directory.replace(beside.c_str(), name) : directory.rename(beside.c_str(), name);
+  if (!done) directory.remove(beside.c_str()).ignore();
+  return done;
+}
+
+/// A small file's whole text. Errors: not_found, corrupt (above `limit` bytes).
+inline Result<std::string> read_file(Directory& directory, const char* name, std::size_t limit = 1 << 20) {
+  auto file = directory.open(name, Access::read);
+  if (!file) return file.error();
+  const auto found = status(*file);
+  if (!found) return found.error();
+  if (static_cast<std::uint64_t>(found->st_size) > limit) return Failure{Errc::corrupt, "a small file is too large"};
+  std::string text(static_cast<std::size_t>(found->st_size), '\0');
+  const auto n = read_some(*file, text.data(), text.size(), 0);
+  if (!n) return n.error();
+  text.resize(*n);
+  return text;
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
+// ---- towpath/shm/fork.hpp ----
+
+// After fork() the child shares the parent's lock descriptors (its members would look alive after its death) and
+// none of its maps. So: maps are not inherited, lock descriptors are closed in the child, and a page that the kernel
+// wipes on fork tells every handle that it is in a child. Failure-mode row 20. Thread-safe.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+class ForkGuard {
+ public:
+  static ForkGuard& instance() {
+    static ForkGuard guard;
+    return guard;
+  }
+
+  /// The number of this process in its line of forks; a handle remembers it. 0 in a child made without atfork handlers.
+  [[nodiscard]] std::uint64_t generation() const noexcept {
+    return std::atomic_ref<std::uint64_t>{*page_}.load(std::memory_order_relaxed);
+  }
+
+  /// The generation for a bus that is being opened in this process.
+  std::uint64_t enter() {
+    const std::lock_guard hold{mutex_};
+    if (generation() == 0) leave_parent();
+    return generation();
+  }
+
+  /// The descriptor holds locks: the child must close it.
+  void watch(int fd) {
+    const std::lock_guard hold{mutex_};
+    lock_holders_.push_back(fd);
+  }
+  /// Closes a watched descriptor. A fork sees it open and watched, or closed: never open and unwatched.
+  void close(int fd) {
+    const std::lock_guard hold{mutex_};
+    std::erase(lock_holders_, fd);
+    ::close(fd);
+  }
+
+ private:
+  ForkGuard() {
+    void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    page_ = page == MAP_FAILED ? &fallback_ : static_cast<std::uint64_t*>(page);
+    if (page_ != &fallback_) ::madvise(page, 4096, MADV_WIPEONFORK);
+    renew();
+    ::pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
+                     [] { instance().in_child(); });
+  }
+
+  void renew() noexcept { std::atomic_ref<std::uint64_t>{*page_}.store(++last_, std::memory_order_relaxed); }
+
+  void leave_parent() noexcept {
+    for (const int fd : lock_holders_) ::close(fd);
+    lock_holders_.clear();
+    renew();
+  }
+
+  void in_child() noexcept {
+    leave_parent();
+    mutex_.unlock();
+  }
+
+  std::mutex mutex_;
+  std::uint64_t fallback_ = 0;
+  std::uint64_t last_ = 0;
+  std::uint64_t* page_ = nullptr;
+  std::vector<int> lock_holders_;
+};
+
+/// A descriptor that holds locks; closed in the child after a fork.
+class LockDescriptor {
+ public:
+  LockDescriptor() noexcept = default;
+  explicit LockDescriptor(FileDescriptor fd) : fd_{std::move(fd)} { ForkGuard::instance().watch(fd_.get()); }
+  LockDescriptor(LockDescriptor&&) noexcept = default;
+  LockDescriptor& operator=(LockDescriptor&& other) noexcept {
+    if (this != &other) {
+      close();
+      fd_ = std::move(other.fd_);
+      generation_ = other.generation_;
+    }
+    return *this;
+  }
+  ~LockDescriptor() { close(); }
+
+  [[nodiscard]] const FileDescriptor& get() const noexcept { return fd_; }
+  explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
+
+ private:
+  void close() noexcept {
+    if (!fd_) return;
+    const int fd = fd_.release();
+    // In a child the descriptor was closed already, and its number may be somebody else's by now.
+    if (ForkGuard::instance().generation() == generation_) ForkGuard::instance().close(fd);
+  }
+
+  FileDescriptor fd_;
+  std::uint64_t generation_ = ForkGuard::instance().generation();
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
+// ---- towpath/shm/region.hpp ----
+
+// A Region is one mapping of one file, unmapped when its last user lets go. RegionCache gives the same Region to all
+// who ask for the same file, so that a segment that comes back from recycling needs no new map and no page fault.
+// Thread-safe. A child after fork() has none of the parent's regions (MADV_DONTFORK).
+
+#if TOWPATH_EXCEPTIONS
+#include <boost/interprocess/mapped_region.hpp>
+#endif
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+/// What of a file is mapped, and how.
+enum class View {
+  whole,     ///< all of it, read and write: producers
+  readable,  ///< all of it, read only: consumers see data through this
+  control,   ///< only the first bytes, read and write: header and slots, for a consumer that may help
+};
+
+#if TOWPATH_EXCEPTIONS
+namespace detail {
+/// Lets Boost.Interprocess map a file that we opened ourselves (from a held folder, without following links).
+struct OpenedFile {
+  boost::interprocess::mapping_handle_t handle;
+  boost::interprocess::mode_t mode;
+  [[nodiscard]] boost::interprocess::mapping_handle_t get_mapping_handle() const { return handle; }
+  [[nodiscard]] boost::interprocess::mode_t get_mode() const { return mode; }
+};
+}  // namespace detail
+#endif
+
+class Region {
+ public:
+  /// Maps the first `size` bytes. Errors: out_of_memory, too_many_maps, permission_denied.
+  static Result<std::shared_ptr<Region>> map(const FileDescriptor& fd, std::size_t size, Access access) {
+    auto region = std::shared_ptr<Region>{new Region};
+#if TOWPATH_EXCEPTIONS
+    namespace ipc = boost::interprocess;
+    const auto mode = access == Access::read ? ipc::read_only : ipc::read_write;
+    try {
+      region->held_.map = ipc::mapped_region{detail::OpenedFile{{fd.get(), false}, mode}, mode, 0, size};
+    } catch (const ipc::interprocess_exception& failed) {
+      return map_failure(failed.get_native_error());
+    }
+#else
+    void* at =
+        ::mmap(nullptr, size, access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+    if (at == MAP_FAILED) return map_failure(errno);
+    region->data_ = static_cast<std::byte*>(at), region->size_ = size;
+#endif
+    ::madvise(region->data(), size, MADV_DONTFORK);
+    return region;
+  }
+
+  Region(const Region&) = delete;
+  Region& operator=(const Region&) = delete;
+
+#if TOWPATH_EXCEPTIONS
+  ~Region() {
+    if (is_mapped()) held_.map.~mapped_region();
+  }
+  [[nodiscard]] std::byte* data() const noexcept { return static_cast<std::byte*>(held_.map.get_address()); }
+  [[nodiscard]] std::size_t size() const noexcept { return held_.map.get_size(); }
+#else
+  ~Region() {
+    if (data_ && is_mapped()) ::munmap(data_, size_);
+  }
+  [[nodiscard]] std::byte* data() const noexcept { return data_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+#endif
+
+  /// Makes the pages present in this process now (Linux 5.14; elsewhere they come by faults).
+  void populate(std::size_t from, std::size_t bytes, bool for_writing) const noexcept {
+    const std::size_t page = page_bytes();
+    const std::size_t begin = from / page * page;
+    const std::size_t end = std::min(size(), from + bytes);
+    if (begin < end)
+      ::madvise(data() + begin, end - begin, for_writing ? 23 /* POPULATE_WRITE */ : 22 /* POPULATE_READ */);
+  }
+
+ private:
+  Region() = default;
+
+  /// Not in a child: nothing is mapped there, and by now something else may be at that address.
+  [[nodiscard]] bool is_mapped() const noexcept { return ForkGuard::instance().generation() == generation_; }
+
+  static Failure map_failure(int error) noexcept {
+    return error == ENOMEM ? Failure{Errc::too_many_maps, "mmap: out of memory or maps (vm.max_map_count)"}
+                           : system_failure(error, "mmap");
+  }
+
+#if TOWPATH_EXCEPTIONS
+  union Held {  // destroyed by ~Region, or not at all
+    boost::interprocess::mapped_region map;
+    Held() : map{} {}
+    ~Held() {}
+  } held_;
+#else
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+#endif
+  std::uint64_t generation_ = ForkGuard::instance().generation();
+};
+
+class RegionCache {
+ public:
+  static RegionCache& instance() {
+    static RegionCache cache;
+    // A child that opens a bus anew must not find the lock taken by a thread that it does not have.
+    [[maybe_unused]] static const int registered = ::pthread_atfork(
+        [] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); }, [] { instance().mutex_.unlock(); });
+    return cache;
+  }
+
+  /// The file's region, from the cache when it is there. `size` matters for View::control; else the file's size is
+  /// taken. Errors: not_found; corrupt (shorter than `at_least`); the errors of Region::map.
+  Result<std::shared_ptr<Region>> map(Directory& directory, const char* name, View view, std::size_t at_least) {
+    if (TOWPATH_TSAN) view = View::whole;  // it sees a race only within one mapping
+    const auto named = directory.identify(name);
+    if (!named) return named.error();
+    if (auto known = find({named->id, view}, at_least)) return known;
+    auto file = directory.open(name, view == View::readable ? Access::read : Access::read_write);
+    if (!file) return file.error();
+    const auto about = status(*file);
+    if (!about) return about.error();
+    const Key opened{file_info(*about).id, view};
+    const auto bytes = static_cast<std::size_t>(about->st_size);
+    if (bytes < at_least || bytes == 0) return Failure{Errc::corrupt, "a file is shorter than its own header says"};
+    const std::lock_guard hold{mutex_};
+    if (auto known = find_locked(opened, at_least)) return known;
+    auto region = Region::map(*file, view == View::control ? at_least : bytes,
+                              view == View::readable ? Access::read : Access::read_write);
+    if (!region) return region.error();
+    make_room();
+    entries_.insert_or_assign(opened, Entry{*region, ++tick_});
+    return *region;
+  }
+
+  /// Drops what the cache holds of the region; whoever uses it keeps it. For files that were removed.
+  void forget(const Region* region) {
+    const std::lock_guard hold{mutex_};
+    std::erase_if(entries_, [&](const auto& entry) { return entry.second.region.get() == region; });
+  }
+
+  [[nodiscard]] std::size_t size() const {
+    const std::lock_guard hold{mutex_};
+    return entries_.size();
+  }
+
+  /// How many regions may be kept; those in use are never dropped. Default: a quarter of vm.max_map_count.
+  void set_limit(std::size_t limit) {
+    const std::lock_guard hold{mutex_};
+    limit_ = limit;
+  }
+
+ private:
+  struct Key {
+    FileId id;
+    View view;
+    friend bool operator==(const Key&, const Key&) noexcept = default;
+  };
+  struct KeyHash {
+    std::size_t operator()(const Key& key) const noexcept {
+      return (key.id.inode * 31 + key.id.device) * 4 + static_cast<std::size_t>(key.view);
+    }
+  };
+  struct Entry {
+    std::shared_ptr<Region> region;
+    std::uint64_t used;
+  };
+
+  std::shared_ptr<Region> find(const Key& key, std::size_t at_least) {
+    const std::lock_guard hold{mutex_};
+    return find_locked(key, at_least);
+  }
+
+  std::shared_ptr<Region> find_locked(const Key& key, std::size_t at_least) {
+    if (const auto now = ForkGuard::instance().generation(); now != generation_) {
+      entries_.clear();  // the parent's: not mapped here
+      generation_ = now;
+    }
+    const auto entry = entries_.find(key);
+    if (entry == entries_.end() || entry->second.region->size() < at_least) return nullptr;  // too small: the file grew
+    entry->second.used = ++tick_;
+    return entry->second.region;
+  }
+
+  /// Drops what nobody uses, longest unused first: what is above the limit and an eighth of it, so that a full cache
+  /// is not searched at each miss.
+  void make_room() {
+    if (entries_.size() < limit_) return;
+    std::vector<std::uint64_t> idle;
+    for (const auto& [key, entry] : entries_)
+      if (entry.region.use_count() == 1) idle.push_back(entry.used);
+    if (idle.empty()) return;
+    const auto surplus = entries_.size() - limit_ + limit_ / 8;
+    const auto last = idle.begin() + static_cast<std::ptrdiff_t>(std::min(idle.size() - 1, surplus));
+    std::nth_element(idle.begin(), last, idle.end());
+    std::erase_if(entries_, [&](const auto& e) { return e.second.region.use_count() == 1 && e.second.used <= *last; });
+  }
+
+  mutable std::mutex mutex_;
+  std::unordered_map<Key, Entry, KeyHash> entries_;
+  std::uint64_t tick_ = 0;
+  std::uint64_t generation_ = ForkGuard::instance().generation();
+  std::size_t limit_ = std::max<std::size_t>(64, limits().maps / 4);
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
+// ---- towpath/log/segment.hpp ----
+
+// A Segment is one mapped file of records. Any number of processes may read it while any number append.
+// Thread-safe and process-safe: resolve() and seal() may be called by anybody who helps; each slot and the seal are
+// decided once, by one compare-and-swap. After a crash everything committed is whole; an open slot is aborted by
+// helpers.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// The shape of a segment's file.
+struct Geometry {
+  std::uint64_t segment_bytes = 0;
+  std::uint64_t slot_count = 0;
+  std::uint64_t data_offset = 0;
+
+  friend constexpr bool operator==(const Geometry&, const Geometry&) noexcept = default;
+  [[nodiscard]] constexpr std::uint64_t capacity() const noexcept { return segment_bytes - data_offset; }
+
+  /// A file of about `bytes`, at least large enough for one frame of `need`, slots for frames of `mean_frame` bytes on
+  /// average with an eighth to spare. Header and slots fill whole multiples of 64 KiB, and slots fill those.
+  static constexpr Geometry plan(std::uint64_t bytes, std::uint64_t mean_frame, std::uint64_t need) noexcept {
+    bytes = align_up(std::max(bytes, first_segment_bytes), data_alignment);
+    const std::uint64_t frame = std::max<std::uint64_t>(mean_frame, 16);
+    const std::uint64_t wanted = std::min(max_slots, (bytes / (frame + 8)) * 9 / 8 + 64);
+    Geometry shape;
+    shape.data_offset = align_up(slots_offset + wanted * 8, data_alignment);
+    shape.data_offset =
+        std::min(shape.data_offset, std::max(data_alignment, bytes / 2 / data_alignment * data_alignment));
+    shape.slot_count = std::min(max_slots, (shape.data_offset - slots_offset) / 8);
+    shape.segment_bytes = std::max(bytes, align_up(shape.data_offset + need, data_alignment));
+    return shape;
+  }
+};
+
+/// How a segment is mapped.
+enum class Use {
+  append,  ///< all of it writable: producers
+  help,    ///< header and slots writable, data read-only: consumers that may help
+  look,    ///< all read-only
+};
+
+struct Segment {
+  std::shared_ptr<shm::Region> control;
+  std::shared_ptr<shm::Region> readable;  ///< the same as control when one map serves both
+  SegmentHeader* header = nullptr;
+  Word64* slots = nullptr;
+  std::byte* data = nullptr;
+  std::uint64_t base = 0;
+  std::uint64_t capacity = 0;
+  std::uint64_t slot_count = 0;
+  std::uint64_t slot_limit = 0;  ///< reservations from here on roll; the slack takes those who race past it
+  std::uint64_t uuid = 0;
+  bool checksummed = false;
+  bool helpful = false;  ///< header and slots may be written
+
+  explicit operator bool() const noexcept { return header != nullptr; }
+
+  /// Opens what stands under `name`, if it is the incarnation that begins at `base`.
+  /// Errors: not_found (also: another incarnation), corrupt, newer_format, and those of mapping.
+  static Result<Segment> open(shm::Directory& directory, const char* name, std::uint64_t base, Use use) {
+    auto& cache = shm::RegionCache::instance();
+    Segment segment;
+    const auto first_view = use == Use::append ? shm::View::whole : shm::View::readable;
+    auto whole = cache.map(directory, name, first_view, slots_offset);
+    if (!whole) return whole.error();
+    const auto* header = reinterpret_cast<const SegmentHeader*>((*whole)->data());
+    if (auto fine = check(*header, (*whole)->size()); !fine) return fine.error();
+    segment.readable = *whole;
+    segment.control = *whole;
+    if (use == Use::help) {
+      auto control = cache.map(directory, name, shm::View::control, header->data_offset);
+      if (!control) return control.error();
+      segment.control = std::move(*control);
+    }
+    segment.helpful = use != Use::look;
+    segment.locate();
+    if (segment.header->base.load(shm::acquire) != base) return Failure{Errc::not_found, "another incarnation"};
+    segment.base = base;
+    segment.uuid = segment.header->uuid.load(shm::relaxed);  // ordered by the acquire of base: written before it
+    return segment;
+  }
+
+  /// Is the header one that this library can work with, and does it fit a file of `bytes`?
+  static Result<void> check(const SegmentHeader& header, std::uint64_t bytes) noexcept {
+    if (header.magic != segment_magic) return Failure{Errc::corrupt, "not a segment file (magic)"};
+    if (header.version > segment_format_version) return Failure{Errc::newer_format, "a segment of a newer format"};
+    if (header.index_kind != static_cast<std::uint32_t>(IndexKind::dense_slots) || header.stride != 0)
+      return Failure{Errc::newer_format, "a segment with another kind of index"};
+    if (header.layout_hash != segment_layout_hash) return Failure{Errc::corrupt, "segment layout hash"};
+    const bool fits = header.segment_bytes == bytes && header.data_offset < bytes &&
+                      header.data_offset % data_alignment == 0 && header.slot_count > 0 &&
+                      header.slot_count <= max_slots && header.slot_count <= (header.data_offset - slots_offset) / 8 &&
+                      bytes <= 2 * max_segment_bytes;
+    if (!fits) return Failure{Errc::corrupt, "a segment's header contradicts its file size"};
+    return {};
+  }
+
+  [[nodiscard]] Geometry geometry() const noexcept {
+    return {capacity + static_cast<std::uint64_t>(data - readable->data()), slot_count,
+            static_cast<std::uint64_t>(data - readable->data())};
+  }
+
+  /// Decides a slot, once and for all. False if it was decided before.
+  TOWPATH_HOT bool resolve(std::uint64_t n, std::uint64_t value) const noexcept {
+#if TOWPATH_SEED_STORE_COMMIT
+    slots[n].store(value, shm::release);  // the bug that the soak must find
+    return true;
+#else
+    std::uint64_t open = Slot::empty;
+    return slots[n].compare_exchange(open, value, shm::seq_cst,
+                                     shm::acquire);  // seq_cst: pairs with a sleeper's recheck
+#endif
+  }
+
+  /// Closes the segment after `n` slots unless somebody did; at least one slot, at most all. Returns how many it has.
+  /// The caller wakes the waiters.
+  std::uint64_t seal(std::uint64_t n) const noexcept {
+    std::uint64_t open = 0;
+    const std::uint64_t count = std::max<std::uint64_t>(1, std::min(n, slot_count));
+    if (header->sealed.compare_exchange(open, count + 1, shm::seq_cst, shm::acquire)) return count;
+    return open - 1;
+  }
+
+  /// How many slots it was sealed with; 0 while it is open.
+  [[nodiscard]] std::uint64_t sealed_count() const noexcept {
+    const std::uint64_t sealed = header->sealed.load(shm::acquire);
+    return sealed == 0 ? 0 : std::min(sealed - 1, slot_count);
+  }
+
+  /// Is what a committed slot says inside the data? Judge the copy that you use, never the word again.
+  [[nodiscard]] TOWPATH_HOT bool contains(std::uint64_t slot) const noexcept {
+    return Slot::length(slot) >= sizeof(FrameHeader) && Slot::position(slot) + Slot::length(slot) <= capacity;
+  }
+
+ private:
+  void locate() noexcept {
+    header = reinterpret_cast<SegmentHeader*>(control->data());
+    slots = reinterpret_cast<Word64*>(control->data() + slots_offset);
+    data = readable->data() + header->data_offset;
+    capacity = readable->size() - header->data_offset;
+    slot_count = header->slot_count;
+    slot_limit = slot_count - std::min<std::uint64_t>(1'024, slot_count / 8);
+    checksummed = (header->features & feature_checksummed) != 0;
+  }
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/shm/lock.hpp ----
+
+// Byte locks that the kernel drops when their owner dies: open file description locks (fcntl(2), Linux 3.15).
+// A lock belongs to the *open file*, not to the process or thread: always ask through a second, separately opened
+// descriptor that never holds any, for F_OFD_GETLK does not see the locks of its own descriptor.
+// Safe between processes; two threads may use one descriptor only for different bytes.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+enum class LockKind : short { read = F_RDLCK, write = F_WRLCK };
+
+namespace detail {
+
+inline struct flock byte_range(short type, std::uint64_t byte) noexcept {
+  struct flock range {};
+  range.l_type = type;
+  range.l_whence = SEEK_SET;
+  range.l_start = static_cast<off_t>(byte);
+  range.l_len = 1;
+  return range;
+}
+
+/// ThreadSanitizer does not know that the kernel orders lock calls; tell it. Costs nothing in other builds.
+inline void order_lock_calls() noexcept {
+#if TOWPATH_TSAN
+  static std::atomic<int> kernel{0};
+  kernel.fetch_add(1, std::memory_order_acq_rel);
+#endif
+}
+
+}  // namespace detail
+
+/// Takes the lock if nobody else has a conflicting one. Errors: busy; permission_denied (the descriptor's mode).
+inline Result<void> try_lock(const FileDescriptor& fd, std::uint64_t byte, LockKind kind) noexcept {
+  auto range = detail::byte_range(static_cast<short>(kind), byte);
+  const int got = ::fcntl(fd.get(), F_OFD_SETLK, &range);
+  const int error = errno;
+  detail::order_lock_calls();
+  if (got == 0) return {};
+  if (error == EAGAIN || error == EACCES) return Failure{Errc::busy, "another descriptor holds the lock"};
+  return error == EBADF ? Failure{Errc::permission_denied, "fcntl(F_OFD_SETLK)"}
+                        : system_failure(error, "fcntl(F_OFD_SETLK)");
+}
+
+inline void unlock(const FileDescriptor& fd, std::uint64_t byte) noexcept {
+  auto range = detail::byte_range(F_UNLCK, byte);
+  detail::order_lock_calls();
+  ::fcntl(fd.get(), F_OFD_SETLK, &range);
+}
+
+/// Does any *other* descriptor hold a lock on the byte? A failed question counts as yes: the caller then waits.
+inline bool is_locked(const FileDescriptor& asker, std::uint64_t byte) noexcept {
+  auto range = detail::byte_range(F_WRLCK, byte);
+  const int got = ::fcntl(asker.get(), F_OFD_GETLK, &range);
+  detail::order_lock_calls();
+  return got != 0 || range.l_type != F_UNLCK;
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
+// ---- towpath/shm/wake.hpp ----
+
+// Sleeping on a shared word, and waking who sleeps there. protocol.md WAIT and WAKE; tests/model/waiters.
+// The word counts events; bit 0 says that its one owner is about to sleep. No counter of sleepers exists that a
+// killed process could leave wrong. Safe between processes. A killed waker loses a wake: always sleep with a time-out.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+/// Announces that the owner is about to sleep. Recheck with seq_cst loads what you wait for, then sleep(word, result).
+inline std::uint32_t announce_sleep(Word32& word) noexcept {
+  return word.fetch_or(1, seq_cst) | 1u;  // pairs with the seq_cst load in wake()
+}
+
+/// Sleeps until woken, the time has passed, a signal came, or at once if the word is no longer `announced`.
+inline void sleep(const Word32& word, std::uint32_t announced, Duration timeout) noexcept {
+  if (timeout <= Duration::zero()) return;
+  const timespec limit{static_cast<time_t>(timeout.count() / 1'000'000'000),
+                       static_cast<long>(timeout.count() % 1'000'000'000)};
+  // Not FUTEX_PRIVATE: the sleeper's map and the waker's are different addresses of one file.
+  ::syscall(SYS_futex, word.address(), FUTEX_WAIT, announced, &limit, nullptr, 0);
+}
+
+/// Wakes the owner if it sleeps or is about to. Call after the seq_cst store that made something ready.
+TOWPATH_HOT void wake(Word32& word) noexcept {
+  std::uint32_t seen = word.load(seq_cst);  // pairs with the seq_cst fetch_or in announce_sleep()
+  if ((seen & 1u) == 0) return;
+  TOWPATH_FAILPOINT("wake.before_cas");
+  if (!word.compare_exchange(seen, seen + 1, acq_rel, relaxed)) return;  // odd + 1 clears the bit and counts
+  TOWPATH_FAILPOINT("wake.before_futex");
+  ::syscall(SYS_futex, word.address(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
+// ---- towpath/shm/member.hpp ----
+
+// A member is one Producer, Consumer or Maintenance: a line in the bus's member table and the lock byte that proves it
+// lives. The kernel drops the lock when the process dies, so liveness is a fact and no pid is ever trusted.
+// Claiming and asking are safe between threads and processes; a claimed line's hot words have one writer, their owner.
+// After a crash the line stays taken in looks only: its lock is free, and the next claim takes it with a new
+// incarnation.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+inline constexpr unsigned max_members = 1'024;
+enum class MemberKind : std::uint32_t { none = 0, producer = 1, consumer = 2, maintenance = 3 };
+
+/// Roles are lock bytes behind those of the lines.
+enum class Role : std::uint64_t { maintenance = max_members, recovery, server };
+
+struct MemberLine {
+  // Written by the owner on its hot path; read by recyclers and helpers (protocol.md R4, HELP).
+  Word64 inflight;     // 0 idle | 1<<63|base RESERVING | (k-1)<<52|offset+1 WRITING
+  Word64 uid;          // the partition that inflight speaks of; changed only while inflight is 0
+  Word64 batch;        // k of a batch above 2,048 records; stored before inflight
+  Word64 incarnation;  // + 1 at each claim: names in the file system carry it
+  std::uint64_t reserved0[4];
+  // Read by committers for each sleeping consumer: a line of its own.
+  Word32 wake;      // shm/wake.hpp
+  Word32 kind;      // MemberKind; 0 when released in order
+  Word64 progress;  // + 1 at each poll or maintenance step
+  Word32 pid;       // for people only
+  char name[28];    // for people only; zero-terminated
+  std::uint64_t reserved1[2];
+};
+static_assert(sizeof(MemberLine) == 128 && std::is_standard_layout_v<MemberLine>);
+static_assert(offsetof(MemberLine, incarnation) == 24 && offsetof(MemberLine, wake) == 64);
+static_assert(offsetof(MemberLine, progress) == 72 && offsetof(MemberLine, name) == 84);
+
+class Members;
+
+/// A claimed line, given back when this goes out of scope.
+class Member {
+ public:
+  Member() noexcept = default;
+  Member(Member&& other) noexcept : table_{std::exchange(other.table_, nullptr)}, index_{other.index_} {}
+  Member& operator=(Member&& other) noexcept {
+    if (this != &other) {
+      leave();
+      table_ = std::exchange(other.table_, nullptr), index_ = other.index_;
+    }
+    return *this;
+  }
+  ~Member() { leave(); }
+
+  explicit operator bool() const noexcept { return table_ != nullptr; }
+  [[nodiscard]] unsigned index() const noexcept { return index_; }
+  [[nodiscard]] MemberLine& line() const noexcept;
+  [[nodiscard]] Members& table() const noexcept { return *table_; }
+
+ private:
+  friend class Members;
+  Member(Members& table, unsigned index) noexcept : table_{&table}, index_{index} {}
+  void leave() noexcept;
+
+  Members* table_ = nullptr;
+  unsigned index_ = 0;
+};
+
+class Members {
+ public:
+  /// `lines` is the mapped table of max_members lines; `holder` and `asker` are two descriptors of the file `members`.
+  /// `used` is the table's high-water mark: lines from there on were never claimed.
+  Members(MemberLine* lines, Word32& used, FileDescriptor holder, FileDescriptor asker)
+      : lines_{lines}, used_{&used}, holder_{std::move(holder)}, asker_{std::move(asker)} {}
+
+  /// Takes a free line. A few microseconds; up to a millisecond when most are taken. Errors: too_many_members, forked,
+  /// permission_denied (the holder's mode).
+  Result<Member> claim(MemberKind kind, std::string_view name) {
+    if (in_child()) return Failure{Errc::forked, "member table"};
+    const std::lock_guard hold{mutex_};
+    for (const bool also_dead : {false, true})
+      for (unsigned i = 0; i < max_members; ++i) {
+        if (mine_[i] || (!also_dead && lines_[i].kind.load(relaxed) != 0)) continue;
+        if (const auto locked = try_lock(holder_.get(), i, LockKind::write); locked.error() == Errc::busy)
+          continue;
+        else if (!locked)
+          return locked.error();
+        mine_[i] = true;
+        used_->raise_to(i + 1, acq_rel);  // before the member's first fetch_add on a tail, like its hazard words
+        enter(lines_[i], kind, name);
+        return Member{*this, i};
+      }
+    return Failure{Errc::too_many_members, "all 1,024 lines of the member table are taken"};
+  }
+
+  /// Whether the line's owner lives. Asks the kernel: 0.5 us. May say yes for one that is just being released.
+  [[nodiscard]] bool is_alive(unsigned index) const noexcept { return is_locked(asker_, index); }
+
+  /// Errors: busy (also when this process has it), forked.
+  Result<void> take_role(Role role) {
+    if (in_child()) return Failure{Errc::forked, "role"};
+    const std::lock_guard hold{mutex_};
+    const auto bit = static_cast<std::size_t>(role);
+    if (mine_[bit]) return Failure{Errc::busy, "this process has the role"};
+    auto taken = try_lock(holder_.get(), bit, LockKind::write);
+    if (taken) mine_[bit] = true;
+    return taken;
+  }
+  void drop_role(Role role) noexcept {
+    if (in_child()) return;
+    const std::lock_guard hold{mutex_};
+    const auto bit = static_cast<std::size_t>(role);
+    if (mine_[bit]) unlock(holder_.get(), bit);
+    mine_[bit] = false;
+  }
+
+  [[nodiscard]] MemberLine& line(unsigned index) const noexcept { return lines_[index]; }
+
+  /// Lines from here on were never claimed: scans may stop. Read it where the lines are read, after what orders them.
+  [[nodiscard]] unsigned used() const noexcept { return std::min(used_->load(acquire), max_members); }
+
+ private:
+  friend class Member;
+
+  static void enter(MemberLine& line, MemberKind kind, std::string_view name) noexcept {
+    line.incarnation.fetch_add(1, acq_rel);  // what the dead one left on disk is now sweepable
+    line.inflight.store(0, release);  // pairs with the scans of recyclers and helpers: the dead one reserves nothing
+    line.uid.store(0, release);
+    line.batch.store(0, release);
+    line.progress.store(0, relaxed);
+    line.pid.store(static_cast<std::uint32_t>(::getpid()), relaxed);
+    const auto length = std::min(name.size(), sizeof line.name - 1);
+    std::memset(line.name, 0, sizeof line.name);
+    std::memcpy(line.name, name.data(), length);
+    line.kind.store(static_cast<std::uint32_t>(kind), release);
+  }
+
+  /// After a fork the table is not mapped here, the lock descriptor is closed and the mutex may be held for ever.
+  [[nodiscard]] bool in_child() const noexcept { return ForkGuard::instance().generation() != generation_; }
+
+  void give_back(unsigned index) noexcept {
+    if (in_child()) return;
+    const std::lock_guard hold{mutex_};
+    lines_[index].inflight.store(0, release);
+    lines_[index].kind.store(0, release);
+    mine_[index] = false;
+    unlock(holder_.get(), index);
+  }
+
+  MemberLine* lines_;
+  Word32* used_;
+  LockDescriptor holder_;  // its locks say that we live
+  FileDescriptor asker_;   // never holds any: sees also the locks of this process
+  std::mutex mutex_;
+  std::bitset<max_members + 3> mine_;
+  std::uint64_t generation_ = ForkGuard::instance().generation();
+};
+
+inline MemberLine& Member::line() const noexcept { return table_->line(index_); }
+inline void Member::leave() noexcept {
+  if (table_) std::exchange(table_, nullptr)->give_back(index_);
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
+// ---- towpath/log/state.hpp ----
+
+// The words of one partition that outlive its segments: topics/<topic>/state (producers write) and topics/<topic>/wait
+// (consumers write too). Both files are a header and one block per partition; they grow only at the end (blocks are
+// allocated, then the count is published), so a pointer to a block stays good while its mapping is held.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+inline constexpr std::uint64_t state_magic = 0x3054'5057'4F54'0A0Du;
+inline constexpr std::uint64_t wait_magic = 0x3057'5057'4F54'0A0Du;
+inline constexpr std::uint64_t blocks_offset = 4096;  ///< where the first block stands, in both files
+
+/// First bytes of both files.
+struct BlocksHeader {
+  std::uint64_t magic;
+  std::uint32_t version;
+  std::uint32_t block_bytes;
+  Word32 partitions;  // how many blocks are ready; raised (release) after they are allocated and filled
+  std::uint32_t reserved[11];
+};
+static_assert(sizeof(BlocksHeader) == 64 && offsetof(BlocksHeader, partitions) == 16);
+
+/// The settings of a topic that may change while it is in use: every process reads them here. 64 B into the state file.
+struct TopicWords {
+  Word64 segment_bytes;      // size of a segment's file once the log has grown
+  Word64 retention_bytes;    // per partition; 0 = unlimited
+  Word64 retention_age_ns;   // 0 = unlimited
+  Word64 max_message_bytes;  // value, key and headers of one record
+  Word64 grace_ns;           // how long a live producer's open slot may hold readers up
+  Word64 on_full;            // 0 drop_oldest; others come with back-pressure
+  Word64 config_version;     // + 1 at each change
+  std::uint64_t reserved[9];
+};
+static_assert(sizeof(TopicWords) == 128);
+inline constexpr std::uint64_t topic_words_offset = 64;
+
+enum PartitionFlag : std::uint64_t {
+  partition_failed = 1,   ///< an I/O error made it read-only
+  partition_deleted = 2,  ///< the topic goes or went away
+};
+
+/// A transaction that has records in the partition: the last stable offset is the smallest bound.
+struct OpenTransaction {
+  Word64 producer_id;
+  Word64 epoch;
+  Word64 bound;
+  std::uint64_t reserved;
+};
+
+struct PartitionState {
+  // Seldom changes.
+  Word64 uid;        // unique on the bus, never re-used, never 0
+  Word64 flags;      // PartitionFlag
+  Word64 log_epoch;  // + 1 when the log is cut back
+  std::uint64_t reserved0[5];
+  // Changes at a roll.
+  Word64 hint;        // the largest base made: where to append; only a hint, never too large
+  Word64 log_start;   // readers and producers stay at or above; raised (seq_cst) before a segment goes
+  Word64 live_bytes;  // of live segments' files; approximate after a crash, put right by maintenance
+  Word64 last_roll;   // monotonic ns of whoever rolled; for maintenance's thrift only
+  std::uint64_t reserved1[4];
+  // Raised by whoever looked.
+  Word64 resolved_to;  // all below is committed or aborted
+  Word64 durable_to;   // all below is on stable storage
+  std::uint64_t reserved2[6];
+  // Counters for people: relaxed, never per record.
+  Word64 aborted;  // slots aborted by helpers or given up by their owner
+  Word64 dropped;  // offsets that retention removed
+  Word64 rolls;
+  Word64 recycled;  // segments that became spares
+  Word64 fresh;     // segments made from new files
+  Word64 unlinked;  // segments removed, not recycled
+  Word64 stale;     // reservations that met a foreign incarnation
+  Word64 waits;     // sleeps of consumers
+  std::uint64_t reserved3[32];
+  OpenTransaction transactions[64];
+};
+static_assert(sizeof(PartitionState) == 512 + 64 * 32 && std::is_standard_layout_v<PartitionState>);
+static_assert(offsetof(PartitionState, hint) == 64 && offsetof(PartitionState, resolved_to) == 128);
+static_assert(offsetof(PartitionState, aborted) == 192 && offsetof(PartitionState, transactions) == 512);
+
+/// Who sleeps for this partition: bit b of the mask belongs to the member in line b.
+struct WaitBlock {
+  Word64 mask;
+  std::uint64_t reserved[7];
+  Word32 lines[64];  // 0 free, sweeping, else member index + 1. Line 63 is not used: bit 63 means "look at all"
+};
+static_assert(sizeof(WaitBlock) == 320 && offsetof(WaitBlock, lines) == 64);
+
+inline constexpr std::uint32_t sweeping_line = ~0u;
+inline constexpr unsigned overflow_bit = 63;
+
+/// A consumer's place in one partition's waiter mask. protocol.md WAKE and WAIT; tests/model.
+class WaiterRegistration {
+ public:
+  WaiterRegistration() noexcept = default;
+
+  /// Claims a line, then sets its bit, always: also when it is set already. Call before announce_sleep, never after.
+  static WaiterRegistration enter(WaitBlock& block, shm::Member& member) noexcept {
+    const std::uint32_t me = member.index() + 1;
+    for (unsigned bit = 0; bit < overflow_bit; ++bit) {
+      std::uint32_t holder = block.lines[bit].load(shm::acquire);
+      const bool dead = holder != 0 && holder != sweeping_line && !member.table().is_alive(holder - 1);
+      if (holder != 0 && holder != me && !dead) continue;
+      if (!block.lines[bit].compare_exchange(holder, me, shm::acq_rel, shm::acquire)) continue;
+      TOWPATH_FAILPOINT("register.before_mask");
+      block.mask.fetch_or(std::uint64_t{1} << bit, shm::seq_cst);  // pairs with the seq_cst load in wake_waiters()
+      return WaiterRegistration{block, bit};
+    }
+    block.mask.fetch_or(std::uint64_t{1} << overflow_bit, shm::seq_cst);  // never cleared: it has no single owner
+    return WaiterRegistration{block, overflow_bit};
+  }
+
+  explicit operator bool() const noexcept { return block_ != nullptr; }
+
+  /// The bit first, then the line: a line that is free must not have my bit.
+  void leave() noexcept {
+    if (!block_ || bit_ == overflow_bit) return;
+    block_->mask.fetch_and(~(std::uint64_t{1} << bit_), shm::acq_rel);
+    TOWPATH_FAILPOINT("register.before_free");
+    block_->lines[bit_].store(0, shm::release);
+    block_ = nullptr;
+  }
+
+ private:
+  WaiterRegistration(WaitBlock& block, unsigned bit) noexcept : block_{&block}, bit_{bit} {}
+  WaitBlock* block_ = nullptr;
+  unsigned bit_ = 0;
+};
+
+namespace detail {
+
+/// Not inline: a commit without waiters must stay short.
+__attribute__((noinline)) inline void wake_slow(WaitBlock& block, std::uint64_t mask, shm::Members& members) noexcept {
+  if (mask >> overflow_bit)
+    for (unsigned i = 0; i < members.used(); ++i)
+      if (members.line(i).kind.load(shm::relaxed) == static_cast<std::uint32_t>(shm::MemberKind::consumer))
+        shm::wake(members.line(i).wake);
+  for (mask &= ~(std::uint64_t{1} << overflow_bit); mask != 0; mask &= mask - 1) {
+    const std::uint32_t holder = block.lines[std::countr_zero(mask)].load(shm::acquire);
+    if (holder != 0 && holder <= shm::max_members) shm::wake(members.line(holder - 1).wake);
+  }
+}
+
+}  // namespace detail
+
+/// Wakes every registered consumer that sleeps. Call after the seq_cst compare-and-swap that resolved something.
+TOWPATH_HOT void wake_waiters(WaitBlock& block, shm::Members& members) noexcept {
+  const std::uint64_t mask = block.mask.load(shm::seq_cst);  // pairs with the seq_cst fetch_or of a registration
+  if (mask != 0) detail::wake_slow(block, mask, members);
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/partition_log.hpp ----
+
+// A PartitionLog is one partition as seen by one process: its words, its folder, and the steps that make the chain of
+// segments longer (protocol.md OPEN, NEXT, TAKE). Appender and Reader work on it.
+// Thread-safe: everything it holds is fixed at construction or shared words. Any process may die between any two steps;
+// the table in docs/protocol.md says what is left behind and who repairs it.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// What is fixed when the topic is created.
+struct PartitionFormat {
+  std::uint64_t record_alignment = 8;  ///< frames begin at multiples: 8, 16, 32 or 64
+  std::uint64_t value_alignment = 8;
+  std::uint64_t typical_frame = 0;  ///< bytes of one record when the type tells, else 0
+  bool checksummed = false;
+  bool recycling = true;
+};
+
+using FileName = std::array<char, 320>;
+
+/// What a PartitionLog is made of; all of it outlives the log.
+struct PartitionParts {
+  shm::Directory* directory = nullptr;
+  std::string folder;  ///< "topics/pose/0"; made with the first segment
+  std::int32_t partition = 0;
+  PartitionState* state = nullptr;
+  TopicWords* words = nullptr;
+  WaitBlock* waits = nullptr;                 ///< null: this process never registers as a waiter
+  shm::Members* members = nullptr;            ///< null: this process is no member
+  const shm::FileDescriptor* pins = nullptr;  ///< asker of the topic's pins; never holds a lock
+  const Word32* maintainer = nullptr;         ///< member index + 1 of who wants to know about rolls, 0 for nobody
+  bool writable = false;                      ///< segments and state may be written: may append, may help
+  PartitionFormat format;
+  Clock clock;
+};
+
+class PartitionLog {
+ public:
+  explicit PartitionLog(PartitionParts parts) : parts_{std::move(parts)}, uid_{parts_.state->uid.load(shm::acquire)} {}
+
+  [[nodiscard]] shm::Directory& directory() const noexcept { return *parts_.directory; }
+  [[nodiscard]] PartitionState& state() const noexcept { return *parts_.state; }
+  [[nodiscard]] const TopicWords& words() const noexcept { return *parts_.words; }
+  [[nodiscard]] WaitBlock* waits() const noexcept { return parts_.waits; }
+  [[nodiscard]] shm::Members& members() const noexcept { return *parts_.members; }
+  [[nodiscard]] const PartitionFormat& format() const noexcept { return parts_.format; }
+  [[nodiscard]] const Clock& clock() const noexcept { return parts_.clock; }
+  [[nodiscard]] std::uint64_t uid() const noexcept { return uid_; }
+  [[nodiscard]] const std::string& folder() const noexcept { return parts_.folder; }
+  [[nodiscard]] bool is_deleted() const noexcept {
+    return (parts_.state->flags.load(shm::acquire) & partition_deleted) != 0;
+  }
+  /// Whoever may only read never helps.
+  [[nodiscard]] bool may_help() const noexcept { return parts_.writable; }
+
+  void wake() const noexcept {
+    if (parts_.writable) wake_waiters(*parts_.waits, *parts_.members);
+  }
+
+  /// The byte of the topic's pins that stands for the segment at `base`.
+  [[nodiscard]] std::uint64_t pin_byte(std::uint64_t base) const noexcept {
+    return static_cast<std::uint64_t>(parts_.partition) << 48 | base;
+  }
+  [[nodiscard]] bool is_pinned(std::uint64_t base) const noexcept {
+    return shm::is_locked(*parts_.pins, pin_byte(base));
+  }
+
+  /// Tells the maintenance, if there is one, that a segment was filled.
+  void wake_maintenance() const noexcept {
+    const std::uint32_t holder = parts_.maintainer ? parts_.maintainer->load(shm::acquire) : 0;
+    if (holder != 0 && holder <= shm::max_members) shm::wake(members().line(holder - 1).wake);
+  }
+
+  // ---- names
+  [[nodiscard]] FileName segment_name(std::uint64_t base) const noexcept { return numbered("%s/%020llu.log", base); }
+  [[nodiscard]] FileName spare_name(std::uint64_t i) const noexcept { return numbered("%s/spare.%llu", i); }
+  [[nodiscard]] FileName time_index_name(std::uint64_t base) const noexcept {
+    return numbered("%s/%020llu.timeindex", base);
+  }
+  /// A private name: exactly one live member may touch what stands under it, sweepers may only unlink it.
+  [[nodiscard]] FileName own_name(const shm::Member& member) const noexcept {
+    static std::atomic<unsigned long long> next{0};
+    FileName name;
+    std::snprintf(name.data(), name.size(), "%s/own.%u.%llu.%llu", parts_.folder.c_str(), member.index(),
+                  static_cast<unsigned long long>(member.line().incarnation.load(shm::relaxed)),
+                  next.fetch_add(1, std::memory_order_relaxed));
+    return name;
+  }
+  [[nodiscard]] FileName in_folder(const char* entry) const noexcept {
+    FileName name;
+    std::snprintf(name.data(), name.size(), "%s/%s", parts_.folder.c_str(), entry);
+    return name;
+  }
+
+  /// The live segments' bases, ascending. Empty before the first record.
+  [[nodiscard]] Result<std::vector<std::uint64_t>> bases() const {
+    auto names = parts_.directory->list(parts_.folder.c_str());
+    std::vector<std::uint64_t> found;
+    if (!names)
+      return names.error() == Errc::not_found ? Result<std::vector<std::uint64_t>>{std::move(found)} : names.error();
+    for (const auto& name : *names)
+      if (name.size() == 24 && name.ends_with(".log")) found.push_back(std::strtoull(name.c_str(), nullptr, 10));
+    std::sort(found.begin(), found.end());
+    return found;
+  }
+
+  // ---- segments
+  /// OPEN. Errors: not_found when there is no such incarnation, and those of Segment::open.
+  [[nodiscard]] Result<Segment> open(std::uint64_t base, Use use) const {
+    return Segment::open(*parts_.directory, segment_name(base).data(), base, use);
+  }
+
+  /// The segment to append to: that of hint, made if the log is still empty. Errors: topic_deleted, no_space, corrupt.
+  Result<Segment> active(const shm::Member& member, std::uint64_t need) const;
+
+  /// NEXT. The segment after `full`, which ends at base `next_base`; whoever crossed the end makes it, others wait a
+  /// little first. Returns a later one when the log has moved on. Errors as active().
+  Result<Segment> next(const shm::Member& member, const Segment& full, std::uint64_t next_base, bool crosser,
+                       std::uint64_t need) const;
+
+  /// A new file under a private name: allocated, initialised, closed, unset. Errors: no_space.
+  [[nodiscard]] Result<Segment> make_file(const char* own, const Geometry& shape) const;
+
+  /// The shape of the segment that follows `last`.
+  [[nodiscard]] Geometry following(const Segment& last, std::uint64_t need) const noexcept;
+
+ private:
+  [[nodiscard]] FileName numbered(const char* pattern, std::uint64_t n) const noexcept {
+    FileName name;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    std::snprintf(name.data(), name.size(), pattern, parts_.folder.c_str(), static_cast<unsigned long long>(n));
+#pragma GCC diagnostic pop
+    return name;
+  }
+
+  /// TAKE. True if this call made the segment, false if somebody else did.
+  Result<bool> take(const shm::Member& member, std::uint64_t base, const Geometry& shape) const;
+  [[nodiscard]] Result<Segment> take_spare(const char* own, const Geometry& shape) const;
+
+  PartitionParts parts_;
+  std::uint64_t uid_;
+};
+
+inline constexpr std::uint64_t spare_names = 8;
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/helping.hpp ----
+
+// Helping: whoever is held up by an open slot asks the kernel whether its owner still lives, and aborts the slot if
+// not; after the grace it aborts anyway. Liveness only decides how soon; the compare-and-swap on the slot decides
+// whether. protocol.md HELP; failure-mode rows 1 to 4 and 11.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// Could a live member still commit slot `n`? Call only after an acquire load of the segment's tail that covers n.
+/// Scans the member lines: about 1 us for 100 of them.
+inline bool owner_may_live(const PartitionLog& log, const Segment& segment, std::uint64_t n) noexcept {
+  auto& members = log.members();
+  const std::uint64_t offset = segment.base + n;
+  for (unsigned i = 0; i < members.used(); ++i) {
+    auto& line = members.line(i);
+    const auto dangerous = [&] {
+      // inflight first, then the partition it speaks of; both after the tail. Modelled in tests/model (hazard).
+      const std::uint64_t word = line.inflight.load(shm::acquire);
+      return Inflight::touches(word, segment.base, offset, offset + 1) && line.uid.load(shm::acquire) == log.uid();
+    };
+    if (dangerous() && members.is_alive(i) && dangerous()) return true;
+  }
+  return false;
+}
+
+/// Aborts slot `n` if it is open. True if this call did. Readers go on past it.
+inline bool abort_slot(const PartitionLog& log, const Segment& segment, std::uint64_t n) noexcept {
+  if (!segment.resolve(n, Slot::aborted)) return false;
+  TOWPATH_FAILPOINT("abort.resolved");
+  log.state().aborted.fetch_add(1, shm::relaxed);
+  log.wake();
+  return true;
+}
+
+/// Closes the segment after `n` slots unless somebody did. Returns how many it has.
+inline std::uint64_t seal_segment(const PartitionLog& log, const Segment& segment, std::uint64_t n) noexcept {
+  const std::uint64_t count = segment.seal(n);
+  TOWPATH_FAILPOINT("seal.sealed");
+  log.wake();
+  return count;
+}
+
+/// One reader's patience with one stall. Reset it whenever the reader gets on.
+class Stall {
+ public:
+  static constexpr Duration before_asking{std::chrono::microseconds{20}};
+
+  void reset() noexcept { since_ = Monotonic::max(); }
+  /// The reader got to `offset`: the stall is over if that is behind where it stood.
+  void passed(std::uint64_t offset) noexcept {
+    if (offset > at_) reset();
+  }
+  [[nodiscard]] bool is_running() const noexcept { return since_ != Monotonic::max(); }
+
+  /// Call while slot `n` of a pinned segment is open although it was reserved, or the segment is full and not sealed.
+  /// True if something was done and the reader should look again. The grace counts once per stall: every slot that was
+  /// reserved when it began goes with it, head first.
+  bool help(const PartitionLog& log, const Segment& segment, std::uint64_t n) noexcept {
+    const Monotonic now = log.clock().steady();
+    const std::uint64_t tail = segment.header->tail.load(shm::acquire);
+    if (Tail::is_closed(tail)) return false;
+    if (!is_running()) {
+      since_ = now;
+      at_ = segment.base + n;
+      reserved_ = Tail::count(tail);
+      return false;
+    }
+    if (now - since_ < before_asking) return false;
+    const bool expired = now - since_ >= Duration{static_cast<std::int64_t>(log.words().grace_ns.load(shm::relaxed))};
+    const bool helped = abort_open(log, segment, n, tail, expired ? reserved_ : 0);
+    if (helped) reset();
+    return helped;
+  }
+
+ private:
+  /// Slots below `expired` are aborted whoever owns them, the others if their owner is dead.
+  static bool abort_open(const PartitionLog& log, const Segment& segment, std::uint64_t n, std::uint64_t tail,
+                         std::uint64_t expired) noexcept {
+    const std::uint64_t sealed = segment.sealed_count();
+    const std::uint64_t end = sealed != 0 ? sealed : std::min(Tail::count(tail), segment.slot_count);
+    if (n >= end) {  // nothing reserved is open: the crosser died before sealing
+      const bool full = Tail::bytes(tail) > segment.capacity || Tail::count(tail) > segment.slot_limit;
+      if (sealed != 0 || !full) return false;
+      seal_segment(log, segment, Tail::count(tail));
+      return true;
+    }
+    bool helped = false;
+    for (std::uint64_t i = n; i < end; ++i) {
+      if (Slot::state(segment.slots[i].load(shm::acquire)) != Slot::empty) continue;
+      if (i >= expired && owner_may_live(log, segment, i)) break;
+      helped = abort_slot(log, segment, i) || helped;
+    }
+    return helped;
+  }
+
+  Monotonic since_ = Monotonic::max();
+  std::uint64_t at_ = 0;        // the offset that is open
+  std::uint64_t reserved_ = 0;  // how many slots were reserved when it began
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/reader.hpp ----
+
+// A Reader walks one partition (protocol.md READ, ATTACH). It belongs to one thread. It pins each segment that it may
+// look into, so that nobody recycles the bytes under it; a pin is a byte lock, which dies with the process.
+// Nothing here blocks: collect() says why there is nothing, and help() does something about a stall.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+class PinnedSegment;
+
+/// One consumer's descriptor of a topic's pins file, and what it pins: locks of one descriptor do not count twice.
+struct Pins {
+  shm::LockDescriptor file;
+  std::vector<PinnedSegment*> held;
+};
+
+/// A segment that its holders may read in place. Counted by hand: a Consumer and its batches live in one thread.
+class PinnedSegment {
+ public:
+  PinnedSegment(Segment segment, std::shared_ptr<Pins> pins, std::uint64_t byte)
+      : segment_{std::move(segment)}, pins_{std::move(pins)}, byte_{byte} {
+    pins_->held.push_back(this);
+  }
+  ~PinnedSegment() {
+    std::erase(pins_->held, this);
+    shm::unlock(pins_->file.get(), byte_);
+  }
+  PinnedSegment(const PinnedSegment&) = delete;
+  PinnedSegment& operator=(const PinnedSegment&) = delete;
+
+  [[nodiscard]] std::uint64_t byte() const noexcept { return byte_; }
+
+ private:
+  friend class PinRef;
+  Segment segment_;
+  std::shared_ptr<Pins> pins_;
+  std::uint64_t byte_;
+  std::uint32_t uses_ = 0;
+};
+
+/// A counted reference to a PinnedSegment, for one thread.
+class PinRef {
+ public:
+  PinRef() noexcept = default;
+  explicit PinRef(PinnedSegment* pinned) noexcept : pinned_{pinned} { add(); }
+  PinRef(const PinRef& other) noexcept : pinned_{other.pinned_} { add(); }
+  PinRef(PinRef&& other) noexcept : pinned_{std::exchange(other.pinned_, nullptr)} {}
+  PinRef& operator=(PinRef other) noexcept {
+    std::swap(pinned_, other.pinned_);
+    return *this;
+  }
+  ~PinRef() {
+    if (pinned_ && --pinned_->uses_ == 0) delete pinned_;
+  }
+
+  explicit operator bool() const noexcept { return pinned_ != nullptr; }
+  const Segment& operator*() const noexcept { return pinned_->segment_; }
+  const Segment* operator->() const noexcept { return &pinned_->segment_; }
+
+ private:
+  void add() noexcept {
+    if (pinned_) ++pinned_->uses_;
+  }
+  PinnedSegment* pinned_ = nullptr;
+};
+
+/// ATTACH: the segment at `base`, pinned for the holder of `pins` until the last reference goes.
+/// Errors: not_found (retired, or not made yet), and those of locking and mapping.
+inline Result<PinRef> pin_segment(const PartitionLog& log, const std::shared_ptr<Pins>& pins, std::uint64_t base) {
+  const std::uint64_t byte = log.pin_byte(base);
+  for (auto* held : pins->held)
+    if (held->byte() == byte) return PinRef{held};
+  if (const auto locked = shm::try_lock(pins->file.get(), byte, shm::LockKind::read); !locked) return locked.error();
+  TOWPATH_FAILPOINT("attach.pinned");
+  const bool there = log.state().log_start.load(shm::seq_cst) <= base;  // pin, then look: pairs with R1 before R5
+  auto segment = there ? log.open(base, log.may_help() ? Use::help : Use::look)
+                       : Result<Segment>{Failure{Errc::not_found, "retired"}};
+  if (segment) return PinRef{new PinnedSegment{std::move(*segment), pins, byte}};
+  shm::unlock(pins->file.get(), byte);
+  return segment.error();
+}
+
+/// Slots [first, last) of a pinned segment, all resolved; `count` of them are committed.
+struct Run {
+  PinRef segment;
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+  std::uint64_t count = 0;
+};
+
+enum class Progress {
+  records,       ///< the run holds at least one committed record
+  idle,          ///< at the end of the log
+  blocked,       ///< a slot ahead is reserved but open: help() may get on
+  out_of_range,  ///< the position is below log_start, or past the end
+  refused,       ///< the record at the position was not accepted; the position stays
+  failed,        ///< a segment cannot be opened: failure() says why
+};
+
+class Reader {
+ public:
+  /// `pins` is shared by the readers of one Consumer in one topic.
+  Reader(const PartitionLog& log, std::shared_ptr<Pins> pins) noexcept : log_{&log}, pins_{std::move(pins)} {}
+
+  [[nodiscard]] const PartitionLog& log() const noexcept { return *log_; }
+  /// The offset after the last record that was collected, or what was sought.
+  [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+  [[nodiscard]] Failure failure() const noexcept { return failure_; }
+
+  /// Goes to an offset; the next collect() finds its segment.
+  void seek(std::uint64_t offset) noexcept {
+    if (offset != position_) stall_.reset();
+    position_ = cursor_ = offset;
+    settled_ = false;
+  }
+
+  /// Up to `max` committed records from the position on, in one segment. Asks `accept(slot, n, segment)` of each and
+  /// ends before the first that it refuses. The position moves behind the last one.
+  template <class Accept>
+  TOWPATH_HOT Progress collect(Run& run, std::uint64_t max, const Accept& accept) {
+    for (;;) {
+      if (!settled_) [[unlikely]]
+        if (const auto at = settle(); at != Progress::records) return at;
+      const Segment& segment = *current_;
+      const std::uint64_t first = cursor_ - segment.base;
+      std::uint64_t n = first;
+      std::uint64_t behind = first;  // the last committed one
+      std::uint64_t count = 0;
+      bool refused = false;
+      for (; n < segment.slot_count && count < max; ++n) {
+        const std::uint64_t slot = segment.slots[n].load(shm::acquire);  // pairs with the commit's compare-and-swap
+        if (slot == Slot::empty) break;
+        if (Slot::state(slot) != Slot::committed) continue;
+        if (refused = !accept(slot, n, segment); refused) break;
+        ++count, behind = n + 1;
+      }
+      if (n > first) stall_.passed(segment.base + n);
+      // Aborted slots at the end may lie behind the seal: the cursor passes them, the position does not.
+      cursor_ = segment.base + n;
+      if (count > 0) {
+        position_ = segment.base + behind;
+        if (refused) cursor_ = position_;
+        run.segment = current_, run.first = first, run.last = behind, run.count = count;
+        return Progress::records;
+      }
+      if (refused) return Progress::refused;
+      if (const auto at = at_the_end(segment, n); at != Progress::records) return at;
+    }
+  }
+
+  /// A glance at the next slot alone, for those who look again and again: the tail's line belongs to the producers.
+  /// False also when only collect() can tell.
+  [[nodiscard]] TOWPATH_HOT bool is_quiet() const noexcept {
+    if (!settled_) [[unlikely]]
+      return false;
+    const std::uint64_t n = cursor_ - current_->base;
+    return n < current_->slot_count && current_->slots[n].load(shm::acquire) == Slot::empty;
+  }
+
+  /// After blocked: asks whether the owner lives and aborts what holds the log up. True: look again at once.
+  bool help() noexcept {
+    if (!log_->may_help() || !settled_ || !current_->helpful) return false;
+    return stall_.help(*log_, *current_, cursor_ - current_->base);
+  }
+
+  /// Is there something at the position? With seq_cst, for the recheck between announcing sleep and sleeping.
+  [[nodiscard]] bool has_something() const noexcept {
+    if (!settled_) return log_->state().live_bytes.load(shm::seq_cst) != 0;
+    const std::uint64_t n = cursor_ - current_->base;
+    if (n < current_->slot_count && current_->slots[n].load(shm::seq_cst) != Slot::empty) return true;
+    const std::uint64_t sealed = current_->header->sealed.load(shm::seq_cst);
+    return sealed != 0 && n + 1 >= sealed && log_->state().hint.load(shm::seq_cst) > current_->base;
+  }
+
+  /// The offset after the last record below which everything is resolved; raises the shared word. Moves the position.
+  /// Walks slots from the word on: short while maintenance runs. Errors: those of opening a segment.
+  Result<Offset> find_end() {
+    Run run;
+    seek(std::max(log_->state().resolved_to.load(shm::acquire), log_->state().log_start.load(shm::seq_cst)));
+    for (;;) {
+      const auto at = collect(run, ~std::uint64_t{0}, [](auto&&...) { return true; });
+      run = Run{};
+      if (at == Progress::failed) return failure_;
+      if (at == Progress::out_of_range) seek(log_->state().log_start.load(shm::seq_cst));
+      if (at == Progress::idle || at == Progress::blocked) break;
+    }
+    if (log_->may_help()) log_->state().resolved_to.raise_to(position_, shm::release);
+    return Offset{static_cast<std::int64_t>(position_)};
+  }
+
+  /// Segments that random seeks keep pinned beside the current one; a sequential reader keeps none.
+  static constexpr std::size_t max_recent = 64;
+
+  /// Lets go of every segment; the next collect() finds its own again.
+  void park() noexcept {
+    cursor_ = position_;
+    settled_ = false;
+    current_ = PinRef{};
+    recent_.clear();
+  }
+  [[nodiscard]] bool is_attached() const noexcept { return static_cast<bool>(current_); }
+
+ private:
+  /// Slot n is empty, or there is none. Sealed there: on to the next segment. Else tells idle from blocked.
+  TOWPATH_HOT Progress at_the_end(const Segment& segment, std::uint64_t n) {
+    const std::uint64_t sealed = segment.header->sealed.load(shm::acquire);
+    if (sealed != 0 && n + 1 >= sealed) return advance(segment.base + sealed - 1);
+    const std::uint64_t tail = segment.header->tail.load(shm::acquire);
+    const bool open = sealed != 0 || Tail::count(tail) > n || Tail::bytes(tail) > segment.capacity;
+    return open ? Progress::blocked : Progress::idle;
+  }
+
+  /// On to the segment that begins at `base`; the one before is let go at once, so that it can be recycled.
+  TOWPATH_COLD Progress advance(std::uint64_t base) {
+    if (log_->state().hint.load(shm::acquire) < base) return Progress::idle;  // sealed, the next is not there yet
+    const auto at = attach(base);
+    if (at != Progress::records) return at;
+    position_ = cursor_ = std::max(position_, base);
+    stall_.reset();
+    settled_ = position_ == base;  // else it was sought behind the seal: find its place anew
+    drop_retired();
+    return at;
+  }
+
+  Progress attach(std::uint64_t base) {
+    auto pinned = pin_segment(*log_, pins_, base);
+    if (pinned) {
+      current_ = std::move(*pinned);
+      return Progress::records;
+    }
+    if (pinned.error() != Errc::not_found) return fail(pinned.error());
+    return log_->state().log_start.load(shm::seq_cst) > position_ ? Progress::out_of_range : Progress::idle;
+  }
+
+  Progress fail(const Failure& failure) noexcept {
+    failure_ = failure;
+    return Progress::failed;
+  }
+
+  /// Finds the segment that holds the position.
+  TOWPATH_COLD Progress settle() {
+    if (position_ < log_->state().log_start.load(shm::seq_cst)) return Progress::out_of_range;
+    if (current_ && !holds_position()) keep_recent();
+    if (!current_ && !find_recent()) {
+      if (const auto at = find_segment(); at != Progress::records) return at;
+    }
+    const std::uint64_t n = position_ - current_->base;
+    if (current_->sealed_count() == 0 && n > Tail::count(current_->header->tail.load(shm::acquire)))
+      return Progress::out_of_range;  // past the end
+    settled_ = true;
+    return Progress::records;
+  }
+
+  [[nodiscard]] bool holds_position() const noexcept {
+    const std::uint64_t count = current_->sealed_count();
+    const std::uint64_t end = current_->base + (count != 0 ? count : current_->slot_count + 1);
+    return position_ >= current_->base && position_ < end;
+  }
+
+  bool find_recent() {
+    for (auto recent = recent_.begin(); recent != recent_.end(); ++recent) {
+      current_ = *recent;
+      if (!holds_position()) continue;
+      recent_.erase(recent);
+      return true;
+    }
+    current_ = PinRef{};
+    return false;
+  }
+
+  Progress find_segment() {
+    Progress at = Progress::idle;
+    for (const bool fresh : {false, true}) {  // first by the list we have
+      const auto base = base_of(position_, fresh);
+      if (!base) continue;
+      at = attach(*base);
+      if (at == Progress::failed || at == Progress::out_of_range) return at;
+      if (at == Progress::records && (holds_position() || *base == log_->state().hint.load(shm::acquire))) return at;
+    }
+    return at;
+  }
+
+  /// The largest known base at or below the offset.
+  std::optional<std::uint64_t> base_of(std::uint64_t offset, bool fresh) {
+    const std::uint64_t hint = log_->state().hint.load(shm::acquire);
+    if (offset >= hint) return hint;
+    if (fresh || bases_.empty())
+      if (auto found = log_->bases()) bases_ = std::move(*found);
+    const auto above = std::upper_bound(bases_.begin(), bases_.end(), offset);
+    if (above == bases_.begin()) return std::nullopt;
+    return *std::prev(above);
+  }
+
+  void keep_recent() {
+    drop_retired();
+    if (recent_.size() >= max_recent) recent_.erase(recent_.begin());
+    recent_.push_back(std::move(current_));
+    current_ = PinRef{};
+  }
+
+  void drop_retired() {
+    if (recent_.empty()) return;
+    const std::uint64_t start = log_->state().log_start.load(shm::acquire);
+    std::erase_if(recent_, [&](const PinRef& pin) { return pin->base < start; });
+  }
+
+  const PartitionLog* log_;
+  std::shared_ptr<Pins> pins_;
+  std::uint64_t position_ = 0;  // what the user sees
+  std::uint64_t cursor_ = 0;    // the next slot to look at; ahead of the position by aborted slots only
+  bool settled_ = false;        // current_ holds the cursor's slot
+  PinRef current_;
+  Stall stall_;
+  Failure failure_;
+  std::vector<PinRef> recent_;
+  std::vector<std::uint64_t> bases_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/consume/batch.hpp ----
+
+// A Batch is what one poll returned: a run of records of one partition, in place in the log, or nothing, or an error.
+//   for (const auto& record : consumer.poll(100ms)) use(record.value());
+// While it lives its segment is not recycled, so let go of it before long. It belongs to the consumer's thread, and may
+// outlive the consumer. After a crash nothing is left of it.
+
+namespace towpath::inline TOWPATH_ABI {
+
+namespace detail {
+
+/// An error that poll returned, until somebody looks at it.
+struct Unseen {
+  Failure failure;
+};
+
+}  // namespace detail
+
+template <class T, class S = Serde<T>>
+class [[nodiscard]] Batch {
+ public:
+  class iterator {
+   public:
+    using value_type = Record<T, S>;
+    using difference_type = std::ptrdiff_t;
+    using iterator_category = std::input_iterator_tag;
+    using pointer = const value_type*;
+    using reference = const value_type&;
+
+    iterator() noexcept = default;
+    const Record<T, S>& operator*() const noexcept { return record_; }
+    const Record<T, S>* operator->() const noexcept { return &record_; }
+    TOWPATH_HOT iterator& operator++() noexcept {
+      ++n_, ++index_;
+      find();
+      return *this;
+    }
+    void operator++(int) noexcept { ++*this; }
+    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.n_ == b.n_; }
+
+   private:
+    friend class Batch;
+    iterator(const Batch& batch, std::uint64_t n) noexcept : batch_{&batch}, n_{n} { find(); }
+
+    /// On to the next committed slot. The log was looked at when it was polled; what a hostile writer changed since is
+    /// skipped, never followed outside the segment.
+    TOWPATH_HOT void find() noexcept {
+      for (; n_ < batch_->run_.last; ++n_)
+        if (batch_->read(n_, index_, record_)) return;
+    }
+
+    const Batch* batch_ = nullptr;
+    std::uint64_t n_ = 0;
+    std::size_t index_ = 0;
+    Record<T, S> record_;
+  };
+
+  Batch() noexcept = default;
+
+  [[nodiscard]] iterator begin() const noexcept { return {*this, run_.first}; }
+  [[nodiscard]] iterator end() const noexcept {
+    iterator last;
+    last.n_ = run_.last;
+    return last;
+  }
+  [[nodiscard]] bool empty() const noexcept { return run_.count == 0; }
+  /// How many records.
+  [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(run_.count); }
+
+  [[nodiscard]] std::string_view topic() const noexcept {
+    return topic_ ? std::string_view{*topic_} : std::string_view{};
+  }
+  [[nodiscard]] PartitionId partition() const noexcept { return partition_; }
+
+  /// How many offsets before this batch were gone when the consumer got there: retention overtook it, or what was
+  /// sought lay before the log's start.
+  [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
+
+  /// Why there are no (more) records: undecodable, corrupt, offset_out_of_range, no_offset, topic_deleted, forked, and
+  /// what mapping can fail with. Errc::ok when there simply were none in time. One that nobody looks at comes again.
+  [[nodiscard]] Failure error() const noexcept {
+    if (!unseen_) return {};
+    if (!looked_) looked_ = true, unseen_->failure = Failure{};
+    return failure_;
+  }
+  /// Where: the offset that could not be read.
+  [[nodiscard]] Offset error_offset() const noexcept { return error_offset_; }
+
+ private:
+  template <class, class, class>
+  friend class Consumer;
+
+  TOWPATH_HOT bool read(std::uint64_t n, std::size_t index, Record<T, S>& record) const noexcept {
+    const log::Segment& segment = *run_.segment;
+    const std::uint64_t slot = segment.slots[n].load(shm::relaxed);  // acquired when it was polled
+    if (log::Slot::state(slot) != log::Slot::committed || !segment.contains(slot)) return false;
+    record.frame_ = log::FrameView{};
+    if (!record.frame_.parse(segment.data + log::Slot::position(slot), log::Slot::length(slot), value_alignment_))
+      return false;
+    record.topic_ = *topic_;
+    record.partition_ = partition_;
+    record.offset_ = Offset{static_cast<std::int64_t>(segment.base + n)};
+    record.checksummed_ = segment.checksummed;
+    if constexpr (!InPlaceSerde<S, T>) {
+      if (index >= decoded_.size()) return false;
+      record.decoded_ = decoded_[index] ? &*decoded_[index] : nullptr;
+    }
+    return true;
+  }
+
+  log::Run run_;
+  std::shared_ptr<const std::string> topic_;
+  PartitionId partition_;
+  std::uint64_t value_alignment_ = 8;
+  std::uint64_t missed_ = 0;
+  std::vector<std::optional<T>> decoded_;  // for serdes that decode; empty for those that read in place
+  std::shared_ptr<detail::Unseen> unseen_;
+  Failure failure_;
+  Offset error_offset_;
+  mutable bool looked_ = false;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/consume/consumer_config.hpp ----
+
+// How a Consumer starts and what it is limited to.
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// Where to go when there is no position, or it points to what is gone.
+enum class OffsetReset {
+  earliest,  ///< the first record there is
+  latest,    ///< records from now on; without a group "now" is when the Consumer is made
+  none,      ///< nowhere: poll says no_offset or offset_out_of_range until you seek
+};
+
+struct ConsumerConfig {
+  /// Default latest, as in Kafka.
+  OffsetReset auto_offset_reset = OffsetReset::latest;
+  /// Which partitions. Default: all, also those that are added later.
+  std::vector<PartitionId> partitions = {};
+  /// Records in one Batch, 1 or more. Default 1,024.
+  std::size_t max_poll_records = 1'024;
+  /// Iterating over the consumer ends after this long without a record. Default: never.
+  std::optional<Duration> consumer_timeout = std::nullopt;
+  /// Verify the checksums of records on disk; a wrong one is `corrupt`. Default true. (In memory there are none.)
+  bool check_crcs = true;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/log/time_index.hpp ----
+
+// Finds records by time. For a sealed segment a file <base>.timeindex says how high timestamps had risen after each
+// block of slots, so that one block is scanned instead of the segment. The index is derived: whoever needs it makes it,
+// and one that is missing, cut short, foreign or damaged is made anew, never trusted. The active segment is scanned.
+//   auto first = offset_for_time(log, pins, &member, at).value();     // nullopt: every record is older
+// Thread-safe and process-safe; two that make the same index write the same bytes. After a crash the index is there
+// whole or not at all.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+inline constexpr std::uint64_t time_index_magic = 0x3058'5057'4F54'0A0Du;
+inline constexpr std::uint32_t time_index_version = 0;
+inline constexpr std::uint64_t max_time_index_blocks = 4096;  ///< 32 KiB of them: read whole in microseconds
+
+/// First bytes of the file. An array of block_count signed 64-bit numbers follows.
+struct TimeIndexHeader {
+  std::uint64_t magic;
+  std::uint32_t version;
+  std::uint32_t block_slots;  // slots per block
+  std::uint64_t uuid;         // of the segment's incarnation
+  std::uint64_t base;
+  std::uint64_t slot_count;  // as sealed
+  std::uint64_t block_count;
+  std::int64_t newest_ns;    // the highest timestamp in the segment
+  std::uint32_t blocks_crc;  // CRC-32C of what follows
+  std::uint32_t header_crc;  // CRC-32C of what stands before this field
+};
+static_assert(sizeof(TimeIndexHeader) == 64 && offsetof(TimeIndexHeader, header_crc) == 60);
+
+/// The earliest offset whose timestamp is `at` or later, whatever order the timestamps are in (Kafka's ListOffsets);
+/// nullopt when there is none. `member`, if given, lets it leave indexes behind for the next who asks.
+/// Blocks only for the files it reads; microseconds per segment, but scans a segment that nobody asked about before.
+/// Errors: those of opening a segment; topic_deleted; corrupt if a segment is missing in the middle.
+inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                     const shm::Member* member, Timestamp at);
+
+namespace detail {
+
+inline constexpr std::int64_t no_timestamp = std::numeric_limits<std::int64_t>::min();
+
+/// The timestamp of the record in slot `n`; nothing unless it is committed.
+inline std::optional<std::int64_t> timestamp_of(const Segment& segment, std::uint64_t n) noexcept {
+  const std::uint64_t slot = segment.slots[n].load(shm::acquire);  // pairs with the commit's compare-and-swap
+  if (Slot::state(slot) != Slot::committed || !segment.contains(slot)) return std::nullopt;
+  FrameHeader header;
+  std::memcpy(&header, segment.data + Slot::position(slot), sizeof header);
+  return header.timestamp_ns;
+}
+
+/// The first slot in [from, to) whose record is of `at` or later.
+inline std::optional<std::uint64_t> scan_for_time(const Segment& segment, std::uint64_t from, std::uint64_t to,
+                                                  std::int64_t at) noexcept {
+  for (std::uint64_t n = from; n < to; ++n)
+    if (const auto timestamp = timestamp_of(segment, n); timestamp && *timestamp >= at) return n;
+  return std::nullopt;
+}
+
+/// What a sealed segment's index says. newest_of[i] is the highest timestamp in blocks 0 to i, so it never falls.
+class TimeIndex {
+ public:
+  /// Nothing while a slot is still open: its record may come yet.
+  static std::optional<TimeIndex> build(const Segment& segment, std::uint64_t count) {
+    TimeIndex index;
+    const std::uint64_t block =
+        std::max<std::uint64_t>(64, (count + max_time_index_blocks - 1) / max_time_index_blocks);
+    index.newest_of_.assign((count + block - 1) / block, no_timestamp);
+    std::int64_t newest = no_timestamp;
+    for (std::uint64_t n = 0; n < count; ++n) {
+      if (Slot::state(segment.slots[n].load(shm::acquire)) == Slot::empty) return std::nullopt;
+      if (const auto timestamp = timestamp_of(segment, n)) newest = std::max(newest, *timestamp);
+      index.newest_of_[n / block] = newest;
+    }
+    const auto blocks = index.blocks();
+    index.header_ = {time_index_magic,
+                     time_index_version,
+                     static_cast<std::uint32_t>(block),
+                     segment.uuid,
+                     segment.base,
+                     count,
+                     index.newest_of_.size(),
+                     newest,
+                     crc32c(blocks),
+                     0};
+    index.header_.header_crc = header_checksum(index.header_);
+    return index;
+  }
+
+  /// Reads the header only; nothing unless it is whole and speaks of this segment. read_blocks() gets the rest.
+  static std::optional<TimeIndex> open(const PartitionLog& log, const Segment& segment, std::uint64_t count) {
+    auto file = log.directory().open(log.time_index_name(segment.base).data(), shm::Access::read);
+    if (!file) return std::nullopt;
+    TimeIndex index;
+    auto& header = index.header_;
+    const auto got = shm::read_some(*file, &header, sizeof header, 0);
+    const bool whole = got && *got == sizeof header && header.magic == time_index_magic &&
+                       header.version == time_index_version && header.header_crc == header_checksum(header);
+    if (!whole || header.uuid != segment.uuid || header.base != segment.base || header.slot_count != count)
+      return std::nullopt;
+    if (header.block_slots == 0 || header.block_count > max_time_index_blocks ||
+        header.block_count != (count + header.block_slots - 1) / header.block_slots)
+      return std::nullopt;
+    index.file_ = std::move(*file);
+    return index;
+  }
+
+  /// False if they are cut short or damaged.
+  bool read_blocks() {
+    newest_of_.resize(header_.block_count);
+    const auto got = shm::read_some(file_, newest_of_.data(), blocks().size(), sizeof header_);
+    return got && *got == blocks().size() && crc32c(blocks()) == header_.blocks_crc;
+  }
+
+  /// Leaves it for others, whole or not at all. It is only a help: whoever cannot write it does without.
+  void leave_behind(const PartitionLog& log, const shm::Member& member) const {
+    auto& directory = log.directory();
+    const auto own = log.own_name(member);
+    const auto name = log.time_index_name(header_.base);
+    auto file = directory.create(own.data(), 0640);
+    if (!file) return;
+    const bool written = shm::write_all(*file, &header_, sizeof header_, 0) &&
+                         shm::write_all(*file, newest_of_.data(), blocks().size(), sizeof header_);
+    TOWPATH_FAILPOINT("index.written");
+    if (!written || !directory.replace(own.data(), name.data())) return directory.remove(own.data()).ignore();
+    TOWPATH_FAILPOINT("index.named");
+    // The segment may have gone meanwhile, and whoever retired it found no index to remove.
+    if (header_.base < log.state().log_start.load(shm::seq_cst)) directory.remove(name.data()).ignore();
+  }
+
+  [[nodiscard]] std::int64_t newest() const noexcept { return header_.newest_ns; }
+
+  /// The first slot that can hold a record of `at` or later: the begin of its block.
+  [[nodiscard]] std::uint64_t first_candidate(std::int64_t at) const noexcept {
+    const auto block = std::lower_bound(newest_of_.begin(), newest_of_.end(), at) - newest_of_.begin();
+    return static_cast<std::uint64_t>(block) * header_.block_slots;
+  }
+
+ private:
+  static std::uint32_t header_checksum(const TimeIndexHeader& header) noexcept {
+    return crc32c(Bytes{reinterpret_cast<const std::byte*>(&header), offsetof(TimeIndexHeader, header_crc)});
+  }
+  [[nodiscard]] Bytes blocks() const noexcept {
+    return {reinterpret_cast<const std::byte*>(newest_of_.data()), newest_of_.size() * sizeof(std::int64_t)};
+  }
+
+  TimeIndexHeader header_{};
+  std::vector<std::int64_t> newest_of_;
+  shm::FileDescriptor file_;
+};
+
+inline std::optional<std::uint64_t> find_in_sealed(const PartitionLog& log, const shm::Member* member,
+                                                   const Segment& segment, std::uint64_t count, std::int64_t at) {
+  auto index = TimeIndex::open(log, segment, count);
+  if (index && index->newest() < at) return std::nullopt;
+  if (!index || !index->read_blocks()) {
+    const bool lasting = member && log.may_help();
+    index = lasting ? TimeIndex::build(segment, count) : std::nullopt;
+    if (!index) return scan_for_time(segment, 0, count, at);
+    index->leave_behind(log, *member);
+  }
+  return scan_for_time(segment, index->first_candidate(at), count, at);
+}
+
+}  // namespace detail
+
+inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                     const shm::Member* member, Timestamp at) {
+  const std::int64_t wanted = at.time_since_epoch().count();
+  std::uint64_t base = log.state().log_start.load(shm::seq_cst);
+  for (;;) {
+    const auto segment = pin_segment(log, pins, base);
+    if (!segment && segment.error() != Errc::not_found) return segment.error();
+    if (!segment) {
+      if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+      const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
+      const bool missing = start <= base && log.state().hint.load(shm::acquire) > base;
+      if (missing) return Failure{Errc::corrupt, "a segment is missing in the middle of the log"};
+      if (start <= base) return std::optional<Offset>{};  // the end of the log
+      base = start;                                       // overtaken by retention
+      continue;
+    }
+    const Segment& here = **segment;
+    const std::uint64_t sealed = here.sealed_count();
+    const std::uint64_t reserved = std::min(Tail::count(here.header->tail.load(shm::acquire)), here.slot_count);
+    const auto found = sealed != 0 ? detail::find_in_sealed(log, member, here, sealed, wanted)
+                                   : detail::scan_for_time(here, 0, reserved, wanted);
+    if (found) return std::optional<Offset>{Offset{static_cast<std::int64_t>(base + *found)}};
+    if (sealed == 0) return std::optional<Offset>{};
+    base += sealed;
+  }
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/shm/folder_directory.hpp ----
+
+// A folder of the operating system as a Directory. Every file is opened beneath a held descriptor of the folder,
+// without following links and without going up (openat2(2), Linux 5.6), so a planted link cannot lead elsewhere.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+struct FolderOptions {
+  bool create = true;             ///< make the folder when it is missing (its parent must exist)
+  bool force_filesystem = false;  ///< accept overlay, NFS, FUSE and the like: shared maps may then be incoherent
+  unsigned owner = ~0u;           ///< accept a folder of this user id beside mine and root's
+};
+
+class FolderDirectory final : public Directory {
+ public:
+  /// Errors: not_found (the parent), not_a_directory, unsafe_directory, unsupported_filesystem, permission_denied.
+  static Result<std::unique_ptr<Directory>> open(const char* path, const FolderOptions& options) {
+    const bool made = options.create && ::mkdir(path, 0750) == 0;
+    const int not_made = options.create && !made && errno != EEXIST ? errno : 0;
+    FileDescriptor fd{::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!fd && errno == ENOENT && not_made) return system_failure(not_made, "make the bus folder");
+    if (!fd) return system_failure(errno, "open the bus folder");
+    if (made && ::fchmod(fd.get(), 0750) != 0) return system_failure(errno, "fchmod");
+    const auto found = status(fd);
+    if (!found) return found.error();
+    if (found->st_mode & S_IWOTH) return Failure{Errc::unsafe_directory, "the bus folder is world-writable; chmod o-w"};
+    const bool trusted = found->st_uid == ::geteuid() || found->st_uid == 0 || found->st_uid == options.owner;
+    if (!trusted)
+      return Failure{Errc::unsafe_directory, "the bus folder belongs to another user; name it in BusConfig::owner"};
+    const auto storage = classify(fd, options.force_filesystem);
+    if (!storage) return storage.error();
+    return std::unique_ptr<Directory>{new FolderDirectory{std::move(fd), *storage}};
+  }
+
+  Result<FileDescriptor> open(const char* name, Access access) override {
+    return beneath(name, access == Access::read ? O_RDONLY : O_RDWR, 0);
+  }
+
+  Result<FileDescriptor> create(const char* name, unsigned mode) override {
+    auto file = beneath(name, O_RDWR | O_CREAT | O_EXCL, mode);
+    if (file && ::fchmod(file->get(), mode) != 0) return system_failure(errno, "fchmod");
+    return file;
+  }
+
+  Result<FileInfo> identify(const char* name) override {
+    struct stat found {};
+    if (::fstatat(fd_.get(), name, &found, AT_SYMLINK_NOFOLLOW) != 0) return system_failure(errno, "fstatat");
+    return file_info(found);
+  }
+
+  Result<void> rename(const char* from, const char* to) override {
+    return rename_with(from, to, 1u /* RENAME_NOREPLACE */);
+  }
+  Result<void> replace(const char* from, const char* to) override { return rename_with(from, to, 0u); }
+
+  Result<void> remove(const char* name) override {
+    const auto at = place(name);
+    if (!at) return at.error();
+    if (::unlinkat(at->folder, at->leaf, 0) != 0) return system_failure(errno, "unlinkat");
+    return {};
+  }
+
+  Result<void> make_folder(const char* name) override {
+    const auto at = place(name);
+    if (!at) return at.error();
+    if (::mkdirat(at->folder, at->leaf, 0750) != 0) return system_failure(errno, "mkdirat");
+    const auto folder = beneath(name, O_RDONLY | O_DIRECTORY, 0);
+    if (!folder) return folder.error();
+    if (::fchmod(folder->get(), 0750) != 0) return system_failure(errno, "fchmod");
+    return {};
+  }
+
+  Result<void> remove_folder(const char* name) override {
+    const auto at = place(name);
+    if (!at) return at.error();
+    auto names = list(name);
+    if (!names) return names.error();
+    for (const auto& entry : *names) {
+      const auto path = std::string{name} + "/" + entry;
+      auto removed = remove(path.c_str());
+      if (!removed && removed.error() == Errc::not_a_directory) removed = remove_folder(path.c_str());
+      if (!removed && removed.error() != Errc::not_found) return removed;  // not found: somebody else removes it too
+    }
+    if (::unlinkat(at->folder, at->leaf, AT_REMOVEDIR) != 0) return system_failure(errno, "rmdir");
+    return {};
+  }
+
+  Result<std::vector<std::string>> list(const char* folder) override {
+    auto fd = beneath(*folder ? folder : ".", O_RDONLY | O_DIRECTORY, 0);
+    if (!fd) return fd.error();
+    DIR* stream = ::fdopendir(fd->get());
+    if (!stream) return system_failure(errno, "fdopendir");
+    fd->release();  // closedir closes it
+    std::vector<std::string> names;
+    while (const auto* entry = ::readdir(stream)) {
+      const std::string_view name{entry->d_name};
+      if (name != "." && name != "..") names.emplace_back(name);
+    }
+    ::closedir(stream);
+    return names;
+  }
+
+  std::uint64_t free_bytes() override {
+    struct statvfs found {};
+    return ::fstatvfs(fd_.get(), &found) == 0 ? std::uint64_t{found.f_bavail} * found.f_frsize : 0;
+  }
+
+  [[nodiscard]] Storage storage() const noexcept override { return storage_; }
+
+ private:
+  FolderDirectory(FileDescriptor fd, Storage storage) noexcept : fd_{std::move(fd)}, storage_{storage} {}
+
+  static Result<Storage> classify(const FileDescriptor& fd, bool force) noexcept {
+    struct statfs found {};
+    if (::fstatfs(fd.get(), &found) != 0) return system_failure(errno, "fstatfs");
+    switch (static_cast<unsigned long>(found.f_type)) {
+      case 0x01021994: return Storage::tmpfs;
+      case 0xEF53:
+      case 0x58465342: return Storage::disk;           // ext4, xfs
+      case 0x9123683E: return Storage::copy_on_write;  // btrfs
+      default: break;
+    }
+    if (force) return Storage::copy_on_write;
+    return Failure{Errc::unsupported_filesystem,
+                   "not tmpfs, ext4, xfs or btrfs; BusConfig::force_filesystem overrides"};
+  }
+
+  Result<FileDescriptor> beneath(const char* name, int flags, unsigned mode) noexcept {
+    open_how how{};
+    how.flags = static_cast<std::uint64_t>(flags) | O_CLOEXEC | O_NOFOLLOW;
+    how.mode = mode;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    long fd = -1;
+    do fd = ::syscall(SYS_openat2, fd_.get(), name, &how, sizeof how);
+    while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+    if (fd < 0) return system_failure(errno, "openat2");
+    return FileDescriptor{static_cast<int>(fd)};
+  }
+
+  /// The folder that a name stands in, and the name's last part: for the calls that have no way to stay beneath.
+  struct Place {
+    FileDescriptor held;
+    int folder;
+    const char* leaf;
+  };
+  Result<Place> place(const char* name) {
+    const char* slash = std::strrchr(name, '/');
+    const std::string_view leaf{slash ? slash + 1 : name};
+    if (*name == '/' || leaf.empty() || leaf == "." || leaf == "..")
+      return Failure{Errc::unsafe_directory, "the name leads out of the bus folder"};
+    if (!slash) return Place{FileDescriptor{}, fd_.get(), leaf.data()};
+    auto folder = beneath(std::string{name, slash}.c_str(), O_PATH | O_DIRECTORY, 0);
+    if (!folder) return folder.error();
+    const int fd = folder->get();
+    return Place{std::move(*folder), fd, leaf.data()};
+  }
+
+  Result<void> rename_with(const char* from, const char* to, unsigned flags) {
+    const auto source = place(from);
+    if (!source) return source.error();
+    const auto target = place(to);
+    if (!target) return target.error();
+    if (::syscall(SYS_renameat2, source->folder, source->leaf, target->folder, target->leaf, flags) != 0)
+      return system_failure(errno, "renameat2");
+    return {};
+  }
+
+  FileDescriptor fd_;
+  Storage storage_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
+// ---- towpath/shm/memory_directory.hpp ----
+
+// The memory of this process as a Directory: every file is a memfd, every name an entry in a map. The same log code
+// runs over it, and nothing is left behind after a crash. Thread-safe; not shared with other processes.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+class MemoryDirectory final : public Directory {
+ public:
+  /// A second descriptor of the same file, with an open file description (hence locks) of its own.
+  Result<FileDescriptor> open(const char* name, Access access) override {
+    const std::lock_guard hold{mutex_};
+    const auto found = files_.find(name);
+    if (found == files_.end()) return Failure{Errc::not_found, "memory file"};
+    if (!found->second) return Failure{Errc::not_a_directory, "memory folder"};
+    char path[40];
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", found->second.get());
+    const int fd = ::open(path, (access == Access::read ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+    if (fd < 0) return system_failure(errno, "open /proc/self/fd; a bus in memory needs /proc");
+    return FileDescriptor{fd};
+  }
+
+  Result<FileDescriptor> create(const char* name, unsigned) override {
+    {
+      const std::lock_guard hold{mutex_};
+      if (files_.contains(name)) return Failure{Errc::already_exists, "memory file"};
+      if (const auto parent = find_parent(name); !parent) return parent.error();
+      FileDescriptor fd{::memfd_create("towpath", MFD_CLOEXEC)};
+      if (!fd) return system_failure(errno, "memfd_create");
+      files_.emplace(name, std::move(fd));
+    }
+    return open(name, Access::read_write);
+  }
+
+  Result<FileInfo> identify(const char* name) override {
+    const std::lock_guard hold{mutex_};
+    const auto found = files_.find(name);
+    if (found == files_.end()) return Failure{Errc::not_found, "memory file"};
+    if (!found->second) return FileInfo{};
+    const auto about = status(found->second);
+    if (!about) return about.error();
+    return file_info(*about);
+  }
+
+  Result<void> rename(const char* from, const char* to) override { return rename_with(from, to, false); }
+  Result<void> replace(const char* from, const char* to) override { return rename_with(from, to, true); }
+
+  Result<void> remove(const char* name) override {
+    const std::lock_guard hold{mutex_};
+    const auto found = files_.find(name);
+    if (found == files_.end()) return Failure{Errc::not_found, "memory file"};
+    if (!found->second) return Failure{Errc::not_a_directory, "memory folder"};
+    files_.erase(found);
+    return {};
+  }
+
+  Result<void> make_folder(const char* name) override {
+    const std::lock_guard hold{mutex_};
+    if (const auto parent = find_parent(name); !parent) return parent.error();
+    if (!files_.emplace(name, FileDescriptor{}).second) return Failure{Errc::already_exists, "memory folder"};
+    return {};
+  }
+
+  Result<void> remove_folder(const char* name) override {
+    const std::lock_guard hold{mutex_};
+    if (const auto folder = find_folder(name); !folder) return folder.error();
+    const std::string below = std::string{name} + "/";
+    std::erase_if(files_, [&](const auto& file) { return file.first == name || file.first.starts_with(below); });
+    return {};
+  }
+
+  Result<std::vector<std::string>> list(const char* folder) override {
+    const std::lock_guard hold{mutex_};
+    if (*folder)
+      if (const auto found = find_folder(folder); !found) return found.error();
+    const std::string below = *folder ? std::string{folder} + "/" : std::string{};
+    std::vector<std::string> names;
+    for (auto file = files_.lower_bound(below); file != files_.end() && file->first.starts_with(below); ++file) {
+      const auto name = std::string_view{file->first}.substr(below.size());
+      if (name.find('/') == std::string_view::npos) names.emplace_back(name);
+    }
+    return names;
+  }
+
+  std::uint64_t free_bytes() override {
+    const auto text = read_proc("/proc/meminfo");
+    const auto at = text.find("MemAvailable:");
+    return at == std::string::npos ? 0 : std::strtoull(text.c_str() + at + 13, nullptr, 10) * 1024;
+  }
+
+  [[nodiscard]] Storage storage() const noexcept override { return Storage::memory; }
+
+ private:
+  Result<void> find_folder(const std::string& name) const {
+    const auto found = files_.find(name);
+    if (found == files_.end()) return Failure{Errc::not_found, "memory folder"};
+    if (found->second) return Failure{Errc::not_a_directory, "memory file"};
+    return {};
+  }
+
+  Result<void> find_parent(std::string_view name) const {
+    const auto slash = name.rfind('/');
+    return slash == std::string_view::npos ? Result<void>{} : find_folder(std::string{name.substr(0, slash)});
+  }
+
+  Result<void> rename_with(const std::string& from, const std::string& to, bool replace) {
+    const std::lock_guard hold{mutex_};
+    const auto source = files_.find(from);
+    const auto target = files_.find(to);
+    if (source == files_.end()) return Failure{Errc::not_found, "memory file"};
+    if (const auto parent = find_parent(to); !parent) return parent.error();
+    if (target != files_.end()) {
+      if (!replace) return Failure{Errc::already_exists, "memory file"};
+      if (!source->second || !target->second) return Failure{Errc::not_a_directory, "memory folder"};
+      if (source == target) return {};
+      files_.erase(target);
+    }
+    move_entry(from, to);
+    const std::string below = from + "/";
+    for (auto file = files_.lower_bound(below); file != files_.end() && file->first.starts_with(below);) {
+      const auto name = (file++)->first;
+      move_entry(name, to + "/" + name.substr(below.size()));
+    }
+    return {};
+  }
+
+  void move_entry(const std::string& from, const std::string& to) {
+    auto entry = files_.extract(from);
+    entry.key() = to;
+    files_.insert(std::move(entry));
+  }
+
+  std::mutex mutex_;
+  std::map<std::string, FileDescriptor> files_;  // a folder is an entry without descriptor
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
+// ---- towpath/topic/bus_config.hpp ----
+
+// How a process opens a bus. Every field has a default that fits; a bus has no other settings than these and its
+// topics'.
+
+namespace towpath::inline TOWPATH_ABI {
+
+enum class MaintenanceMode {
+  thread,  ///< a low-priority thread in this process offers to maintain the bus; one of all processes does
+  manual,  ///< your loop calls Bus::maintain()
+};
+
+struct BusConfig {
+  /// Default thread. A read-only process never maintains.
+  MaintenanceMode maintenance = MaintenanceMode::thread;
+  /// Make the folder and its files when they are missing. Default true; else not_found.
+  bool create = true;
+  /// Open without the right to write, even if the files would allow it. Default false. A process that may not write
+  /// `ctl` is read-only by itself.
+  bool read_only = false;
+  /// Accept filesystems without coherent shared maps (overlay, NFS, FUSE). Default false: unsupported_filesystem.
+  bool force_filesystem = false;
+  /// Accept a folder that this user owns, beside mine and root's. Default none: unsafe_directory.
+  std::optional<unsigned> owner = std::nullopt;
+  /// How long an idle maintenance thread sleeps at most, 1 ms or more. Default 100 ms.
+  Duration maintenance_interval = std::chrono::milliseconds{100};
+  /// Where time comes from. Default: the system's clocks.
+  Clock clock{};
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/topic/control.hpp ----
+
+// <bus>/ctl: what all processes of a bus share: numbers to hand out, who maintains, and the member table.
+// Made whole under a private name; a bus exists once it is renamed in. Change a field: raise control_format_version.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+inline constexpr std::uint64_t control_magic = 0x3043'5057'4F54'0A0Du;
+inline constexpr std::uint32_t control_format_version = 0;
+
+struct ControlHeader {
+  std::uint64_t magic;
+  std::uint32_t version;
+  std::uint32_t layout_hash;
+  std::uint32_t member_lines;
+  std::uint32_t member_line_bytes;
+  char boot_id[40];  // of the machine's start in which the bus was last known to be whole
+  // A line each for what changes together.
+  shm::Word64 catalog_generation;  // + 1 when a topic comes, goes or grows
+  shm::Word64 next_uid;            // partition uids handed out so far; the first is 1
+  shm::Word64 next_producer_id;    // for idempotent producers
+  std::uint64_t reserved0[5];
+  shm::Word64 maintenance_progress;  // + 1 at each step of whoever holds the role
+  shm::Word32 maintainer;            // member index + 1 of whoever wants to be woken by rolls
+  shm::Word32 members_used;          // high-water mark of the member table
+  std::uint64_t reserved1[6];
+  std::uint64_t reserved2[488];
+};
+static_assert(sizeof(ControlHeader) == 4096 && std::is_standard_layout_v<ControlHeader>);
+static_assert(offsetof(ControlHeader, catalog_generation) == 64 &&
+              offsetof(ControlHeader, maintenance_progress) == 128);
+
+inline constexpr std::uint64_t control_bytes = sizeof(ControlHeader) + shm::max_members * sizeof(shm::MemberLine);
+
+inline constexpr std::uint32_t control_layout_hash = [] {
+  std::uint32_t hash = 2'166'136'261u;  // FNV-1a over every size and place that another build could have elsewhere
+  for (const std::size_t place :
+       {sizeof(ControlHeader), sizeof(shm::MemberLine), sizeof(log::PartitionState), sizeof(log::WaitBlock),
+        offsetof(ControlHeader, maintainer), offsetof(shm::MemberLine, wake),
+        offsetof(log::PartitionState, resolved_to), offsetof(log::PartitionState, transactions)})
+    hash = (hash ^ static_cast<std::uint32_t>(place)) * 16'777'619u;
+  return hash;
+}();
+
+/// Errors: corrupt, newer_format.
+inline Result<void> check_control(const ControlHeader& header, std::uint64_t bytes) noexcept {
+  if (bytes < control_bytes) return Failure{Errc::corrupt, "the bus's ctl file is cut short"};
+  if (header.magic != control_magic) return Failure{Errc::corrupt, "the bus's ctl file is something else (magic)"};
+  if (header.version > control_format_version)
+    return Failure{Errc::newer_format, "the bus was made by a newer library"};
+  const bool same = header.layout_hash == control_layout_hash && header.member_lines == shm::max_members &&
+                    header.member_line_bytes == sizeof(shm::MemberLine);
+  if (!same) return Failure{Errc::corrupt, "the bus's ctl file has another layout"};
+  return {};
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/topic/bus_core.hpp ----
+
+// The part of a Bus that its topics, producers and consumers keep alive: the directory, ctl, the members.
+// Thread-safe. After a crash of this process its member lines are free again, by the kernel.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class BusCore {
+ public:
+  /// A bus in this process's memory when `path` is null. Errors: see Bus.
+  static Result<std::shared_ptr<BusCore>> open(const char* path, const BusConfig& config) {
+    if (shm::page_bytes() > 65'536) return Failure{Errc::unsupported_platform, "pages above 64 KiB"};
+    if (config.maintenance_interval < std::chrono::milliseconds{1})
+      return Failure{Errc::invalid_argument, "maintenance_interval: 1 ms or more"};
+    auto core = std::shared_ptr<BusCore>{new BusCore{config}};
+    if (auto opened = core->open_directory(path); !opened) return opened.error();
+    bool exists = core->directory_->identify("ctl").has_value();
+    if (!exists && (!config.create || config.read_only))
+      return Failure{Errc::not_found, "there is no bus in this folder, and it was not to be made"};
+    if (!exists)
+      if (auto made = core->make(); !made) return made.error();
+    if (auto mapped = core->map_control(); !mapped) return mapped.error();
+    if (core->is_restarted())
+      return Failure{Errc::recovery_needed,
+                     "the machine was restarted since; this version cannot recover a log on disk"};
+    return core;
+  }
+
+  [[nodiscard]] shm::Directory& directory() const noexcept { return *directory_; }
+  [[nodiscard]] const BusConfig& config() const noexcept { return config_; }
+  [[nodiscard]] ControlHeader& control() const noexcept { return *control_; }
+  /// Null in a read-only process.
+  [[nodiscard]] shm::Members* members() const noexcept { return members_.get(); }
+  [[nodiscard]] bool is_read_only() const noexcept { return members_ == nullptr; }
+
+  /// Is this the process that opened the bus, not a child of it? Everything that a user calls asks this first.
+  [[nodiscard]] TOWPATH_HOT bool is_mine() const noexcept { return guard_->generation() == generation_; }
+  [[nodiscard]] Result<void> usable() const noexcept {
+    if (!is_mine()) return Failure{Errc::forked, "this bus was opened before fork()"};
+    return {};
+  }
+
+  /// Errors: too_many_members, read_only, forked.
+  Result<shm::Member> claim(shm::MemberKind kind, std::string_view name) const {
+    if (auto fine = usable(); !fine) return fine.error();
+    if (!members_) return Failure{Errc::read_only, "this process may only read the bus"};
+    return members_->claim(kind, name);
+  }
+
+ private:
+  explicit BusCore(const BusConfig& config)
+      : config_{config}, guard_{&shm::ForkGuard::instance()}, generation_{guard_->enter()} {}
+
+  Result<void> open_directory(const char* path) {
+    if (!path) {
+      directory_ = std::make_unique<shm::MemoryDirectory>();
+      return {};
+    }
+    const shm::FolderOptions options{config_.create && !config_.read_only, config_.force_filesystem,
+                                     config_.owner.value_or(~0u)};
+    auto opened = shm::FolderDirectory::open(path, options);
+    if (!opened) return opened.error();
+    directory_ = std::move(*opened);
+    return {};
+  }
+
+  /// Makes what is missing; ctl last, for a bus exists once that is there. Two processes may do this at once.
+  Result<void> make() {
+    const auto keep = [](Result<void> done) {
+      return done || done.error() == Errc::already_exists ? Result<void>{} : done;
+    };
+    if (auto made = keep(directory_->make_folder("topics")); !made) return made;
+    if (auto made = keep(shm::write_file(*directory_, "members", "", 0660)); !made) return made;
+    char text[160];
+    std::snprintf(text, sizeof text, "version=1\ncluster.id=%016llx%016llx\nnode.id=0\n",
+                  static_cast<unsigned long long>(shm::random_bits()),
+                  static_cast<unsigned long long>(shm::random_bits()));
+    if (auto made = keep(shm::write_file(*directory_, "meta.properties", text, 0640)); !made) return made;
+    TOWPATH_FAILPOINT("bus.before_ctl");
+    auto header = std::make_unique<ControlHeader>();
+    std::memset(static_cast<void*>(header.get()), 0, sizeof *header);
+    header->magic = control_magic;
+    header->version = control_format_version;
+    header->layout_hash = control_layout_hash;
+    header->member_lines = shm::max_members;
+    header->member_line_bytes = sizeof(shm::MemberLine);
+    const auto id = shm::boot_id();
+    std::memcpy(header->boot_id, id.data(), sizeof header->boot_id);
+    std::string bytes(control_bytes, '\0');
+    std::memcpy(bytes.data(), header.get(), sizeof *header);
+    return keep(shm::write_file(*directory_, "ctl", bytes, 0660));
+  }
+
+  Result<void> map_control() {
+    auto& cache = shm::RegionCache::instance();
+    auto region = config_.read_only ? Result<std::shared_ptr<shm::Region>>{Errc::permission_denied}
+                                    : cache.map(*directory_, "ctl", shm::View::whole, sizeof(ControlHeader));
+    const bool writable = region.has_value();
+    if (!writable && region.error() == Errc::permission_denied)
+      region = cache.map(*directory_, "ctl", shm::View::readable, sizeof(ControlHeader));
+    if (!region) return region.error();
+    region_ = std::move(*region);
+    control_ = reinterpret_cast<ControlHeader*>(region_->data());
+    if (auto fine = check_control(*control_, region_->size()); !fine) return fine;
+    if (!writable) return {};
+    auto holder = directory_->open("members", shm::Access::read_write);
+    auto asker = directory_->open("members", shm::Access::read_write);
+    if (!holder) return holder.error();
+    if (!asker) return asker.error();
+    auto* lines = reinterpret_cast<shm::MemberLine*>(region_->data() + sizeof(ControlHeader));
+    members_ = std::make_unique<shm::Members>(lines, control_->members_used, std::move(*holder), std::move(*asker));
+    return {};
+  }
+
+  /// On tmpfs and in memory a restart leaves nothing; on disk it may have cost what was not flushed.
+  [[nodiscard]] bool is_restarted() const {
+    const auto storage = directory_->storage();
+    if (storage == shm::Storage::memory || storage == shm::Storage::tmpfs) return false;
+    const auto now = shm::boot_id();
+    return std::memcmp(control_->boot_id, now.data(), sizeof control_->boot_id) != 0;
+  }
+
+  BusConfig config_;
+  shm::ForkGuard* guard_;
+  std::uint64_t generation_;
+  std::unique_ptr<shm::Directory> directory_;
+  std::shared_ptr<shm::Region> region_;
+  ControlHeader* control_ = nullptr;
+  std::unique_ptr<shm::Members> members_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/topic/topic_config.hpp ----
+
+// What a topic is like. Fill the fields you care about:  {.partitions = 4, .retention = {.bytes = 1_GiB, .age = 30s}}
+// The first process that names a topic creates it with its config; after that the stored values win over what a process
+// asks for, and Admin::alter_topic changes those that may change.
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// When old records go. Whole segments go, oldest first, as soon as either limit is passed.
+struct Retention {
+  static constexpr std::uint64_t unlimited = ~std::uint64_t{0};
+  static constexpr std::uint64_t by_storage = ~std::uint64_t{0} - 1;
+
+  /// Per partition, segment files and spares counted. Default by storage: in memory and on tmpfs 256 MiB, at most 1/8
+  /// of what is free; on disk unlimited. Mutable.
+  std::uint64_t bytes = by_storage;
+  /// By the timestamp of a segment's newest record. Default 7 days; Duration::max() is unlimited. Mutable.
+  Duration age = std::chrono::hours{24 * 7};
+
+  friend constexpr bool operator==(const Retention&, const Retention&) noexcept = default;
+};
+
+/// What a send does when retention would have to drop records that somebody still wants.
+enum class OnFull : std::uint32_t {
+  drop_oldest = 0,  ///< as Kafka: the oldest segment goes, whoever has not read it is told by Batch::missed()
+};
+
+struct TopicConfig {
+  /// 1 to 32,767. More can be added later, never taken away. Default 1.
+  std::int32_t partitions = 1;
+  /// Size of a segment's file: 256 KiB to 4 GiB, rounded up to 64 KiB. The first one is 256 KiB, each next four times
+  /// larger up to this. Default 64 MiB. Mutable.
+  std::uint64_t segment_bytes = std::uint64_t{64} << 20;
+  Retention retention{};
+  /// Largest record: value, key and headers together; 1 B to segment_bytes. Larger is message_too_large. Default 16
+  /// MiB. Mutable.
+  std::uint64_t max_message_bytes = std::uint64_t{16} << 20;
+  /// Default drop_oldest. Mutable.
+  OnFull on_full = OnFull::drop_oldest;
+  /// How long a live but frozen producer's open record may hold readers up before it is skipped (and written again when
+  /// the producer goes on). 1 ms to 1 h, default 1 s. Mutable.
+  Duration grace = std::chrono::seconds{1};
+  /// Records begin at multiples of 8, 16, 32 or 64 bytes; 64 costs space and saves tail latency. 0 takes what the topic
+  /// has, or 8; never less than the value type's own alignment.
+  /// Fixed at creation: another value than the topic's is config_mismatch.
+  std::uint64_t record_alignment = 0;
+
+  friend constexpr bool operator==(const TopicConfig&, const TopicConfig&) noexcept = default;
+};
+
+/// Errors: invalid_argument, with the field's name.
+constexpr Result<void> check_topic_config(const TopicConfig& config) noexcept {
+  const auto bad = [](const char* field) { return Failure{Errc::invalid_argument, field}; };
+  if (config.partitions < 1 || config.partitions > max_partitions) return bad("partitions: 1 to 32767");
+  if (config.segment_bytes < log::first_segment_bytes || config.segment_bytes > log::max_segment_bytes)
+    return bad("segment_bytes: 256 KiB to 4 GiB");
+  if (config.max_message_bytes < 1 || config.max_message_bytes > config.segment_bytes)
+    return bad("max_message_bytes: 1 to segment_bytes");
+  if (config.retention.age <= Duration::zero()) return bad("retention.age: above zero");
+  if (config.retention.bytes == 0) return bad("retention.bytes: above zero");
+  if (config.grace < std::chrono::milliseconds{1} || config.grace > std::chrono::hours{1})
+    return bad("grace: 1 ms to 1 h");
+  if (const auto a = config.record_alignment; a != 0 && a != 8 && a != 16 && a != 32 && a != 64)
+    return bad("record_alignment: 8, 16, 32 or 64");
+  if (config.on_full != OnFull::drop_oldest) return bad("on_full: drop_oldest");
+  return {};
+}
+
+/// Name, value type and config of a topic, stated once in a header that every process includes:
+///   inline constexpr towpath::TopicSpec<Scan> lidar_front{"lidar.front", {.partitions = 2}};
+template <class T>
+struct TopicSpec {
+  std::string_view name;
+  TopicConfig config{};
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/topic/config_text.hpp ----
+
+// A topic's config file: Kafka's property names, one "name=value" per line; what Kafka has no name for begins with
+// "towpath.". Lines that begin with # are for people. Read strictly: what is missing or makes no sense is corrupt.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// All that the config file holds.
+struct StoredConfig {
+  TopicConfig config;
+  std::string id;  ///< topic id: 32 hexadecimal digits, another after the topic is deleted and made again
+  std::string type_name;
+  std::string encoding;
+  std::uint64_t type_size = 0;
+  std::uint64_t type_alignment = 1;
+  bool checksummed = false;
+};
+
+inline std::string to_text(const StoredConfig& stored) {
+  using std::chrono::milliseconds;
+  const auto& config = stored.config;
+  const auto millis = [](Duration time) { return std::chrono::duration_cast<milliseconds>(time).count(); };
+  std::string text = "# towpath topic\n";
+  const auto put = [&](const char* name, const std::string& value) { text.append(name).append("=" + value + "\n"); };
+  const bool unlimited = config.retention.bytes == Retention::unlimited;
+  const bool ageless = config.retention.age == Duration::max();
+  put("version", "0");
+  put("topic.id", stored.id);
+  put("cleanup.policy", "delete");
+  put("segment.bytes", std::to_string(config.segment_bytes));
+  put("retention.bytes", unlimited ? "-1" : std::to_string(config.retention.bytes));
+  put("retention.ms", ageless ? "-1" : std::to_string(std::max<std::int64_t>(1, millis(config.retention.age))));
+  put("max.message.bytes", std::to_string(config.max_message_bytes));
+  put("towpath.grace.ms", std::to_string(millis(config.grace)));
+  put("towpath.on.full", "drop_oldest");
+  put("towpath.record.alignment", std::to_string(config.record_alignment));
+  put("towpath.checksummed", stored.checksummed ? "1" : "0");
+  put("towpath.type.name", stored.type_name);
+  put("towpath.type.encoding", stored.encoding);
+  put("towpath.type.size", std::to_string(stored.type_size));
+  put("towpath.type.alignment", std::to_string(stored.type_alignment));
+  return text;
+}
+
+/// Reads one property after the other; remembers whether one was missing or no number.
+class PropertyReader {
+ public:
+  explicit PropertyReader(std::string_view text) {
+    while (!text.empty()) {
+      const auto line = text.substr(0, text.find('\n'));
+      text.remove_prefix(std::min(text.size(), line.size() + 1));
+      const auto equals = line.find('=');
+      if (line.empty() || line.front() == '#' || equals == std::string_view::npos) continue;
+      properties_.emplace(line.substr(0, equals), line.substr(equals + 1));
+    }
+  }
+
+  std::string text(const char* name) {
+    const auto found = properties_.find(name);
+    if (found != properties_.end()) return found->second;
+    is_whole_ = false;
+    return {};
+  }
+
+  std::int64_t number(const char* name) {
+    const auto value = text(name);
+    std::int64_t parsed = 0;
+    const auto end = value.data() + value.size();
+    if (const auto done = std::from_chars(value.data(), end, parsed); done.ec != std::errc{} || done.ptr != end)
+      is_whole_ = false;
+    return parsed;
+  }
+
+  [[nodiscard]] bool is_whole() const noexcept { return is_whole_; }
+
+ private:
+  std::map<std::string, std::string> properties_;
+  bool is_whole_ = true;
+};
+
+/// Errors: corrupt, newer_format.
+inline Result<StoredConfig> parse_config(std::string_view text) {
+  PropertyReader in{text};
+  if (const auto version = in.number("version"); in.is_whole() && version > 0)
+    return Failure{Errc::newer_format, "a topic's config file is of a newer format"};
+  const auto unsigned_number = [&](const char* name) { return static_cast<std::uint64_t>(in.number(name)); };
+  StoredConfig stored;
+  auto& config = stored.config;
+  stored.id = in.text("topic.id");
+  config.segment_bytes = unsigned_number("segment.bytes");
+  config.retention.bytes = unsigned_number("retention.bytes");  // -1 is Retention::unlimited
+  const auto age_ms = in.number("retention.ms");
+  config.retention.age =
+      age_ms < 0 || age_ms > Duration::max().count() / 1'000'000 ? Duration::max() : std::chrono::milliseconds{age_ms};
+  config.max_message_bytes = unsigned_number("max.message.bytes");
+  config.grace = std::chrono::milliseconds{std::min<std::int64_t>(in.number("towpath.grace.ms"), 3'600'000)};
+  config.record_alignment = unsigned_number("towpath.record.alignment");
+  stored.checksummed = in.number("towpath.checksummed") != 0;
+  stored.type_name = in.text("towpath.type.name");
+  stored.encoding = in.text("towpath.type.encoding");
+  stored.type_size = unsigned_number("towpath.type.size");
+  stored.type_alignment = unsigned_number("towpath.type.alignment");
+  const bool aligned = stored.type_alignment >= 1 && stored.type_alignment <= 64 &&
+                       (stored.type_alignment & (stored.type_alignment - 1)) == 0;
+  if (!in.is_whole() || !aligned || config.record_alignment == 0 || !check_topic_config(config))
+    return Failure{Errc::corrupt, "a topic's config file lacks a property or holds a senseless value"};
+  return stored;
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/topic/names.hpp ----
+
+// Which names a topic may have: Kafka's rule. Checked before a name gets anywhere near a path.
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// Errors: invalid_name.
+constexpr Result<void> check_topic_name(std::string_view name) noexcept {
+  if (name.empty()) return Failure{Errc::invalid_name, "a topic name is empty"};
+  if (name.size() > 249) return Failure{Errc::invalid_name, "a topic name is longer than 249 characters"};
+  if (name == "." || name == "..") return Failure{Errc::invalid_name, "a topic must not be called . or .."};
+  for (const char c : name) {
+    const bool fine =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    if (!fine) return Failure{Errc::invalid_name, "a topic name has a character other than A-Z a-z 0-9 . _ -"};
+  }
+  return {};
+}
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/topic/topic_files.hpp ----
+
+// One topic as one process has it open: its config, its state and wait blocks, and a PartitionLog for each partition
+// that somebody asked for. Shared by all handles of the topic in this process; thread-safe.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class TopicFiles {
+ public:
+  /// Opens what stands in topics/<name>/. Errors: unknown_topic, corrupt, newer_format, and those of the system.
+  static Result<std::shared_ptr<TopicFiles>> open(std::shared_ptr<BusCore> core, const std::string& name) {
+    auto topic = std::shared_ptr<TopicFiles>{new TopicFiles{std::move(core), name}};
+    auto text = shm::read_file(topic->core_->directory(), topic->path("config").c_str(), 64 * 1024);
+    if (!text)
+      return text.error() == Errc::not_found ? Failure{Errc::unknown_topic, "no topic of that name"} : text.error();
+    auto stored = parse_config(*text);
+    if (!stored) return stored.error();
+    topic->stored_ = std::move(*stored);
+    topic->set_format();
+    if (auto opened = topic->open_pins(); !opened) return opened.error();
+    if (auto mapped = topic->map_blocks(1); !mapped) return mapped.error();
+    return topic;
+  }
+
+  [[nodiscard]] BusCore& core() const noexcept { return *core_; }
+  [[nodiscard]] const std::shared_ptr<BusCore>& shared_core() const noexcept { return core_; }
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  [[nodiscard]] const StoredConfig& stored() const noexcept { return stored_; }
+  [[nodiscard]] const log::PartitionFormat& format() const noexcept { return format_; }
+  [[nodiscard]] log::TopicWords& words() const noexcept { return *words_; }
+  [[nodiscard]] bool is_writable() const noexcept { return writable_; }
+  [[nodiscard]] std::string path(const std::string& file) const { return "topics/" + name_ + "/" + file; }
+
+  /// How many partitions there are now; another process may add some.
+  [[nodiscard]] std::int32_t partitions() const noexcept {
+    return static_cast<std::int32_t>(
+        std::min(header_->partitions.load(shm::acquire), static_cast<std::uint32_t>(max_partitions)));
+  }
+
+  /// The log of a partition; lives as long as this. Errors: unknown_partition, corrupt.
+  Result<const log::PartitionLog*> partition(PartitionId id) {
+    const std::lock_guard hold{mutex_};
+    if (id.value < 0 || id.value >= partitions())
+      return Failure{Errc::unknown_partition, "the topic has fewer partitions"};
+    if (const auto known = logs_.find(id.value); known != logs_.end()) return known->second.get();
+    if (auto mapped = map_blocks(static_cast<std::uint64_t>(id.value) + 1); !mapped) return mapped.error();
+    auto log = std::make_unique<log::PartitionLog>(parts(id.value));
+    return logs_.emplace(id.value, std::move(log)).first->second.get();
+  }
+
+  /// A descriptor of the pins file that may hold locks, one per Consumer. Errors: too_many_files, permission_denied.
+  Result<std::shared_ptr<log::Pins>> open_pins_holder() const {
+    auto file = core_->directory().open(path("pins").c_str(), shm::Access::read);
+    if (!file) return file.error();
+    return std::make_shared<log::Pins>(log::Pins{shm::LockDescriptor{std::move(*file)}, {}});
+  }
+
+  /// Words of partition `i` of a mapped state file.
+  static log::PartitionState* state_block(std::byte* file, std::uint64_t i) noexcept {
+    return reinterpret_cast<log::PartitionState*>(file + log::blocks_offset + i * sizeof(log::PartitionState));
+  }
+
+ private:
+  TopicFiles(std::shared_ptr<BusCore> core, std::string name) : core_{std::move(core)}, name_{std::move(name)} {}
+
+  void set_format() {
+    const auto storage = core_->directory().storage();
+    format_.record_alignment = stored_.config.record_alignment;
+    format_.value_alignment = std::max<std::uint64_t>(8, stored_.type_alignment);
+    format_.typical_frame = stored_.type_size == 0 ? 0
+                                                   : align_up(align_up(16, format_.value_alignment) + stored_.type_size,
+                                                              format_.record_alignment);
+    format_.checksummed = stored_.checksummed;
+    format_.recycling = storage != shm::Storage::copy_on_write;
+  }
+
+  Result<void> open_pins() {
+    auto asker = core_->directory().open(path("pins").c_str(), shm::Access::read_write);
+    if (!asker) asker = core_->directory().open(path("pins").c_str(), shm::Access::read);  // read-only: never asks
+    if (!asker) return asker.error();
+    pins_ = std::move(*asker);
+    return {};
+  }
+
+  /// Maps state and wait so far that the first `blocks` partitions are there; older maps stay, pointers into them too.
+  Result<void> map_blocks(std::uint64_t blocks) {
+    if (blocks <= mapped_) return {};
+    const auto state_bytes = log::blocks_offset + blocks * sizeof(log::PartitionState);
+    const auto wait_bytes = log::blocks_offset + blocks * sizeof(log::WaitBlock);
+    auto state = map_file("state", log::state_magic, sizeof(log::PartitionState), state_bytes, writable_);
+    if (!state) return state.error();
+    bool may_wait = true;
+    auto wait = map_file("wait", log::wait_magic, sizeof(log::WaitBlock), wait_bytes, may_wait);
+    if (!wait) return wait.error();
+    state_ = *state, wait_ = *wait, may_wait_ = may_wait;
+    maps_.push_back(state_), maps_.push_back(wait_);
+    header_ = reinterpret_cast<log::BlocksHeader*>(state_->data());
+    words_ = reinterpret_cast<log::TopicWords*>(state_->data() + log::topic_words_offset);
+    mapped_ = (state_->size() - log::blocks_offset) / sizeof(log::PartitionState);
+    mapped_ = std::min(mapped_, (wait_->size() - log::blocks_offset) / sizeof(log::WaitBlock));
+    return {};
+  }
+
+  /// Writable if the rights allow it; `writable` says what became of it.
+  Result<std::shared_ptr<shm::Region>> map_file(const char* file, std::uint64_t magic, std::uint32_t block_bytes,
+                                                std::uint64_t bytes, bool& writable) {
+    auto& cache = shm::RegionCache::instance();
+    const auto name = path(file);
+    writable = !core_->is_read_only();
+    auto region = writable ? cache.map(core_->directory(), name.c_str(), shm::View::whole, bytes)
+                           : Result<std::shared_ptr<shm::Region>>{Errc::permission_denied};
+    if (!region && region.error() == Errc::permission_denied) {
+      writable = false;
+      region = cache.map(core_->directory(), name.c_str(), shm::View::readable, bytes);
+    }
+    if (!region) return region;
+    const auto* header = reinterpret_cast<const log::BlocksHeader*>((*region)->data());
+    if (header->magic != magic || header->block_bytes != block_bytes)
+      return Failure{Errc::corrupt, "a topic's state or wait file"};
+    if (header->version > log::segment_format_version)
+      return Failure{Errc::newer_format, "a topic's state file is of a newer format"};
+    return region;
+  }
+
+  log::PartitionParts parts(std::int32_t id) const {
+    log::PartitionParts parts;
+    parts.directory = &core_->directory();
+    parts.folder = path(std::to_string(id));
+    parts.partition = id;
+    parts.state = state_block(state_->data(), static_cast<std::uint64_t>(id));
+    parts.words = words_;
+    auto* waits = reinterpret_cast<log::WaitBlock*>(wait_->data() + log::blocks_offset) + id;
+    parts.waits = may_wait_ ? waits : nullptr;
+    parts.members = core_->members();
+    parts.pins = &pins_;
+    parts.maintainer = &core_->control().maintainer;
+    parts.writable = writable_ && may_wait_ && !core_->is_read_only();
+    parts.format = format_;
+    parts.clock = core_->config().clock;
+    return parts;
+  }
+
+  std::shared_ptr<BusCore> core_;
+  std::string name_;
+  StoredConfig stored_;
+  log::PartitionFormat format_;
+  shm::FileDescriptor pins_;
+  std::mutex mutex_;
+  std::shared_ptr<shm::Region> state_;
+  std::shared_ptr<shm::Region> wait_;
+  std::vector<std::shared_ptr<shm::Region>> maps_;
+  log::BlocksHeader* header_ = nullptr;
+  log::TopicWords* words_ = nullptr;
+  std::uint64_t mapped_ = 0;
+  bool writable_ = false;
+  bool may_wait_ = false;
+  std::unordered_map<std::int32_t, std::unique_ptr<log::PartitionLog>> logs_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/consume/consumer_core.hpp ----
+
+// The part of a Consumer that does not know its value type: assignment, positions, sleeping.
+// One thread, but for wakeup().
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// One assigned partition.
+struct Assigned {
+  Assigned(PartitionId partition, const log::PartitionLog& log, std::shared_ptr<log::Pins> pins)
+      : id{partition}, reader{log, std::move(pins)} {}
+
+  PartitionId id;
+  log::Reader reader;
+  bool has_position = false;
+  bool paused = false;
+  std::uint64_t missed = 0;  // not yet told
+  log::WaiterRegistration registration;
+};
+
+class ConsumerCore {
+ public:
+  /// The longest sleep: a producer that dies between commit and wake costs no more.
+  static constexpr Duration max_sleep{std::chrono::milliseconds{50}};
+  /// A reader without rights is woken by nobody.
+  static constexpr Duration blind_sleep{std::chrono::milliseconds{1}};
+
+  /// Errors: too_many_members, forked, unknown_partition, invalid_argument, and those of mapping.
+  static Result<std::unique_ptr<ConsumerCore>> open(std::shared_ptr<TopicFiles> files, ConsumerConfig config) {
+    if (auto fine = files->core().usable(); !fine) return fine.error();
+    if (config.max_poll_records < 1) return Failure{Errc::invalid_argument, "max_poll_records: 1 or more"};
+    auto pins = files->open_pins_holder();
+    if (!pins) return pins.error();
+    auto core = std::unique_ptr<ConsumerCore>{new ConsumerCore{std::move(files), std::move(config), std::move(*pins)}};
+    if (core->files_->core().members()) {
+      auto member = core->files_->core().claim(shm::MemberKind::consumer, core->files_->name());
+      if (!member) return member.error();
+      core->member_ = std::move(*member);
+    }
+    core->all_partitions_ = core->config_.partitions.empty();
+    if (auto assigned = core->all_partitions_ ? core->follow_growth() : core->assign(core->config_.partitions);
+        !assigned)
+      return assigned.error();
+    return core;
+  }
+
+  ConsumerCore(const ConsumerCore&) = delete;
+  ConsumerCore& operator=(const ConsumerCore&) = delete;
+  ~ConsumerCore() {
+    if (!files_->core().is_mine()) return;
+    for (auto& assigned : assigned_) assigned->registration.leave();
+  }
+
+  [[nodiscard]] TopicFiles& files() const noexcept { return *files_; }
+  [[nodiscard]] const ConsumerConfig& config() const noexcept { return config_; }
+  [[nodiscard]] const Clock& clock() const noexcept { return files_->core().config().clock; }
+  [[nodiscard]] std::vector<std::unique_ptr<Assigned>>& assigned() noexcept { return assigned_; }
+
+  [[nodiscard]] Assigned* find(PartitionId id) noexcept {
+    for (auto& assigned : assigned_)
+      if (assigned->id == id) return assigned.get();
+    return nullptr;
+  }
+
+  /// Replaces the assignment; partitions that stay keep position and pause. Errors: unknown_partition.
+  Result<void> assign(const std::vector<PartitionId>& wanted) {
+    if (auto fine = files_->core().usable(); !fine) return fine;
+    std::vector<std::unique_ptr<Assigned>> next;
+    for (const PartitionId id : wanted) {
+      if (auto log = files_->partition(id); !log) return log.error();  // before anything changes
+    }
+    for (const PartitionId id : wanted) {
+      auto known = std::find_if(assigned_.begin(), assigned_.end(), [&](const auto& a) { return a && a->id == id; });
+      if (known != assigned_.end()) {
+        next.push_back(std::move(*known));
+        continue;
+      }
+      const bool twice = std::any_of(next.begin(), next.end(), [&](const auto& a) { return a->id == id; });
+      if (twice) continue;
+      auto begun = begin(id, config_.auto_offset_reset);
+      if (!begun) {
+        for (auto& moved : next) assigned_.push_back(std::move(moved));  // keep what we had
+        std::erase(assigned_, nullptr);
+        return begun.error();
+      }
+      next.push_back(std::move(*begun));
+    }
+    for (auto& gone : assigned_)
+      if (gone) gone->registration.leave();
+    assigned_ = std::move(next);
+    all_partitions_ = false;
+    return {};
+  }
+
+  /// Takes on partitions that were added, from their first record. One load when nothing changed.
+  TOWPATH_HOT Result<void> follow_growth() {
+    if (!all_partitions_ || static_cast<std::size_t>(files_->partitions()) == assigned_.size()) [[likely]]
+      return {};
+    return take_on_new();
+  }
+
+  /// To where the policy says. Errors: offset_out_of_range for none, those of mapping.
+  Result<void> reset(Assigned& assigned, OffsetReset policy) {
+    auto& state = assigned.reader.log().state();
+    if (policy == OffsetReset::none)
+      return Failure{Errc::offset_out_of_range, "the position is outside the log and auto_offset_reset is none"};
+    const std::uint64_t before = assigned.reader.position();
+    if (policy == OffsetReset::earliest) {
+      assigned.reader.seek(state.log_start.load(shm::seq_cst));
+    } else if (auto end = assigned.reader.find_end(); !end) {
+      return end.error();
+    }
+    if (assigned.has_position && assigned.reader.position() > before)
+      assigned.missed += assigned.reader.position() - before;
+    assigned.has_position = true;
+    return {};
+  }
+
+  // ---- sleeping
+
+  /// From any thread: the poll that waits, or the next one, returns at once.
+  void wakeup() noexcept {
+    woken_.store(true, std::memory_order_seq_cst);
+    if (member_ && files_->core().is_mine()) shm::wake(member_.line().wake);
+  }
+  bool take_wakeup() noexcept {
+    return woken_.load(std::memory_order_relaxed) && woken_.exchange(false, std::memory_order_acq_rel);
+  }
+
+  /// Sleeps until a record may be there, wakeup() was called, or `limit` is over, whichever is first; 50 ms at most.
+  TOWPATH_COLD void sleep(Duration limit, bool is_blocked) noexcept {
+    // An open slot ahead: its producer may be dead, and nobody would wake us. Look again soon.
+    const Duration longest = is_blocked                 ? Duration{std::chrono::microseconds{50}}
+                             : member_ && can_register_ ? max_sleep
+                                                        : blind_sleep;
+    limit = std::min(limit, longest);
+    if (limit <= Duration::zero()) return;
+    if (!member_ || !can_register_) {
+      if (!woken_.load(std::memory_order_relaxed)) std::this_thread::sleep_for(limit);
+      return;
+    }
+    for (auto& assigned : assigned_)
+      if (!assigned->registration) enter(*assigned);
+    auto& word = member_.line().wake;
+    const std::uint32_t announced = shm::announce_sleep(word);
+    TOWPATH_FAILPOINT("sleep.announced");
+    if (woken_.load(std::memory_order_seq_cst)) return;
+    for (auto& assigned : assigned_)
+      if (!assigned->paused && !is_blocked && assigned->reader.has_something()) return;
+    count_wait();
+    shm::sleep(word, announced, limit);
+  }
+
+  /// For liveness: somebody else may see that this consumer polls.
+  TOWPATH_HOT void note_progress() noexcept {
+    if (member_) member_.line().progress.store(++polls_, shm::relaxed);
+  }
+  [[nodiscard]] const shm::Member* member() const noexcept { return member_ ? &member_ : nullptr; }
+  [[nodiscard]] const std::shared_ptr<log::Pins>& pins() const noexcept { return pins_; }
+
+ private:
+  ConsumerCore(std::shared_ptr<TopicFiles> files, ConsumerConfig config, std::shared_ptr<log::Pins> pins)
+      : files_{std::move(files)}, config_{std::move(config)}, pins_{std::move(pins)} {}
+
+  Result<std::unique_ptr<Assigned>> begin(PartitionId id, OffsetReset policy) {
+    auto log = files_->partition(id);
+    if (!log) return log.error();
+    auto assigned = std::make_unique<Assigned>(id, **log, pins_);
+    if (policy == OffsetReset::none) return assigned;
+    if (auto done = reset(*assigned, policy); !done) return done.error();
+    return assigned;
+  }
+
+  TOWPATH_COLD Result<void> take_on_new() {
+    const bool first = assigned_.empty();
+    for (auto i = static_cast<std::int32_t>(assigned_.size()); i < files_->partitions(); ++i) {
+      auto begun = begin({i}, first ? config_.auto_offset_reset : OffsetReset::earliest);
+      if (!begun) return begun.error();
+      assigned_.push_back(std::move(*begun));
+    }
+    return {};
+  }
+
+  void enter(Assigned& assigned) noexcept {
+    auto* block = assigned.reader.log().waits();
+    if (!block) return void(can_register_ = false);
+    assigned.registration = log::WaiterRegistration::enter(*block, member_);
+  }
+
+  void count_wait() noexcept {
+    if (!assigned_.empty() && files_->is_writable())
+      assigned_.front()->reader.log().state().waits.fetch_add(1, shm::relaxed);
+  }
+
+  std::shared_ptr<TopicFiles> files_;
+  ConsumerConfig config_;
+  std::shared_ptr<log::Pins> pins_;
+  shm::Member member_;
+  std::vector<std::unique_ptr<Assigned>> assigned_;
+  bool all_partitions_ = true;
+  bool can_register_ = true;
+  std::uint64_t polls_ = 0;
+  std::atomic<bool> woken_{false};
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/consume/wait.hpp ----
+
+// How poll waits while there is nothing:  consumer.poll(2ms, towpath::wait::Spin{});
+//   Spin     burns the processor, answers in a cache line's time
+//   Backoff  spins, then yields, then sleeps: the default
+//   Block    sleeps at once; woken by the producer's commit
+// A sleeper is woken through its own word; a producer that dies between commit and wake costs it 50 ms at most.
+
+namespace towpath::inline TOWPATH_ABI::wait {
+
+/// What a strategy decides after each empty look.
+enum class Next { look, sleep };
+
+/// Called after each look that found nothing; `round` counts them from 0.
+template <class W>
+concept Strategy = requires(W strategy, std::uint64_t round) {
+  { strategy(round) } -> std::same_as<Next>;
+};
+
+struct Spin {
+  Next operator()(std::uint64_t) const noexcept {
+    shm::pause();
+    return Next::look;
+  }
+};
+
+struct Backoff {
+  std::uint64_t spins = 2'000;  ///< looks with a pause between them, about 50 us
+  std::uint64_t yields = 50;    ///< looks with sched_yield between them
+
+  Next operator()(std::uint64_t round) const noexcept {
+    if (round >= spins + yields) return Next::sleep;
+    if (round < spins)
+      shm::pause();
+    else
+      std::this_thread::yield();
+    return Next::look;
+  }
+};
+
+struct Block {
+  Next operator()(std::uint64_t) const noexcept { return Next::sleep; }
+};
+
+static_assert(Strategy<Spin> && Strategy<Backoff> && Strategy<Block>);
+
+}  // namespace towpath::inline TOWPATH_ABI::wait
+
+// ---- towpath/log/recycling.hpp ----
+
+// How a segment leaves the log (protocol.md RETIRE): log_start passes it, one process takes the file by rename, and if
+// nobody can still touch it, it becomes a pre-faulted spare for a later segment; in doubt it is unlinked and lives as
+// long as somebody maps it. Nobody ever waits for anybody. Any process may die between any two steps; the next
+// maintenance goes on from what stands on disk.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// Retires segments of one partition in the name of one member, which must have nothing reserved.
+struct Recycler {
+  const PartitionLog* log;
+  const shm::Member* member;  ///< for private names
+
+  /// R1..R8 for the sealed segment at `base` with `count` slots, or, if somebody began that, from R2 (`again`: its
+  /// file stands although it is below log_start; count is unknown). True if this call removed it from the log.
+  bool retire(std::uint64_t base, std::uint64_t count, bool again = false) const {
+    auto& state = log->state();
+    if (!again) {
+      state.log_start.raise_to(base + count, shm::seq_cst);  // R1: from here nobody attaches to it
+      TOWPATH_FAILPOINT("retire.bumped");
+    }
+    const auto name = log->segment_name(base);
+    const auto own = log->own_name(*member);
+    if (!log->directory().rename(name.data(), own.data())) return false;  // R2: somebody else has it
+    TOWPATH_FAILPOINT("retire.owned");
+    log->directory().remove(log->time_index_name(base).data()).ignore();
+    auto segment = Segment::open(log->directory(), own.data(), base, Use::append);
+    if (!segment) {
+      drop(own.data(), nullptr);
+      return true;
+    }
+    const std::uint64_t bytes = segment->geometry().segment_bytes;
+    const std::uint64_t live = state.live_bytes.fetch_add(0 - bytes, shm::relaxed);
+    if (live < bytes) state.live_bytes.store(0, shm::relaxed);
+    if (again) count = std::max<std::uint64_t>(1, segment->sealed_count());
+    state.dropped.fetch_add(count, shm::relaxed);
+    clean(own.data(), *segment, count);
+    return true;
+  }
+
+ private:
+  void clean(const char* own, const Segment& segment, std::uint64_t count) const {
+    auto& state = log->state();
+    const std::uint64_t tail =
+        segment.header->tail.exchange(Tail::closed, shm::acq_rel);  // R3: acquires every reservation
+    TOWPATH_FAILPOINT("retire.closed");
+    if (!log->format().recycling || is_in_doubt(segment, count)) return drop(own, &segment);
+    segment.header->base.store(unset_base, shm::seq_cst);  // R6
+    TOWPATH_FAILPOINT("retire.unset");
+    const std::uint64_t reserved = Tail::is_closed(tail) ? segment.slot_count : Tail::count(tail);
+    const std::uint64_t used = std::min(std::max(reserved, count), segment.slot_count);
+    std::memset(static_cast<void*>(segment.slots), 0,
+                used * sizeof(Word64));  // R7: only slots ever reserved, never the data
+    segment.header->sealed.store(0, shm::relaxed);
+    segment.header->generation.fetch_add(1, shm::relaxed);
+    segment.header->uuid.store(shm::random_bits(), shm::relaxed);
+    segment.header->base.store(unset_base, shm::release);
+    TOWPATH_FAILPOINT("retire.clean");
+    if (put_spare(own)) {
+      state.recycled.fetch_add(1, shm::relaxed);
+      TOWPATH_FAILPOINT("retire.spare");
+      return;
+    }
+    drop(own, &segment);
+  }
+
+  /// R8 for the first free name. False when all are taken.
+  bool put_spare(const char* own) const {
+    for (std::uint64_t i = 0; i < spare_names; ++i)
+      if (log->directory().rename(own, log->spare_name(i).data())) return true;
+    return false;
+  }
+
+  void drop(const char* own, const Segment* segment) const {
+    if (segment) shm::RegionCache::instance().forget(segment->control.get());
+    log->directory().remove(own).ignore();
+    log->state().unlinked.fetch_add(1, shm::relaxed);
+  }
+
+  /// R4 and R5: could a live producer still write into it, or does a reader hold it?
+  [[nodiscard]] bool is_in_doubt(const Segment& segment, std::uint64_t count) const noexcept {
+    auto& members = log->members();
+    for (unsigned i = 0; i < members.used(); ++i) {
+      auto& line = members.line(i);
+      for (int tries = 0;; ++tries) {
+        const std::uint64_t word = line.inflight.load(shm::acquire);
+        if (!Inflight::touches(word, segment.base, segment.base, segment.base + count)) break;
+        if (line.uid.load(shm::acquire) != log->uid()) break;  // read after inflight, both after the exchange
+        if (tries < 2'000) {
+          shm::pause();
+          continue;
+        }
+        if (members.is_alive(i)) return true;
+        break;  // a dead owner cannot write late
+      }
+    }
+    return log->is_pinned(segment.base);
+  }
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/retention.hpp ----
+
+// Retention by bytes for whoever makes a segment: maintenance normally does it, but the log stays bounded without.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// How many slots the segment at `base` has, if it may go: sealed, and the next one is there. Else 0.
+inline std::uint64_t retirable_slots(const PartitionLog& log, std::uint64_t base) {
+  const std::uint64_t hint = log.state().hint.load(shm::acquire);
+  if (base >= hint) return 0;
+  const auto segment = log.open(base, Use::append);
+  if (!segment) return 0;
+  const std::uint64_t count = segment->sealed_count();
+  return base + count <= hint ? count : 0;
+}
+
+/// Retires the oldest segments when the log is two segments above its limit, that is, when nobody maintains it in time.
+/// The member must have nothing reserved.
+inline void enforce_retention(const PartitionLog& log, const shm::Member& member) {
+  const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
+  const std::uint64_t slack = 2 * log.words().segment_bytes.load(shm::relaxed);
+  const auto live = [&] { return log.state().live_bytes.load(shm::relaxed); };
+  if (limit == 0 || live() <= limit + slack) return;
+  const auto bases = log.bases();
+  if (!bases) return;
+  for (const std::uint64_t base : *bases) {
+    const std::uint64_t count = live() > limit ? retirable_slots(log, base) : 0;
+    if (count == 0 || !Recycler{&log, &member}.retire(base, count)) return;
+  }
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/rolling.hpp ----
+
+// How the chain of segments grows (protocol.md OPEN, NEXT, TAKE): the members of PartitionLog that make files.
+// Any process may do any step at any time; renames decide who wins, and the losers' files go away.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+inline Geometry PartitionLog::following(const Segment& last, std::uint64_t need) const noexcept {
+  const std::uint64_t target = std::max(parts_.words->segment_bytes.load(shm::relaxed), first_segment_bytes);
+  const Geometry now = last.geometry();
+  const std::uint64_t bytes = std::max(std::min(now.segment_bytes * 4, target), first_segment_bytes);
+  const std::uint64_t tail = last.header->tail.load(shm::relaxed);
+  const std::uint64_t used = std::max<std::uint64_t>(1, last.sealed_count());
+  const std::uint64_t filled = Tail::is_closed(tail) ? last.capacity : std::min(Tail::bytes(tail), last.capacity);
+  // Keep the shape while it serves, so that recycled files fit: slots must not run out long before the data does, and
+  // less than half of them idle.
+  const bool ran_out = used >= last.slot_limit && filled < last.capacity / 8 * 7;
+  const bool idle = used < last.slot_count / 2 && now.data_offset > data_alignment;
+  if (bytes == align_up(now.segment_bytes, data_alignment) && !ran_out && !idle && need <= last.capacity) return now;
+  return Geometry::plan(bytes, filled / used, need);
+}
+
+inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& shape) const {
+  if (auto folder = parts_.directory->make_folder(parts_.folder.c_str());
+      !folder && folder.error() != Errc::already_exists)
+    return folder.error() == Errc::not_found ? Failure{Errc::topic_deleted, "its folder is gone"} : folder.error();
+  auto file = parts_.directory->create(own, 0640);
+  if (!file) return file.error();
+  TOWPATH_FAILPOINT("make.created");
+  if (auto room = shm::allocate(*file, 0, shape.segment_bytes); !room) {
+    parts_.directory->remove(own).ignore();  // ext4 leaves a partly grown file
+    return room.error();
+  }
+  SegmentHeader header{};
+  header.magic = segment_magic;
+  header.version = segment_format_version;
+  header.features = parts_.format.checksummed ? feature_checksummed : 0u;
+  header.layout_hash = segment_layout_hash;
+  header.segment_bytes = shape.segment_bytes;
+  header.slot_count = shape.slot_count;
+  header.data_offset = shape.data_offset;
+  header.uuid.store(shm::random_bits(), shm::relaxed);
+  header.tail.store(Tail::closed, shm::relaxed);
+  header.base.store(unset_base, shm::relaxed);
+  header.generation.store(1, shm::relaxed);
+  header.sealed.store(0, shm::relaxed);
+  TOWPATH_FAILPOINT("make.allocated");
+  if (auto written = shm::write_all(*file, &header, sizeof header, 0); !written) {
+    parts_.directory->remove(own).ignore();
+    return written.error();
+  }
+  return Segment::open(*parts_.directory, own, unset_base, Use::append);
+}
+
+inline Result<Segment> PartitionLog::take_spare(const char* own, const Geometry& shape) const {
+  for (std::uint64_t i = 0; i < spare_names; ++i) {
+    if (!parts_.directory->rename(spare_name(i).data(), own)) continue;  // the first success owns it
+    TOWPATH_FAILPOINT("take.spare_owned");
+    auto spare = Segment::open(*parts_.directory, own, unset_base, Use::append);
+    if (spare && spare->geometry() == shape && spare->checksummed == parts_.format.checksummed) return spare;
+    if (spare) shm::RegionCache::instance().forget(spare->control.get());
+    parts_.directory->remove(own).ignore();
+  }
+  return Failure{Errc::not_found, "no spare"};
+}
+
+inline Result<bool> PartitionLog::take(const shm::Member& member, std::uint64_t base, const Geometry& shape) const {
+  const auto own = own_name(member);
+  auto segment = take_spare(own.data(), shape);
+  const bool recycled = segment.has_value();
+  if (!recycled) segment = make_file(own.data(), shape);
+  if (!segment) return segment.error();
+  if (!recycled) parts_.state->fresh.fetch_add(1, shm::relaxed);
+  TOWPATH_FAILPOINT("take.owned");
+  segment->header->base.store(base, shm::relaxed);  // T2: a stale reserver that comes in after T3 sees it
+  TOWPATH_FAILPOINT("take.based");
+  segment->header->tail.store(0, shm::release);  // T3: pairs with the acquire in RESERVE
+  TOWPATH_FAILPOINT("take.opened");
+  const auto named = parts_.directory->rename(own.data(), segment_name(base).data());  // T4: one of all takers wins
+  if (named) {
+    parts_.state->live_bytes.fetch_add(segment->geometry().segment_bytes,
+                                       shm::seq_cst);  // pairs with Reader::has_something()
+    TOWPATH_FAILPOINT("take.named");
+    return true;
+  }
+  shm::RegionCache::instance().forget(segment->control.get());
+  parts_.directory->remove(own.data()).ignore();
+  return named.error() == Errc::already_exists ? Result<bool>{false} : named.error();
+}
+
+inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint64_t need) const {
+  for (;;) {
+    if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+    const std::uint64_t base = parts_.state->hint.load(shm::acquire);
+    auto segment = open(base, Use::append);
+    if (segment || segment.error() != Errc::not_found) return segment;
+    if (parts_.state->hint.load(shm::acquire) != base) continue;
+    // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
+    const std::uint64_t mean = std::max(need, parts_.format.typical_frame);
+    const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
+    if (!taken) return taken.error();
+    if (*taken && base < parts_.state->log_start.load(shm::seq_cst))
+      parts_.directory->remove(segment_name(base).data()).ignore();
+  }
+}
+
+inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segment& full, std::uint64_t next_base,
+                                          bool crosser, std::uint64_t need) const {
+  const Geometry shape = following(full, need);
+  for (int waited = 0;;) {
+    if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+    if (next_base < parts_.state->log_start.load(shm::seq_cst)) return active(member, need);
+    bool made = false;
+    auto segment = open(next_base, Use::append);
+    if (!segment) {
+      if (segment.error() != Errc::not_found) return segment;
+      if (parts_.state->hint.load(shm::acquire) > next_base) return active(member, need);
+      if (!crosser && waited++ < 40) {
+        std::this_thread::sleep_for(std::chrono::microseconds{5});
+        continue;
+      }
+      TOWPATH_FAILPOINT("next.before_take");
+      const auto taken = take(member, next_base, shape);
+      if (!taken) return taken.error();
+      made = *taken;
+      segment = open(next_base, Use::append);
+      if (!segment) continue;
+    }
+    if (next_base <
+        parts_.state->log_start.load(shm::seq_cst)) {  // retired meanwhile: a file made now would resurrect it
+      if (made) parts_.directory->remove(segment_name(next_base).data()).ignore();
+      return active(member, need);
+    }
+    TOWPATH_FAILPOINT("next.before_hint");
+    if (!parts_.state->hint.raise_to(next_base, shm::release)) return segment;
+    parts_.state->rolls.fetch_add(1, shm::relaxed);
+    parts_.state->last_roll.store(static_cast<std::uint64_t>(parts_.clock.steady().time_since_epoch().count()),
+                                  shm::relaxed);
+    wake_maintenance();
+    enforce_retention(*this, member);
+    return segment;
+  }
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/appender.hpp ----
+
+// An Appender writes records at the end of one partition (protocol.md RESERVE, WRITE, COMMIT).
+// It belongs to one thread, like the member line it uses; any number of them append to one partition at a time.
+// append() never blocks on another process: a reservation is one fetch_add, a commit one compare-and-swap. Once per
+// segment it makes or finds the next file. After a crash the one open reservation is aborted by whoever it holds up.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// Room in the log that one appender owns: slot `n` and the bytes at `frame`.
+struct Reservation {
+  std::uint64_t n = 0;
+  std::uint64_t position = 0;
+  std::uint64_t length = 0;
+  std::byte* frame = nullptr;
+  Offset offset;
+};
+
+namespace detail {
+
+/// Asks for the lines that the append after next will write: a locked instruction drains the store buffer, so a missing
+/// line is never hidden otherwise. Measured: docs/decisions/0003.
+TOWPATH_HOT void prefetch_for_writing(const std::byte* at) noexcept {
+#if defined(__x86_64__)
+  __asm__ __volatile__("prefetchw %0" : : "m"(*at));
+#else
+  __builtin_prefetch(at, 1, 3);
+#endif
+}
+
+}  // namespace detail
+
+class Appender {
+ public:
+  Appender(const PartitionLog& log, shm::Member& member) noexcept
+      : log_{&log}, member_{&member}, line_{&member.line()}, alignment_{log.format().record_alignment} {}
+
+  /// Appends one frame of `length` bytes, which `fill(std::byte* frame, std::uint64_t offset, const Segment&)` writes.
+  /// `fill` may be called again for another place (the slot was aborted by a helper, or the segment was full).
+  /// Returns the offset. Errors: no_space, topic_deleted, too_many_maps: nothing was appended, try again later.
+  template <class Fill>
+  TOWPATH_HOT Result<Offset> append(std::uint64_t length, const Fill& fill) {
+    for (;;) {
+      auto room = reserve(length);
+      if (!room) return room.error();
+      fill(room->frame, static_cast<std::uint64_t>(room->offset.value), segment_);
+      TOWPATH_FAILPOINT("append.written");
+      if (commit(*room)) return room->offset;
+    }
+  }
+
+  /// Takes room for a frame of `length` bytes. Until commit() or abandon() the appender must do nothing else.
+  TOWPATH_HOT Result<Reservation> reserve(std::uint64_t length) {
+    const std::uint64_t need = align_up(length, alignment_);
+    if (need > max_small_frame) return reserve_large(length, need);
+    for (;;) {
+      if (full_ || !segment_) [[unlikely]]
+        if (auto ready = find_segment(need); !ready) return ready.error();
+      announce();
+      TOWPATH_FAILPOINT("reserve.announced");
+      const std::uint64_t old = segment_.header->tail.fetch_add(Tail::one_slot | need, shm::acq_rel);
+      TOWPATH_FAILPOINT("reserve.reserved");
+      const std::uint64_t n = Tail::count(old);
+      const std::uint64_t position = Tail::bytes(old);
+      // One branch for: full, retired (bit 63 makes n huge), and another incarnation.
+      if (position + need > segment_.capacity || n >= segment_.slot_limit ||
+          segment_.header->base.load(shm::relaxed) != segment_.base) [[unlikely]] {
+        missed(old);
+        continue;
+      }
+      return hold(n, position, length);
+    }
+  }
+
+  /// Publishes what was reserved. False if a helper aborted the slot meanwhile: nothing was visible, append it again.
+  TOWPATH_HOT bool commit(const Reservation& room) noexcept {
+    return commit(room, [] {});
+  }
+
+  /// As above; `lost()` runs when the slot was aborted, while the frame's bytes are still this appender's to read.
+  template <class Lost>
+  TOWPATH_HOT bool commit(const Reservation& room, const Lost& lost) {
+    const bool mine = segment_.resolve(room.n, Slot::make(Slot::committed, room.position, room.length));
+    TOWPATH_FAILPOINT("commit.resolved");
+    if (mine) [[likely]] {
+      log_->wake();
+    } else {
+      lost();
+    }
+    TOWPATH_FAILPOINT("commit.woken");
+    line_->inflight.store(Inflight::idle, shm::release);
+    return mine;
+  }
+
+  /// Gives the room up: readers skip the offset.
+  void abandon(const Reservation& room) noexcept {
+    abort_slot(*log_, segment_, room.n);
+    TOWPATH_FAILPOINT("abandon.aborted");
+    line_->inflight.store(Inflight::idle, shm::release);
+  }
+
+  [[nodiscard]] const PartitionLog& log() const noexcept { return *log_; }
+  [[nodiscard]] const Segment& segment() const noexcept { return segment_; }
+
+  /// Closes the active segment and makes the next one, unless the active one is empty. For retention by age.
+  Result<void> roll() {
+    park();
+    if (auto ready = find_segment(0); !ready) return ready;
+    if (Tail::count(segment_.header->tail.load(shm::acquire)) == 0) return {};
+    announce();
+    roll_for_large(segment_.header->tail.load(shm::acquire));
+    return segment_ ? find_segment(0) : Result<void>{};
+  }
+
+  /// Lets go of the mapped segment; the next append finds it again. Not while something is reserved.
+  void park() noexcept {
+    segment_ = Segment{};
+    full_ = false;
+  }
+
+ private:
+  /// From here until inflight says otherwise nobody recycles the segment that I believe in.
+  TOWPATH_HOT void announce() noexcept {
+    if (line_->uid.load(shm::relaxed) != log_->uid()) line_->uid.store(log_->uid(), shm::release);
+    line_->inflight.store(Inflight::reserving(segment_.base),
+                          shm::release);  // pairs with R3's exchange through the tail
+  }
+
+  TOWPATH_HOT Reservation hold(std::uint64_t n, std::uint64_t position, std::uint64_t length) noexcept {
+    const std::uint64_t offset = segment_.base + n;
+    line_->inflight.store(Inflight::writing(offset), shm::release);
+    TOWPATH_FAILPOINT("reserve.narrowed");
+    std::byte* frame = segment_.data + position;
+    const std::uint64_t ahead = std::min(position + 512, segment_.capacity - 128);
+    detail::prefetch_for_writing(segment_.data + ahead);
+    detail::prefetch_for_writing(segment_.data + ahead + 64);
+    return {n, position, length, frame, Offset{static_cast<std::int64_t>(offset)}};
+  }
+
+  /// Over 64 KiB: reserves by compare-and-swap, which never passes the end, so that the tail cannot overflow.
+  TOWPATH_COLD Result<Reservation> reserve_large(std::uint64_t length, std::uint64_t need) {
+    for (;;) {
+      if (full_ || !segment_)
+        if (auto ready = find_segment(need); !ready) return ready.error();
+      announce();
+      TOWPATH_FAILPOINT("large.announced");
+      std::uint64_t old = segment_.header->tail.load(shm::acquire);
+      bool fits = fits_large(old, need);
+      while (fits &&
+             !segment_.header->tail.compare_exchange(old, old + (Tail::one_slot | need), shm::acq_rel, shm::acquire))
+        fits = fits_large(old, need);
+      TOWPATH_FAILPOINT("large.reserved");
+      if (!fits) {
+        roll_for_large(old);
+        continue;
+      }
+      if (segment_.header->base.load(shm::relaxed) == segment_.base)
+        return hold(Tail::count(old), Tail::bytes(old), length);
+      missed(old);
+    }
+  }
+
+  [[nodiscard]] bool fits_large(std::uint64_t tail, std::uint64_t need) const noexcept {
+    return !Tail::is_closed(tail) && Tail::bytes(tail) + need <= segment_.capacity &&
+           Tail::count(tail) < segment_.slot_limit;
+  }
+
+  /// The forced roll: takes one slot and puts the tail past the end, unless it is there or the segment is not mine.
+  void roll_for_large(std::uint64_t old) {
+    while (!Tail::is_closed(old) && Tail::bytes(old) <= segment_.capacity && Tail::count(old) < segment_.slot_limit) {
+      const std::uint64_t past = Tail::make(Tail::count(old) + 1, segment_.capacity + 8);
+      if (!segment_.header->tail.compare_exchange(old, past, shm::acq_rel, shm::acquire)) continue;
+      TOWPATH_FAILPOINT("large.forced");
+      if (segment_.header->base.load(shm::relaxed) != segment_.base) return stale();
+      return finish(Tail::count(old), true);
+    }
+    if (Tail::is_closed(old) || segment_.header->base.load(shm::relaxed) != segment_.base) return stale();
+    finish(Tail::count(old), false, false);
+  }
+
+  /// The reservation did not land inside my incarnation.
+  TOWPATH_COLD void missed(std::uint64_t old) {
+    if (Tail::is_closed(old) || segment_.header->base.load(shm::relaxed) != segment_.base) return stale();
+    finish(Tail::count(old), Tail::bytes(old) <= segment_.capacity && Tail::count(old) <= segment_.slot_limit);
+  }
+
+  /// Somebody else's incarnation, which I do not protect: touch nothing, not even the slot I got there.
+  void stale() noexcept {
+    line_->inflight.store(Inflight::idle, shm::release);
+    log_->state().stale.fetch_add(1, shm::relaxed);
+    segment_ = Segment{};
+    full_ = false;
+  }
+
+  /// My incarnation and full: give up slot `n` (if I took one), seal, and remember where the next segment begins.
+  void finish(std::uint64_t n, bool crosser, bool took_slot = true) noexcept {
+    if (took_slot && n < segment_.slot_count) abort_slot(*log_, segment_, n);
+    TOWPATH_FAILPOINT("finish.before_seal");
+    for (int i = 0; !crosser && i < 2'000 && segment_.sealed_count() == 0; ++i)
+      shm::pause();  // the crosser knows the exact n
+    const std::uint64_t count = seal_segment(*log_, segment_, n);
+    next_base_ = segment_.base + count;
+    full_ = true;
+    crosser_ = crosser;
+    line_->inflight.store(Inflight::idle, shm::release);
+    TOWPATH_FAILPOINT("finish.idle");
+  }
+
+  TOWPATH_COLD Result<void> find_segment(std::uint64_t need) {
+    auto found = segment_ ? log_->next(*member_, segment_, next_base_, crosser_, need) : log_->active(*member_, need);
+    if (!found) return found.error();
+    segment_ = std::move(*found);
+    full_ = false;
+    if (need <= segment_.capacity) return {};
+    // Made by somebody with smaller records, and mine never fits: fill it up and look for the next.
+    announce();
+    roll_for_large(segment_.header->tail.load(shm::acquire));
+    return find_segment(need);
+  }
+
+  const PartitionLog* log_;
+  shm::Member* member_;
+  shm::MemberLine* line_;
+  std::uint64_t alignment_;
+  Segment segment_;
+  std::uint64_t next_base_ = 0;
+  bool full_ = false;  // segment_ is sealed; next_base_ follows it
+  bool crosser_ = false;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/maintenance.hpp ----
+
+// What a partition needs now and then, and nobody waits for: sweeping private files of the dead, finishing retirements
+// that a dead process began, retention by bytes and age, spares, resolved_to. One process does it at a time, by a role
+// lock; two at once are harmless. Correctness never depends on it: without it disk and memory are given back later,
+// spares are not made (rolls cost milliseconds instead of microseconds), and age is not looked at.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+class PartitionMaintenance {
+ public:
+  static constexpr std::uint64_t wanted_spares = 2;
+  static constexpr Duration spares_kept_for{std::chrono::minutes{1}};
+
+  PartitionMaintenance(const PartitionLog& log, shm::Member& member, std::shared_ptr<Pins> pins)
+      : log_{&log}, member_{&member}, reader_{log, std::move(pins)}, appender_{log, member}, recycler_{&log, &member} {}
+
+  /// One round. A few system calls when nothing is to do; making or cleaning a segment takes milliseconds.
+  /// Errors: no_space and the like, from making spares; the rest of the round was done.
+  Result<void> step() {
+    auto names = log_->directory().list(log_->folder().c_str());
+    if (!names) return names.error() == Errc::not_found ? Result<void>{} : names.error();
+    live_.clear(), spares_ = 0;
+    for (const auto& name : *names) look_at(name);
+    std::sort(live_.begin(), live_.end(), [](const auto& a, const auto& b) { return a.base < b.base; });
+    finish_retirements();
+    log_->state().live_bytes.store(total(), shm::relaxed);  // puts right what a crash between rename and count left
+    retire_by_bytes();
+    retire_by_age();
+    auto end = reader_.find_end();
+    while (end && reader_.help())
+      end = reader_.find_end();  // a stall that lasts from round to round meets its grace here
+    reader_.park();
+    if (!end) return end.error();
+    is_moving_ = end->value != end_;
+    end_ = end->value;
+    return keep_spares();
+  }
+
+  /// Did the log grow between the last two rounds?
+  [[nodiscard]] bool is_moving() const noexcept { return is_moving_; }
+
+ private:
+  struct Live {
+    std::uint64_t base;
+    std::uint64_t bytes;
+  };
+
+  [[nodiscard]] std::uint64_t total() const noexcept {
+    std::uint64_t bytes = 0;
+    for (const auto& segment : live_) bytes += segment.bytes;
+    return bytes;
+  }
+
+  void look_at(const std::string& name) {
+    const auto path = log_->in_folder(name.c_str());
+    if (name.starts_with("own.")) return sweep(name, path.data());
+    if (name.starts_with("spare.")) return void(++spares_);
+    if (name.ends_with(".timeindex")) return drop_index(name, path.data());
+    if (name.size() != 24 || !name.ends_with(".log")) return;
+    const auto info = log_->directory().identify(path.data());
+    if (info) live_.push_back({std::strtoull(name.c_str(), nullptr, 10), info->bytes});
+  }
+
+  /// A time index whose segment went: whoever made it died before it could look again.
+  void drop_index(const std::string& name, const char* path) {
+    const std::uint64_t base = std::strtoull(name.c_str(), nullptr, 10);
+    if (base < log_->state().log_start.load(shm::seq_cst)) log_->directory().remove(path).ignore();
+  }
+
+  /// A private file whose owner is gone, or whose line somebody else has now. Unlinking one is always safe.
+  void sweep(const std::string& name, const char* path) {
+    unsigned line = 0;
+    unsigned long long incarnation = 0;
+    if (std::sscanf(name.c_str(), "own.%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members) return;
+    auto& members = log_->members();
+    const bool current = members.line(line).incarnation.load(shm::acquire) == incarnation;
+    if (!current || !members.is_alive(line)) log_->directory().remove(path).ignore();
+  }
+
+  void finish_retirements() {
+    const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
+    while (!live_.empty() && live_.front().base < start) {
+      recycler_.retire(live_.front().base, 0, true);  // its file stands although log_start passed it
+      live_.erase(live_.begin());
+    }
+  }
+
+  bool retire_front() {
+    const std::uint64_t count = live_.empty() ? 0 : retirable_slots(*log_, live_.front().base);
+    if (count == 0) return false;
+    if (recycler_.retire(live_.front().base, count)) ++spares_;
+    live_.erase(live_.begin());
+    return true;
+  }
+
+  void retire_by_bytes() {
+    const std::uint64_t limit = log_->words().retention_bytes.load(shm::relaxed);
+    const auto kept = [&] {
+      return total() + std::min(spares_, wanted_spares) * (live_.empty() ? 0 : live_.back().bytes);
+    };
+    while (limit != 0 && kept() > limit && live_.size() > 1 && retire_front()) {
+    }
+  }
+
+  void retire_by_age() {
+    const auto age = static_cast<std::int64_t>(log_->words().retention_age_ns.load(shm::relaxed));
+    if (age == 0 || live_.empty()) return;
+    const auto expired = [&](std::uint64_t base) {
+      const auto newest = newest_timestamp(base);
+      return newest && log_->clock().wall().time_since_epoch().count() - *newest > age;
+    };
+    while (live_.size() > 1 && expired(live_.front().base) && retire_front()) {
+    }
+    if (live_.size() == 1 && expired(live_.front().base)) roll(live_.front());
+  }
+
+  /// The timestamp of the last committed record; none in an empty segment.
+  [[nodiscard]] std::optional<std::int64_t> newest_timestamp(std::uint64_t base) const {
+    const auto segment = log_->open(base, Use::append);
+    if (!segment) return std::nullopt;
+    const std::uint64_t sealed = segment->sealed_count();
+    std::uint64_t n = sealed != 0 ? sealed : Tail::count(segment->header->tail.load(shm::acquire));
+    for (n = std::min(n, segment->slot_count); n-- > 0;) {
+      const std::uint64_t slot = segment->slots[n].load(shm::acquire);
+      if (Slot::state(slot) != Slot::committed || !segment->contains(slot)) continue;
+      FrameHeader header;
+      std::memcpy(&header, segment->data + Slot::position(slot), sizeof header);
+      return header.timestamp_ns;
+    }
+    return std::nullopt;
+  }
+
+  /// The active segment's newest record expired: closes it, so that it can go. The next round retires it.
+  void roll(const Live& active) {
+    if (active.base != log_->state().hint.load(shm::acquire)) return;
+    appender_.roll().ignore();  // no_space: the next round tries again
+  }
+
+  Result<void> keep_spares() {
+    const auto now = log_->clock().steady().time_since_epoch().count();
+    const auto last = static_cast<std::int64_t>(log_->state().last_roll.load(shm::relaxed));
+    const bool busy = last != 0 && now - last < spares_kept_for.count() && !live_.empty() && log_->format().recycling &&
+                      live_.back().bytes >= log_->words().segment_bytes.load(shm::relaxed);
+    for (std::uint64_t i = spare_names; !busy && spares_ > 0 && i-- > 0;)
+      if (log_->directory().remove(log_->spare_name(i).data())) --spares_;
+    for (; busy && spares_ < wanted_spares; ++spares_)
+      if (auto made = make_spare(); !made) return made;
+    return {};
+  }
+
+  Result<void> make_spare() {
+    auto active = log_->open(live_.back().base, Use::append);
+    if (!active) return active.error() == Errc::not_found ? Result<void>{} : active.error();
+    const auto own = log_->own_name(*member_);
+    auto spare = log_->make_file(own.data(), active->geometry());
+    if (!spare) return spare.error();
+    constexpr std::size_t stride = 2u << 20;  // in steps, so that others get the processor in between
+    for (std::size_t at = 0; at < spare->control->size(); at += stride) spare->control->populate(at, stride, true);
+    TOWPATH_FAILPOINT("spare.made");
+    for (std::uint64_t i = 0; i < spare_names; ++i)
+      if (log_->directory().rename(own.data(), log_->spare_name(i).data())) return {};
+    return log_->directory().remove(own.data());
+  }
+
+  const PartitionLog* log_;
+  shm::Member* member_;
+  Reader reader_;
+  Appender appender_;
+  Recycler recycler_;
+  std::vector<Live> live_;
+  std::uint64_t spares_ = 0;
+  std::int64_t end_ = 0;
+  bool is_moving_ = false;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/topic/catalog.hpp ----
+
+// The topics of a bus: what exists, making, growing, altering and deleting one. Every step is whole or not at all: a
+// topic exists once its folder is renamed in, is gone once it is renamed away, and has a partition once the count says
+// so. Thread-safe and process-safe; what a dead process left half-made is swept by maintenance.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class Catalog {
+ public:
+  explicit Catalog(std::shared_ptr<BusCore> core) noexcept : core_{std::move(core)} {}
+
+  [[nodiscard]] const std::shared_ptr<BusCore>& core() const noexcept { return core_; }
+
+  /// Names of all topics, sorted.
+  [[nodiscard]] Result<std::vector<std::string>> names() const {
+    auto found = core_->directory().list("topics");
+    if (!found) return found.error();
+    std::erase_if(*found, [](const std::string& name) { return !check_topic_name(name).has_value(); });
+    std::sort(found->begin(), found->end());
+    return found;
+  }
+
+  /// The topic, opened once per process. Errors: invalid_name, unknown_topic, corrupt, newer_format.
+  Result<std::shared_ptr<TopicFiles>> open(const std::string& name) {
+    if (auto fine = check_topic_name(name); !fine) return fine.error();
+    const std::lock_guard hold{mutex_};
+    auto& known = open_[name];
+    if (auto topic = known.lock(); topic && !is_deleted(*topic)) return topic;
+    auto opened = TopicFiles::open(core_, name);
+    if (opened) known = *opened;
+    return opened;
+  }
+
+  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only.
+  Result<void> create(const std::string& name, TopicConfig config, const Schema& schema) {
+    if (auto fine = check_topic_name(name); !fine) return fine;
+    if (auto fine = check_topic_config(config); !fine) return fine;
+    if (core_->is_read_only()) return Failure{Errc::read_only, "this process may only read the bus"};
+    if (core_->directory().identify(("topics/" + name).c_str()))
+      return Failure{Errc::topic_exists, "a topic of that name exists"};
+    auto member = core_->claim(shm::MemberKind::maintenance, "create topic");
+    if (!member) return member.error();
+    const auto folder = private_folder("~new-", *member);
+    if (auto made = fill(folder, settle(config, schema), schema, config.partitions); !made) {
+      core_->directory().remove_folder(folder.c_str()).ignore();
+      return made;
+    }
+    TOWPATH_FAILPOINT("create.before_rename");
+    const auto named = core_->directory().rename(folder.c_str(), ("topics/" + name).c_str());
+    if (!named) core_->directory().remove_folder(folder.c_str()).ignore();
+    if (!named && named.error() == Errc::already_exists)
+      return Failure{Errc::topic_exists, "a topic of that name exists"};
+    core_->control().catalog_generation.fetch_add(1, shm::release);
+    return named;
+  }
+
+  /// Readers and writers that have it open get topic_deleted. Errors: unknown_topic, read_only.
+  Result<void> remove(const std::string& name) {
+    auto topic = open(name);
+    if (!topic) return topic.error();
+    if (!(*topic)->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
+    auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");
+    if (!member) return member.error();
+    for (std::int32_t i = 0; i < (*topic)->partitions(); ++i)
+      if (auto log = (*topic)->partition({i}); log) close_log(**log);
+    TOWPATH_FAILPOINT("delete.flagged");
+    const auto away = private_folder("~gone-", *member);
+    const auto renamed = core_->directory().rename(("topics/" + name).c_str(), away.c_str());
+    if (!renamed)
+      return renamed.error() == Errc::not_found ? Failure{Errc::unknown_topic, "somebody else deleted it"} : renamed;
+    core_->control().catalog_generation.fetch_add(1, shm::release);
+    TOWPATH_FAILPOINT("delete.renamed");
+    return core_->directory().remove_folder(away.c_str());
+  }
+
+  /// Grows a topic to `partitions`; the present ones and their keys stay where they are. Errors: invalid_argument
+  /// (fewer than now), unknown_topic, busy (somebody else grows it), no_space, read_only.
+  Result<void> grow(const std::string& name, std::int32_t partitions);
+
+  /// Changes what may change. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), read_only.
+  Result<void> alter(const std::string& name, const TopicConfig& config);
+
+  /// Removes what dead processes left of creations and deletions.
+  void sweep() {
+    const auto found = core_->directory().list("topics");
+    if (!found) return;
+    for (const auto& name : *found) {
+      if (!name.starts_with("~new-") && !name.starts_with("~gone-")) continue;  // no topic can be called that
+      unsigned line = 0;
+      unsigned long long incarnation = 0;
+      if (std::sscanf(name.c_str() + name.find('-'), "-%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members)
+        continue;
+      auto& members = *core_->members();
+      const bool current = members.line(line).incarnation.load(shm::acquire) == incarnation;
+      if (!current || !members.is_alive(line)) core_->directory().remove_folder(("topics/" + name).c_str()).ignore();
+    }
+  }
+
+ private:
+  static bool is_deleted(TopicFiles& topic) {
+    const auto log = topic.partition({0});
+    return log && (*log)->is_deleted();
+  }
+
+  /// Marks the log and turns its writers away: a closed tail sends them to look for a segment, where they see the flag.
+  static void close_log(const log::PartitionLog& log) {
+    log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst);
+    const auto active = log.open(log.state().hint.load(shm::acquire), log::Use::append);
+    if (active) active->header->tail.exchange(log::Tail::closed, shm::acq_rel);
+    log.wake();
+  }
+
+  [[nodiscard]] std::string private_folder(const char* prefix, const shm::Member& member) const {
+    static std::atomic<unsigned long long> next{0};
+    return std::string{"topics/"} + prefix + std::to_string(member.index()) + "." +
+           std::to_string(member.line().incarnation.load(shm::relaxed)) + "." +
+           std::to_string(next.fetch_add(1, std::memory_order_relaxed));
+  }
+
+  /// The config with every automatic value decided.
+  [[nodiscard]] TopicConfig settle(TopicConfig config, const Schema& schema) const {
+    const auto storage = core_->directory().storage();
+    const bool memory = storage == shm::Storage::memory || storage == shm::Storage::tmpfs;
+    if (config.retention.bytes == Retention::by_storage) {
+      const std::uint64_t share = std::min(std::uint64_t{256} << 20, core_->directory().free_bytes() / 8);
+      config.retention.bytes = memory ? std::max(share, std::uint64_t{1} << 20) : Retention::unlimited;
+    }
+    config.record_alignment = std::max({config.record_alignment, std::uint64_t{8}, schema.alignment});
+    return config;
+  }
+
+  Result<void> fill(const std::string& folder, const TopicConfig& config, const Schema& schema,
+                    std::int32_t partitions);
+  Result<void> write_blocks(const std::string& file, std::uint64_t magic, std::uint32_t block_bytes,
+                            std::int32_t partitions, unsigned mode, const TopicConfig* config);
+  /// The lock under which a topic is grown or altered; dies with its holder.
+  Result<shm::LockDescriptor> lock_config(TopicFiles& topic);
+
+  std::shared_ptr<BusCore> core_;
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::weak_ptr<TopicFiles>> open_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/topic/catalog_edit.hpp ----
+
+// How the files of a topic are written: at creation, when it grows, when its settings change.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// Puts the settings where every process reads them.
+inline void publish_settings(log::TopicWords& words, const TopicConfig& config) noexcept {
+  const auto age = config.retention.age;
+  words.segment_bytes.store(config.segment_bytes, shm::relaxed);
+  words.retention_bytes.store(config.retention.bytes == Retention::unlimited ? 0 : config.retention.bytes,
+                              shm::relaxed);
+  words.retention_age_ns.store(age == Duration::max() ? 0 : static_cast<std::uint64_t>(age.count()), shm::relaxed);
+  words.max_message_bytes.store(config.max_message_bytes, shm::relaxed);
+  words.grace_ns.store(static_cast<std::uint64_t>(config.grace.count()), shm::relaxed);
+  words.on_full.store(static_cast<std::uint64_t>(config.on_full), shm::relaxed);
+  words.config_version.fetch_add(1, shm::release);
+}
+
+inline Result<void> Catalog::write_blocks(const std::string& file, std::uint64_t magic, std::uint32_t block_bytes,
+                                          std::int32_t partitions, unsigned mode, const TopicConfig* config) {
+  auto fd = core_->directory().create(file.c_str(), mode);
+  if (!fd) return fd.error();
+  const std::uint64_t bytes = log::blocks_offset + static_cast<std::uint64_t>(partitions) * block_bytes;
+  if (auto room = shm::allocate(*fd, 0, bytes); !room) return room;
+  log::BlocksHeader header{};
+  header.magic = magic;
+  header.version = log::segment_format_version;
+  header.block_bytes = block_bytes;
+  header.partitions.store(static_cast<std::uint32_t>(partitions), shm::relaxed);
+  if (auto written = shm::write_all(*fd, &header, sizeof header, 0); !written) return written;
+  if (!config) return {};
+  log::TopicWords words{};
+  publish_settings(words, *config);
+  if (auto written = shm::write_all(*fd, &words, sizeof words, log::topic_words_offset); !written) return written;
+  const std::uint64_t first =
+      core_->control().next_uid.fetch_add(static_cast<std::uint64_t>(partitions), shm::relaxed) + 1;
+  for (std::int32_t i = 0; i < partitions; ++i) {
+    const std::uint64_t uid = first + static_cast<std::uint64_t>(i);
+    const auto at =
+        log::blocks_offset + static_cast<std::uint64_t>(i) * block_bytes + offsetof(log::PartitionState, uid);
+    if (auto written = shm::write_all(*fd, &uid, sizeof uid, at); !written) return written;
+  }
+  return {};
+}
+
+inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& config, const Schema& schema,
+                                  std::int32_t partitions) {
+  auto& directory = core_->directory();
+  if (auto made = directory.make_folder(folder.c_str()); !made) return made;
+  TOWPATH_FAILPOINT("create.folder");
+  StoredConfig stored;
+  stored.config = config;
+  char id[33];
+  std::snprintf(id, sizeof id, "%016llx%016llx", static_cast<unsigned long long>(shm::random_bits()),
+                static_cast<unsigned long long>(shm::random_bits()));
+  stored.id = id;
+  stored.type_name = schema.name;
+  stored.encoding = schema.encoding;
+  stored.type_size = schema.size;
+  stored.type_alignment = schema.alignment;
+  const auto storage = directory.storage();
+  stored.checksummed = storage == shm::Storage::disk || storage == shm::Storage::copy_on_write;
+  if (auto done = shm::write_file(directory, (folder + "/config").c_str(), to_text(stored), 0640); !done) return done;
+  if (auto done = shm::write_file(directory, (folder + "/pins").c_str(), "", 0644); !done) return done;
+  TOWPATH_FAILPOINT("create.before_blocks");
+  if (auto done = write_blocks(folder + "/wait", log::wait_magic, sizeof(log::WaitBlock), partitions, 0660, nullptr);
+      !done)
+    return done;
+  return write_blocks(folder + "/state", log::state_magic, sizeof(log::PartitionState), partitions, 0640, &config);
+}
+
+inline Result<shm::LockDescriptor> Catalog::lock_config(TopicFiles& topic) {
+  if (!topic.is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
+  auto file = core_->directory().open(topic.path("wait").c_str(), shm::Access::read_write);
+  if (!file) return file.error();
+  shm::LockDescriptor lock{std::move(*file)};
+  if (auto taken = shm::try_lock(lock.get(), 0, shm::LockKind::write); !taken)
+    return Failure{Errc::busy, "somebody else changes the topic's settings"};
+  return lock;
+}
+
+inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& wanted) {
+  auto topic = open(name);
+  if (!topic) return topic.error();
+  if (auto fine = check_topic_config(wanted); !fine) return fine;
+  const auto& before = (*topic)->stored();
+  if (wanted.record_alignment != 0 && wanted.record_alignment != before.config.record_alignment)
+    return Failure{Errc::config_mismatch, "record_alignment is fixed when a topic is created"};
+  auto lock = lock_config(**topic);
+  if (!lock) return lock.error();
+  StoredConfig after = before;
+  after.config = settle(wanted, Schema{});
+  after.config.record_alignment = before.config.record_alignment;
+  // The words rule; the file is for people and for the next to open the topic.
+  publish_settings((*topic)->words(), after.config);
+  TOWPATH_FAILPOINT("alter.published");
+  auto written = shm::write_file(core_->directory(), (*topic)->path("config").c_str(), to_text(after), 0640, true);
+  core_->control().catalog_generation.fetch_add(1, shm::release);
+  return written;
+}
+
+inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitions) {
+  auto topic = open(name);
+  if (!topic) return topic.error();
+  auto lock = lock_config(**topic);
+  if (!lock) return lock.error();
+  const std::int32_t before = (*topic)->partitions();
+  if (partitions < before || partitions > max_partitions)
+    return Failure{Errc::invalid_argument, "partitions: a topic only grows, to 32,767 at most"};
+  const auto added = static_cast<std::uint64_t>(partitions - before);
+  const std::uint64_t first = core_->control().next_uid.fetch_add(added, shm::relaxed) + 1;
+  const auto extend = [&](const char* file, std::uint32_t block_bytes, bool with_uids) -> Result<void> {
+    auto fd = core_->directory().open((*topic)->path(file).c_str(), shm::Access::read_write);
+    if (!fd) return fd.error();
+    const std::uint64_t from = log::blocks_offset + static_cast<std::uint64_t>(before) * block_bytes;
+    if (auto room = shm::allocate(*fd, from, added * block_bytes); added != 0 && !room) return room;
+    for (std::uint64_t i = 0; with_uids && i < added; ++i) {
+      const std::uint64_t uid = first + i;
+      if (auto done =
+              shm::write_all(*fd, &uid, sizeof uid, from + i * block_bytes + offsetof(log::PartitionState, uid));
+          !done)
+        return done;
+    }
+    TOWPATH_FAILPOINT("grow.before_count");
+    const auto count = static_cast<std::uint32_t>(partitions);
+    return shm::write_all(*fd, &count, sizeof count, offsetof(log::BlocksHeader, partitions));  // published last
+  };
+  if (auto done = extend("wait", sizeof(log::WaitBlock), false); !done) return done;
+  if (auto done = extend("state", sizeof(log::PartitionState), true); !done) return done;
+  core_->control().catalog_generation.fetch_add(1, shm::release);
+  return {};
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/topic/caretaker.hpp ----
+
+// Maintains the topics of a bus, one process at a time by a role lock, in a thread of its own or in the caller's loop.
+// A holder that stands still for two seconds (frozen) is not waited for: others then do the work too, which is
+// harmless.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class Caretaker {
+ public:
+  static constexpr Duration frozen_after{std::chrono::seconds{2}};
+  static constexpr Duration look_again_after{std::chrono::seconds{1}};
+
+  Caretaker(std::shared_ptr<BusCore> core, Catalog& catalog) : core_{std::move(core)}, catalog_{&catalog} {}
+  Caretaker(const Caretaker&) = delete;
+  Caretaker& operator=(const Caretaker&) = delete;
+  ~Caretaker() {
+    stop();
+    if (!core_->is_mine()) return;
+    if (has_role_) give_up_role();
+  }
+
+  /// One round, if this process has or gets the role. Errors: read_only, too_many_members, forked; no_space and the
+  /// like from a partition, after the others had their turn.
+  Result<void> step() {
+    const std::lock_guard hold{mutex_};
+    if (auto ready = enter(); !ready) return ready;
+    if (!may_work()) return {};
+    auto& control = core_->control();
+    control.maintenance_progress.fetch_add(1, shm::relaxed);
+    const auto now = core_->config().clock.steady();
+    const std::uint64_t generation = control.catalog_generation.load(shm::acquire);
+    if (generation != generation_ || now - swept_ > look_again_after) {
+      catalog_->sweep();
+      refresh();
+      generation_ = generation, swept_ = now;
+    }
+    Result<void> outcome;
+    for (auto& topic : topics_)
+      for (auto& [id, care] : topic.partitions)
+        if (auto done = look_after(topic, id, care, now); !done) outcome = done;
+    return outcome;
+  }
+
+  /// What the thread's last round ended with; ok when all is well.
+  Failure last_failure() {
+    const std::lock_guard hold{mutex_};
+    return last_;
+  }
+
+  /// Starts the thread. It sleeps until a roll wakes it or the interval is over.
+  Result<void> start() {
+    {
+      const std::lock_guard hold{mutex_};
+      if (auto ready = enter(); !ready) return ready;
+    }
+    thread_ = std::thread{[this] { run(); }};
+    return {};
+  }
+
+ private:
+  struct Care {
+    std::unique_ptr<log::PartitionMaintenance> maintenance;
+    std::uint64_t hint = 0;
+    std::uint64_t live_bytes = 0;
+    Monotonic due{};
+  };
+  struct Topic {
+    std::shared_ptr<TopicFiles> files;
+    std::shared_ptr<log::Pins> pins;
+    std::unordered_map<std::int32_t, Care> partitions;
+  };
+
+  Result<void> enter() {
+    if (auto fine = core_->usable(); !fine) return fine;
+    if (member_) return {};
+    auto member = core_->claim(shm::MemberKind::maintenance, "maintenance");
+    if (!member) return member.error();
+    member_ = std::move(*member);
+    return {};
+  }
+
+  /// The role, or the sight of a holder that stands still.
+  bool may_work() {
+    auto& control = core_->control();
+    if (!has_role_ && core_->members()->take_role(shm::Role::maintenance)) {
+      has_role_ = true;
+      control.maintainer.store(member_.index() + 1, shm::release);
+    }
+    if (has_role_) return true;
+    const std::uint64_t progress = control.maintenance_progress.load(shm::relaxed);
+    const auto now = core_->config().clock.steady();
+    if (progress != seen_progress_) seen_progress_ = progress, seen_at_ = now;
+    return now - seen_at_ > frozen_after;
+  }
+
+  void give_up_role() noexcept {
+    std::uint32_t me = member_.index() + 1;
+    core_->control().maintainer.compare_exchange(me, 0, shm::acq_rel, shm::relaxed);
+    core_->members()->drop_role(shm::Role::maintenance);
+    has_role_ = false;
+  }
+
+  /// Opens what is new, forgets what is gone. A topic that cannot be opened is left to whoever uses it.
+  void refresh() {
+    const auto names = catalog_->names();
+    if (!names) return;
+    std::erase_if(topics_, [&](const Topic& topic) {
+      const auto now = catalog_->open(topic.files->name());
+      return !now || *now != topic.files;
+    });
+    for (const auto& name : *names) {
+      auto files = catalog_->open(name);
+      if (!files || !(*files)->is_writable()) continue;
+      auto known =
+          std::find_if(topics_.begin(), topics_.end(), [&](const Topic& topic) { return topic.files == *files; });
+      if (known == topics_.end()) {
+        auto pins = (*files)->open_pins_holder();
+        if (!pins) continue;
+        known = topics_.insert(topics_.end(), Topic{*files, std::move(*pins), {}});
+      }
+      for (std::int32_t i = 0; i < (*files)->partitions(); ++i) known->partitions.try_emplace(i);
+    }
+  }
+
+  Result<void> look_after(Topic& topic, std::int32_t id, Care& care, Monotonic now) {
+    auto log = topic.files->partition({id});
+    if (!log) return log.error();
+    const auto& state = (*log)->state();
+    const std::uint64_t live = state.live_bytes.load(shm::relaxed);
+    const std::uint64_t hint = state.hint.load(shm::relaxed);
+    const bool changed = hint != care.hint || live != care.live_bytes;
+    if (!changed && now < care.due) return {};
+    if (!care.maintenance) care.maintenance = std::make_unique<log::PartitionMaintenance>(**log, member_, topic.pins);
+    const auto done = care.maintenance->step();
+    care.hint = state.hint.load(shm::relaxed);
+    care.live_bytes = state.live_bytes.load(shm::relaxed);
+    // A log that is written to is looked at often, for its end; one that stands still once a second, for its age.
+    const bool moves = care.maintenance->is_moving();
+    care.due = now + (moves ? core_->config().maintenance_interval : look_again_after);
+    if (care.live_bytes == 0) care.maintenance.reset();
+    return done;
+  }
+
+  void run() noexcept {
+    shm::become_background_thread("towpath-maint");
+    while (!stopping_.load(std::memory_order_acquire)) {
+      const auto done = step().error();
+      {
+        const std::lock_guard hold{mutex_};
+        last_ = done;
+      }
+      auto& wake = member_.line().wake;
+      const std::uint32_t announced = shm::announce_sleep(wake);
+      if (!stopping_.load(std::memory_order_acquire)) shm::sleep(wake, announced, core_->config().maintenance_interval);
+    }
+  }
+
+  void stop() {
+    if (!thread_.joinable()) return;
+    if (!core_->is_mine()) return void(thread_.detach());  // in a child: the thread is not here
+    stopping_.store(true, std::memory_order_seq_cst);
+    shm::wake(member_.line().wake);
+    thread_.join();
+  }
+
+  std::shared_ptr<BusCore> core_;
+  Catalog* catalog_;
+  std::mutex mutex_;
+  shm::Member member_;
+  bool has_role_ = false;
+  std::uint64_t seen_progress_ = ~std::uint64_t{0};
+  Monotonic seen_at_{};
+  std::uint64_t generation_ = ~std::uint64_t{0};
+  Monotonic swept_{};
+  std::vector<Topic> topics_;
+  Failure last_;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/topic/bus.hpp ----
+
+// A Bus is a folder through which processes exchange records, or the memory of this process. Who opens it first makes
+// it; nothing runs but the processes that use it.
+//   towpath::Bus bus;                        // this process only, nothing on disk
+//   towpath::Bus bus{"/dev/shm/robot"};      // every process that names the folder
+// Thread-safe. Topics, producers and consumers keep what they need of it: it may go out of scope before them.
+// After a crash nothing needs repair. After fork() the child's copy says `forked`; open the bus anew there.
+
+namespace towpath::inline TOWPATH_ABI {
+
+class Bus {
+ public:
+  /// A bus in this process's memory, gone with its last user. Throws Error: too_many_files, out_of_memory.
+  Bus() : Bus{open_in_memory({}).value()} {}
+
+  /// The bus in the folder `path`, made if it is missing (its parent must exist).
+  /// Throws Error: not_found, not_a_directory, unsafe_directory, unsupported_filesystem, permission_denied, corrupt,
+  /// newer_format, recovery_needed, no_space, too_many_files, too_many_maps, too_many_members.
+  explicit Bus(const char* path, const BusConfig& config = {}) : Bus{open(path, config).value()} {}
+  explicit Bus(const std::string& path, const BusConfig& config = {}) : Bus{path.c_str(), config} {}
+
+  /// As the constructors, without exceptions.
+  static Result<Bus> open(const char* path, const BusConfig& config = {}) {
+    if (!path || !*path) return Failure{Errc::invalid_argument, "the path of a bus is empty"};
+    return open_core(path, config);
+  }
+  static Result<Bus> open(const std::string& path, const BusConfig& config = {}) { return open(path.c_str(), config); }
+  static Result<Bus> open_in_memory(const BusConfig& config) { return open_core(nullptr, config); }
+
+  /// One round of maintenance in the caller's thread, for MaintenanceMode::manual: retention, spares, sweeping the
+  /// dead. Milliseconds when segments are made or cleaned, microseconds when nothing is to do. Does nothing while
+  /// another process maintains the bus. Errors: read_only, forked, too_many_members, no_space (all else was done).
+  Result<void> maintain() { return inside_->caretaker.step(); }
+
+  /// What the maintenance thread's last round ended with: Errc::ok, or no_space and the like when it could not make
+  /// spares or give room back. It tries again by itself; nothing is lost meanwhile.
+  [[nodiscard]] Failure maintenance_failure() const { return inside_->caretaker.last_failure(); }
+
+  /// May this process only read?
+  [[nodiscard]] bool is_read_only() const noexcept { return inside_->core->is_read_only(); }
+
+  /// For the stations behind: topics, producers, consumers.
+  [[nodiscard]] detail::Catalog& catalog() const noexcept { return inside_->catalog; }
+  [[nodiscard]] const std::shared_ptr<detail::BusCore>& core() const noexcept { return inside_->core; }
+
+ private:
+  struct Inside {
+    explicit Inside(std::shared_ptr<detail::BusCore> c) : core{c}, catalog{c}, caretaker{c, catalog} {}
+    std::shared_ptr<detail::BusCore> core;
+    detail::Catalog catalog;
+    detail::Caretaker caretaker;
+  };
+
+  explicit Bus(std::shared_ptr<Inside> inside) noexcept : inside_{std::move(inside)} {}
+
+  static Result<Bus> open_core(const char* path, const BusConfig& config) {
+    auto core = detail::BusCore::open(path, config);
+    if (!core) return core.error();
+    auto inside = std::make_shared<Inside>(std::move(*core));
+    const bool wanted = config.maintenance == MaintenanceMode::thread && !inside->core->is_read_only();
+    if (wanted)
+      if (auto started = inside->caretaker.start(); !started) return started.error();
+    return Bus{std::move(inside)};
+  }
+
+  std::shared_ptr<Inside> inside_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/topic/topic.hpp ----
+
+// A Topic<T> is a named log of values of one type, split into partitions. Naming it makes it, if it is missing:
+//   towpath::Topic<Pose> poses{bus, "pose"};            or, from a spec in a shared header:   towpath::Topic scans{bus,
+//   lidar_front};
+// A handle is cheap to copy and thread-safe. Two processes that disagree on T get type_mismatch when they open it.
+// The third argument is the kind of bus: another one (a Kafka cluster) specializes Topic, Producer and Consumer.
+
+namespace towpath::inline TOWPATH_ABI {
+
+namespace detail {
+
+/// Errors: type_mismatch, with what differs. Bytes looks at any topic; nothing else does.
+inline Result<void> check_schema(const StoredConfig& stored, const Schema& mine) noexcept {
+  if (mine.encoding == "bytes") return {};
+  if (stored.encoding != mine.encoding) return Failure{Errc::type_mismatch, "the topic's values have another encoding"};
+  if (stored.type_size != mine.size) return Failure{Errc::type_mismatch, "the topic's value type has another size"};
+  if (stored.type_alignment != mine.alignment)
+    return Failure{Errc::type_mismatch, "the topic's value type has another alignment"};
+  if (stored.type_name != mine.name) return Failure{Errc::type_mismatch, "the topic's value type has another name"};
+  return {};
+}
+
+/// Opens a topic, or makes it when it is missing and may be made.
+inline Result<std::shared_ptr<TopicFiles>> open_topic(Bus& bus, const std::string& name, const TopicConfig& config,
+                                                      const Schema& schema) {
+  if (auto fine = bus.core()->usable(); !fine) return fine.error();
+  auto files = bus.catalog().open(name);
+  if (!files && files.error() == Errc::unknown_topic && !bus.is_read_only()) {
+    const auto made = bus.catalog().create(name, config, schema);
+    if (!made && made.error() != Errc::topic_exists) return made.error();  // somebody else was faster: fine
+    files = bus.catalog().open(name);
+  }
+  if (!files) return files.error();
+  const std::uint64_t wanted = config.record_alignment;
+  if (wanted != 0 && wanted != (*files)->format().record_alignment &&
+      std::max(wanted, schema.alignment) != (*files)->format().record_alignment)
+    return Failure{Errc::config_mismatch, "record_alignment differs from the topic's; leave it 0 to take what it has"};
+  if (auto fine = check_schema((*files)->stored(), schema); !fine) return fine.error();
+  return files;
+}
+
+}  // namespace detail
+
+template <class T, class S = Serde<T>, class BusType = Bus>
+class Topic;
+
+template <class T, class S>
+class Topic<T, S, Bus> {
+  static_assert(SerdeFor<S, T>, "the serde lacks size, encode or decode: see serde/serde.hpp");
+
+ public:
+  using value_type = T;
+  using serde_type = S;
+
+  /// Throws Error: invalid_name, invalid_argument, type_mismatch, config_mismatch, no_space, corrupt, newer_format,
+  /// forked; unknown_topic in a read-only process.
+  Topic(Bus& bus, std::string_view name, const TopicConfig& config = {}) : Topic{open(bus, name, config).value()} {}
+  Topic(Bus& bus, const TopicSpec<T>& named) : Topic{bus, named.name, named.config} {}
+
+  /// As the constructors, without exceptions.
+  static Result<Topic> open(Bus& bus, std::string_view name, const TopicConfig& config = {}) {
+    auto files = detail::open_topic(bus, std::string{name}, config, schema_of<T, S>());
+    if (!files) return files.error();
+    return Topic{std::move(*files), bus};
+  }
+  static Result<Topic> open(Bus& bus, const TopicSpec<T>& named) { return open(bus, named.name, named.config); }
+
+  [[nodiscard]] std::string_view name() const noexcept { return files_->name(); }
+  /// Now; it may grow.
+  [[nodiscard]] std::int32_t partitions() const noexcept { return files_->partitions(); }
+  /// Whether the files allow this process to append.
+  [[nodiscard]] bool is_writable() const noexcept { return files_->is_writable(); }
+
+  /// For the stations behind.
+  [[nodiscard]] const std::shared_ptr<detail::TopicFiles>& files() const noexcept { return files_; }
+  [[nodiscard]] const Bus& bus() const noexcept { return bus_; }
+
+ private:
+  Topic(std::shared_ptr<detail::TopicFiles> files, const Bus& bus) : bus_{bus}, files_{std::move(files)} {}
+
+  Bus bus_;  // a share of it: keeps the maintenance thread alive
+  std::shared_ptr<detail::TopicFiles> files_;
+};
+
+template <class T>
+Topic(Bus&, const TopicSpec<T>&) -> Topic<T, Serde<T>, Bus>;
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/consume/consumer.hpp ----
+
+// A Consumer reads a topic:  towpath::Consumer consumer{topic};  for (const auto& record : consumer.poll(100ms)) ...
+// Without a group it sees every record of its partitions, from now on or from where you seek. It belongs to one thread,
+// but for wakeup(). It never changes the log: any number of consumers read it, each at its own pace, none slows others.
+// After a crash nothing is left of it; a consumer without a group starts anew.
+
+namespace towpath::inline TOWPATH_ABI {
+
+struct PartitionOffset {
+  PartitionId partition;
+  Offset offset;
+};
+
+struct PartitionTimeOffset {
+  PartitionId partition;
+  std::optional<Offset> offset;  ///< none: no record as late as that
+};
+
+template <class T, class S = Serde<T>, class BusType = Bus>
+class Consumer;
+
+template <class T, class S>
+class Consumer<T, S, Bus> {
+  static constexpr bool reads_in_place = InPlaceSerde<S, T>;
+  static constexpr bool polls_quietly = reads_in_place || noexcept(S::accepts(Bytes{}));
+
+ public:
+  class iterator;
+
+  /// Throws Error: too_many_members, unknown_partition, invalid_argument, forked, and those of mapping.
+  explicit Consumer(const Topic<T, S>& topic, const ConsumerConfig& config = {})
+      : Consumer{open(topic, config).value()} {}
+
+  /// As the constructor, without exceptions.
+  static Result<Consumer> open(const Topic<T, S>& topic, const ConsumerConfig& config = {}) {
+    auto core = detail::ConsumerCore::open(topic.files(), config);
+    if (!core) return core.error();
+    return Consumer{topic, std::move(*core)};
+  }
+
+  /// The next records of one partition, as soon as there are some; partitions take turns. After `timeout` without any,
+  /// an empty batch. Zero looks once. May return up to 50 ms late from a sleep whose waker died.
+  template <wait::Strategy W = wait::Backoff>
+  TOWPATH_HOT Batch<T, S> poll(Duration timeout, W strategy = {}) {
+    Batch<T, S> batch;
+    if (!core_->files().core().is_mine()) [[unlikely]]
+      return fail(std::move(batch), {Errc::forked, "the consumer was made before fork()"}, {});
+    core_->note_progress();
+    if (unseen_->failure.code != Errc::ok) [[unlikely]]
+      return again();
+    if (look(batch) == Look::nothing || look_ == Look::blocked) [[unlikely]]
+      wait_for(batch, timeout, strategy);
+    return batch;
+  }
+
+  /// As poll, but returns at once when `stop` is requested.
+  template <wait::Strategy W = wait::Backoff>
+  Batch<T, S> poll(std::stop_token stop, Duration timeout, W strategy = {}) {
+    if (stop.stop_requested()) return {};
+    const std::stop_callback on_stop{stop, [this] { wakeup(); }};
+    return poll(timeout, strategy);
+  }
+
+  /// Calls `handler(record)` for each record until `stop` is requested. Errors: those of Batch::error(); the handled
+  /// records stay handled, position() is behind them.
+  template <class Handler>
+  Result<void> run(std::stop_token stop, Handler&& handler) {
+    while (!stop.stop_requested()) {
+      auto batch = poll(stop, std::chrono::hours{1});
+      for (const auto& record : batch) handler(record);
+      if (const auto failure = batch.error(); failure.code != Errc::ok) return failure;
+    }
+    return {};
+  }
+
+  /// Makes a poll that waits return at once with an empty batch, or the next one that would wait. From any thread.
+  void wakeup() noexcept { core_->wakeup(); }
+
+  // ---- where it reads
+
+  /// Reads these partitions from now on instead; those that stay keep their positions. Errors: unknown_partition.
+  Result<void> assign(const std::vector<PartitionId>& partitions) { return core_->assign(partitions); }
+  [[nodiscard]] std::vector<PartitionId> assignment() const {
+    std::vector<PartitionId> ids;
+    for (const auto& assigned : core_->assigned()) ids.push_back(assigned->id);
+    return ids;
+  }
+
+  /// The next record of the partition that poll returns is the one at `offset` or the first behind it. Errors:
+  /// not_assigned.
+  Result<void> seek(PartitionId partition, Offset offset) noexcept {
+    auto* assigned = core_->find(partition);
+    if (!assigned) return not_assigned();
+    assigned->reader.seek(static_cast<std::uint64_t>(std::max<std::int64_t>(0, offset.value)));
+    assigned->has_position = true, assigned->missed = 0;
+    return {};
+  }
+  /// All assigned partitions, to the first record there is.
+  Result<void> seek_to_beginning() { return reset_all(OffsetReset::earliest); }
+  /// All assigned partitions, behind the last record that can be read now.
+  Result<void> seek_to_end() { return reset_all(OffsetReset::latest); }
+  /// All assigned partitions, to the first record as late as `time`, or to the end where there is none.
+  Result<void> seek_to_time(Timestamp time) {
+    const auto found = offsets_for_times(time);
+    if (!found) return found.error();
+    for (const auto& [partition, offset] : *found) {
+      auto done = offset ? seek(partition, *offset) : reset_one(*core_->find(partition), OffsetReset::latest);
+      if (!done) return done;
+    }
+    return {};
+  }
+
+  /// The offset after the last record that was polled. Errors: not_assigned, no_offset.
+  [[nodiscard]] Result<Offset> position(PartitionId partition) const noexcept {
+    const auto* assigned = core_->find(partition);
+    if (!assigned) return not_assigned();
+    if (!assigned->has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
+    return Offset{static_cast<std::int64_t>(assigned->reader.position())};
+  }
+
+  /// A paused partition keeps its position and returns nothing. Errors: not_assigned.
+  Result<void> pause(PartitionId partition) noexcept { return set_paused(partition, true); }
+  Result<void> resume(PartitionId partition) noexcept { return set_paused(partition, false); }
+
+  /// The first offset that each assigned partition still has.
+  [[nodiscard]] Result<std::vector<PartitionOffset>> beginning_offsets() const {
+    return each([](detail::Assigned& assigned) -> Result<Offset> {
+      return Offset{static_cast<std::int64_t>(assigned.reader.log().state().log_start.load(shm::acquire))};
+    });
+  }
+  /// The offset after the last record that can be read, of each assigned partition. Moves no position.
+  [[nodiscard]] Result<std::vector<PartitionOffset>> end_offsets() const {
+    return each([this](detail::Assigned& assigned) {
+      return log::Reader{assigned.reader.log(), core_->pins()}.find_end();
+    });
+  }
+  /// The first record as late as `time` of each assigned partition. Reads an index; makes it when it is missing.
+  [[nodiscard]] Result<std::vector<PartitionTimeOffset>> offsets_for_times(Timestamp time) const {
+    std::vector<PartitionTimeOffset> found;
+    for (auto& assigned : core_->assigned()) {
+      auto offset = log::offset_for_time(assigned->reader.log(), core_->pins(), core_->member(), time);
+      if (!offset) return offset.error();
+      found.push_back({assigned->id, *offset});
+    }
+    return found;
+  }
+
+  /// `for (const auto& record : consumer)`: ends after consumer_timeout without a record, or at an error, which the
+  /// next poll returns.
+  [[nodiscard]] iterator begin() { return iterator{*this}; }
+  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+  [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
+
+ private:
+  enum class Look { found, failed, nothing, blocked };
+
+  Consumer(const Topic<T, S>& topic, std::unique_ptr<detail::ConsumerCore> core)
+      : topic_{topic},
+        core_{std::move(core)},
+        name_{topic.files(), &topic.files()->name()},
+        unseen_{std::make_shared<detail::Unseen>()},
+        value_alignment_{topic.files()->format().value_alignment},
+        max_records_{core_->config().max_poll_records} {}
+
+  static Failure not_assigned() noexcept { return {Errc::not_assigned, "this consumer does not read that partition"}; }
+
+  /// One look at every partition, beginning with the one whose turn it is.
+  TOWPATH_HOT Look look(Batch<T, S>& batch) {
+    look_ = Look::nothing;
+    if (auto grown = core_->follow_growth(); !grown) [[unlikely]]
+      return end_with(batch, grown.error(), {});
+    auto& all = core_->assigned();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const std::size_t at = turn_ + i < all.size() ? turn_ + i : (turn_ + i) % all.size();
+      detail::Assigned& assigned = *all[at];
+      if (assigned.paused) continue;
+      const Look seen = look_at(assigned, batch);
+      if (seen == Look::found || seen == Look::failed) {
+        turn_ = at + 1;
+        return look_ = seen;
+      }
+      if (seen == Look::blocked) look_ = seen;
+    }
+    return look_;
+  }
+
+  TOWPATH_HOT Look look_at(detail::Assigned& assigned, Batch<T, S>& batch) {
+    for (;;) {
+      Errc refusal = Errc::undecodable;
+      const auto progress = assigned.has_position
+                                ? assigned.reader.collect(batch.run_, max_records_,
+                                                          [&](auto... slot) { return accept(batch, refusal, slot...); })
+                                : log::Progress::out_of_range;
+      if (progress == log::Progress::records) [[likely]] {
+        batch.topic_ = name_;
+        batch.partition_ = assigned.id;
+        batch.value_alignment_ = value_alignment_;
+        batch.missed_ = std::exchange(assigned.missed, 0);
+        return Look::found;
+      }
+      if (progress == log::Progress::idle) [[likely]]
+        return assigned.reader.log().is_deleted()
+                   ? end_with(batch, {Errc::topic_deleted, "the topic was deleted under this consumer"}, assigned)
+                   : Look::nothing;
+      if (progress == log::Progress::blocked) {
+        if (!assigned.reader.help()) return Look::blocked;
+      } else if (const auto handled = handle(progress, refusal, assigned); !handled) {
+        return end_with(batch, handled.error(), assigned);
+      }
+    }
+  }
+
+  /// What is neither records nor patience. Ok: look again.
+  TOWPATH_COLD Result<void> handle(log::Progress progress, Errc refusal, detail::Assigned& assigned) {
+    if (progress == log::Progress::failed) return assigned.reader.failure();
+    if (progress == log::Progress::refused)
+      return Failure{refusal, refusal == Errc::corrupt ? "the record's bytes are damaged; seek past them"
+                                                       : "the record is no value of this type; seek past it"};
+    if (assigned.reader.log().is_deleted())
+      return Failure{Errc::topic_deleted, "the topic was deleted under this consumer"};
+    if (!assigned.has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
+    return core_->reset(assigned, core_->config().auto_offset_reset);
+  }
+
+  /// Is the record in this slot whole and a value of T? For serdes that decode: keeps the value.
+  TOWPATH_HOT bool accept(Batch<T, S>& batch, Errc& refusal, std::uint64_t slot, std::uint64_t n,
+                          const log::Segment& segment) {
+    log::FrameView view;
+    const std::byte* frame = segment.data + log::Slot::position(slot);
+    if (!segment.contains(slot) || !view.parse(frame, log::Slot::length(slot), value_alignment_)) [[unlikely]]
+      return refusal = Errc::corrupt, false;
+    if (segment.checksummed && core_->config().check_crcs &&
+        log::frame_checksum(frame, log::Slot::length(slot), segment.uuid, segment.base + n) != view.header.crc32c)
+        [[unlikely]]
+      return refusal = Errc::corrupt, false;
+    if constexpr (reads_in_place) {
+      return !view.has_value || S::accepts(view.value);
+    } else {
+      std::optional<T> value;
+      if (view.has_value) {
+        auto decoded = S::decode(view.value);
+        if (!decoded) return false;
+        value = std::move(*decoded);
+      }
+      batch.decoded_.push_back(std::move(value));
+      return true;
+    }
+  }
+
+  /// Looks again as the strategy says until something is there or the time is over.
+  template <class W>
+  TOWPATH_COLD void wait_for(Batch<T, S>& batch, Duration timeout, W& strategy) {
+    constexpr std::uint64_t glances = 32;  // a full look reads the tail, whose line the producers need
+    const Monotonic deadline = core_->clock().steady() + std::min(timeout, Duration{std::chrono::hours{24 * 365}});
+    for (std::uint64_t round = 0; timeout > Duration::zero(); ++round) {
+      const bool sleeps = strategy(round) == wait::Next::sleep;
+      if (!sleeps && (round + 1) % glances != 0 && is_quiet()) continue;
+      const Monotonic now = core_->clock().steady();
+      if (now >= deadline || core_->take_wakeup()) return;
+      if (sleeps) core_->sleep(deadline - now, look_ == Look::blocked);
+      const Look seen = look(batch);
+      if (seen == Look::found || seen == Look::failed) return;
+    }
+  }
+
+  [[nodiscard]] TOWPATH_HOT bool is_quiet() const noexcept {
+    for (const auto& assigned : core_->assigned())
+      if (!assigned->paused && !assigned->reader.is_quiet()) return false;
+    return true;
+  }
+
+  TOWPATH_COLD Look end_with(Batch<T, S>& batch, const Failure& failure, Offset at) {
+    batch = fail(Batch<T, S>{}, failure, at);
+    return Look::failed;
+  }
+  Look end_with(Batch<T, S>& batch, const Failure& failure, const detail::Assigned& assigned) {
+    const auto result = end_with(batch, failure, Offset{static_cast<std::int64_t>(assigned.reader.position())});
+    batch.topic_ = name_, batch.partition_ = assigned.id;
+    return result;
+  }
+
+  TOWPATH_COLD Batch<T, S> fail(Batch<T, S> batch, const Failure& failure, Offset at) {
+    unseen_->failure = failure;
+    batch.unseen_ = unseen_;
+    batch.failure_ = failure;
+    batch.error_offset_ = at;
+    unseen_at_ = at;
+    return batch;
+  }
+
+  /// The last batch's error was not looked at.
+  TOWPATH_COLD Batch<T, S> again() {
+    [[maybe_unused]] constexpr bool last_error_was_looked_at = false;
+    TOWPATH_ASSERT(last_error_was_looked_at);
+    return fail(Batch<T, S>{}, unseen_->failure, unseen_at_);
+  }
+
+  Result<void> set_paused(PartitionId partition, bool paused) noexcept {
+    auto* assigned = core_->find(partition);
+    if (!assigned) return not_assigned();
+    assigned->paused = paused;
+    return {};
+  }
+
+  Result<void> reset_one(detail::Assigned& assigned, OffsetReset policy) {
+    auto done = core_->reset(assigned, policy);
+    assigned.missed = 0;  // asked for, not missed
+    return done;
+  }
+  Result<void> reset_all(OffsetReset policy) {
+    if (auto fine = core_->files().core().usable(); !fine) return fine;
+    for (auto& assigned : core_->assigned())
+      if (auto done = reset_one(*assigned, policy); !done) return done;
+    return {};
+  }
+
+  template <class Ask>
+  Result<std::vector<PartitionOffset>> each(const Ask& ask) const {
+    if (auto fine = core_->files().core().usable(); !fine) return fine.error();
+    std::vector<PartitionOffset> offsets;
+    for (auto& assigned : core_->assigned()) {
+      auto offset = ask(*assigned);
+      if (!offset) return offset.error();
+      offsets.push_back({assigned->id, *offset});
+    }
+    return offsets;
+  }
+
+  Topic<T, S> topic_;
+  std::unique_ptr<detail::ConsumerCore> core_;
+  std::shared_ptr<const std::string> name_;
+  std::shared_ptr<detail::Unseen> unseen_;
+  Offset unseen_at_;
+  std::uint64_t value_alignment_;
+  std::size_t max_records_;
+  std::size_t turn_ = 0;
+  Look look_ = Look::nothing;
+};
+
+/// Walks all records that come.
+template <class T, class S>
+class Consumer<T, S, Bus>::iterator {
+ public:
+  using value_type = Record<T, S>;
+  using difference_type = std::ptrdiff_t;
+
+  const Record<T, S>& operator*() const noexcept { return *at_; }
+  const Record<T, S>* operator->() const noexcept { return &*at_; }
+  iterator& operator++() {
+    ++at_;
+    settle();
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.consumer_ == nullptr; }
+
+ private:
+  friend class Consumer;
+  explicit iterator(Consumer& consumer) : consumer_{&consumer} { settle(); }
+
+  /// Polls for the next batch when this one is through.
+  void settle() {
+    const auto timeout = consumer_->core_->config().consumer_timeout;
+    while (at_ == batch_.end()) {
+      batch_ = Batch<T, S>{};  // lets go of the segment before waiting
+      batch_ = consumer_->poll(timeout.value_or(std::chrono::hours{1}));
+      at_ = batch_.begin();
+      if (batch_.empty() && (timeout || batch_.failure_.code != Errc::ok)) return void(consumer_ = nullptr);
+    }
+  }
+
+  Consumer* consumer_;
+  Batch<T, S> batch_;
+  typename Batch<T, S>::iterator at_;
+};
+
+template <class T, class S>
+Consumer(const Topic<T, S, Bus>&) -> Consumer<T, S, Bus>;
+template <class T, class S>
+Consumer(const Topic<T, S, Bus>&, const ConsumerConfig&) -> Consumer<T, S, Bus>;
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/produce/send_options.hpp ----
+
+// What goes with a record beside its value:  producer.send(job, {.key = robot, .headers = {{"source", "plan"}}});
+// All views: they must live until send() or loan() returns.
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// A record's key: text, bytes or an integer (2, 4 or 8 bytes, big-endian as Kafka's serializers have it). Records with
+/// the same key go to the same partition and keep their order.
+class Key {
+ public:
+  constexpr Key() noexcept = default;  ///< no key
+  Key(const char* text) noexcept : view_{std::string_view{text}}, present_{true} {}
+  Key(std::string_view text) noexcept : view_{text}, present_{true} {}
+  Key(const std::string& text) noexcept : view_{std::string_view{text}}, present_{true} {}
+  Key(Bytes bytes) noexcept : view_{bytes}, present_{true} {}
+  template <std::integral T>
+    requires(sizeof(T) > 1)
+  constexpr Key(T number) noexcept : inline_size_{sizeof(T)}, present_{true} {
+    const auto bytes = detail::big_endian(number);
+    for (std::size_t i = 0; i < sizeof(T); ++i) inline_[i] = bytes[i];
+  }
+
+  [[nodiscard]] constexpr bool is_present() const noexcept { return present_; }
+  /// Valid while this Key is.
+  [[nodiscard]] constexpr Bytes bytes() const noexcept { return inline_size_ ? Bytes{inline_, inline_size_} : view_; }
+
+ private:
+  Bytes view_;
+  std::byte inline_[8]{};
+  std::size_t inline_size_ = 0;
+  bool present_ = false;
+};
+
+/// The headers of one record, at most 65,535.
+class Headers {
+ public:
+  constexpr Headers() noexcept = default;
+  constexpr Headers(std::initializer_list<Header> list) noexcept : view_{list.begin(), list.size()} {}
+  constexpr Headers(std::span<const Header> headers) noexcept : view_{headers} {}
+  Headers(const std::vector<Header>& headers) noexcept : view_{headers} {}
+  [[nodiscard]] constexpr std::span<const Header> view() const noexcept { return view_; }
+
+ private:
+  std::span<const Header> view_;
+};
+
+struct SendOptions {
+  Key key{};
+  Headers headers{};
+  /// When it happened. Default: now, when it is sent.
+  std::optional<Timestamp> timestamp = std::nullopt;
+  /// Where to. Default: the producer's partitioner decides.
+  std::optional<PartitionId> partition = std::nullopt;
+  /// Return only when every reader can see the record, that is, when all before it are resolved. Default: return when
+  /// it is in the log, which it never leaves; an earlier record of a slow producer may still hold readers up.
+  bool visible = false;
+};
+
+/// What a send tells about the record.
+struct RecordMetadata {
+  PartitionId partition;
+  Offset offset;
+  Timestamp timestamp;
+};
+
+/// What send() returns on any kind of bus: on this host a Result, at once; over a network something to wait for.
+template <class D>
+concept Delivery = requires(D delivery, void (*callback)(const Result<RecordMetadata>&)) {
+  { std::move(delivery).value() } -> std::convertible_to<RecordMetadata>;  // waits; throws Error if it failed
+  { delivery.error() } -> std::convertible_to<Failure>;                    // waits
+  delivery.ignore();                                                       // on purpose
+  delivery.then(callback);                                                 // calls it when it is there
+};
+static_assert(Delivery<Result<RecordMetadata>>);
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/produce/producer_core.hpp ----
+
+// The part of a Producer that does not know its value type: partitions, reservations, visibility.
+// One thread; one open reservation, because a member line has one inflight word.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class ProducerCore {
+ public:
+  /// Errors: read_only, too_many_members, forked.
+  static Result<std::unique_ptr<ProducerCore>> open(std::shared_ptr<TopicFiles> files) {
+    if (!files->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
+    auto member = files->core().claim(shm::MemberKind::producer, files->name());
+    if (!member) return member.error();
+    return std::unique_ptr<ProducerCore>{new ProducerCore{std::move(files), std::move(*member)}};
+  }
+
+  [[nodiscard]] TopicFiles& files() const noexcept { return *files_; }
+  [[nodiscard]] const Clock& clock() const noexcept { return clock_; }
+  [[nodiscard]] std::int32_t partitions() const noexcept { return files_->partitions(); }
+  [[nodiscard]] std::uint64_t value_alignment() const noexcept { return value_alignment_; }
+
+  /// May a record of this layout be sent now? Errors: forked, loan_open, message_too_large, invalid_argument.
+  [[nodiscard]] TOWPATH_HOT Errc refuses(const log::FrameSpec& spec, const log::FrameLayout& layout) const noexcept {
+    if (!files_->core().is_mine()) [[unlikely]]
+      return Errc::forked;
+    if (loan_open) [[unlikely]]
+      return Errc::loan_open;
+    if (layout.length - layout.value_at > files_->words().max_message_bytes.load(shm::relaxed)) [[unlikely]]
+      return Errc::message_too_large;
+    if (spec.headers.size() > 65'535) [[unlikely]]
+      return Errc::invalid_argument;
+    return Errc::ok;
+  }
+
+  /// The partition's appender. Errors: unknown_partition.
+  TOWPATH_HOT Result<log::Appender*> appender(std::int32_t partition) {
+    const auto i = static_cast<std::size_t>(partition);
+    if (i < appenders_.size() && appenders_[i]) [[likely]] {
+      touch(partition);
+      return appenders_[i].get();
+    }
+    return make_appender(partition);
+  }
+
+  /// Waits until all below `offset + 1` is resolved; helps like a reader meanwhile, so at most the grace for each
+  /// stall.
+  Result<void> wait_visible(std::int32_t partition, std::uint64_t offset) {
+    auto log = files_->partition({partition});
+    if (!log) return log.error();
+    if (!pins_) {
+      auto pins = files_->open_pins_holder();
+      if (!pins) return pins.error();
+      pins_ = std::move(*pins);
+    }
+    log::Reader reader{**log, pins_};
+    for (int round = 0; (*log)->state().resolved_to.load(shm::acquire) <= offset; ++round) {
+      if ((*log)->is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this producer"};
+      if ((*log)->state().log_start.load(shm::acquire) > offset) return {};  // retention took it: nobody waits for it
+      auto end = reader.find_end();
+      if (!end) return end.error();
+      if (end->value > static_cast<std::int64_t>(offset) || reader.help()) continue;
+      if (round > 100) std::this_thread::sleep_for(std::chrono::microseconds{20});
+    }
+    return {};
+  }
+
+  /// wait_visible for the last record sent to each partition since the last flush.
+  Result<void> flush() {
+    if (auto fine = files_->core().usable(); !fine) return fine;
+    for (std::size_t i = 0; i < last_.size(); ++i) {
+      if (last_[i] < 0) continue;
+      if (auto done = wait_visible(static_cast<std::int32_t>(i), static_cast<std::uint64_t>(last_[i])); !done)
+        return done;
+      last_[i] = -1;
+    }
+    return {};
+  }
+
+  TOWPATH_HOT void sent(std::int32_t partition, Offset offset) noexcept {
+    last_[static_cast<std::size_t>(partition)] = offset.value;
+  }
+
+  bool loan_open = false;
+
+ private:
+  ProducerCore(std::shared_ptr<TopicFiles> files, shm::Member member)
+      : files_{std::move(files)},
+        member_{std::move(member)},
+        clock_{files_->core().config().clock},
+        value_alignment_{files_->format().value_alignment} {}
+
+  TOWPATH_COLD Result<log::Appender*> make_appender(std::int32_t partition) {
+    auto log = files_->partition({partition});
+    if (!log) return log.error();
+    const auto i = static_cast<std::size_t>(partition);
+    if (i >= appenders_.size()) appenders_.resize(i + 1), last_.resize(i + 1, -1), used_.resize(i + 1, 0);
+    appenders_[i] = std::make_unique<log::Appender>(**log, member_);
+    touch(partition);
+    return appenders_[i].get();
+  }
+
+  /// Keeps the number of mapped segments of this producer within its share of the process's maps.
+  TOWPATH_HOT void touch(std::int32_t partition) {
+    if (appenders_.size() <= max_mapped) return;
+    note_use(static_cast<std::size_t>(partition));
+  }
+
+  TOWPATH_COLD void note_use(std::size_t partition) {
+    used_[partition] = ++tick_;
+    std::size_t mapped = 0;
+    std::size_t oldest = partition;
+    for (std::size_t i = 0; i < appenders_.size(); ++i) {
+      if (!appenders_[i] || !appenders_[i]->segment()) continue;
+      ++mapped;
+      if (i != partition && used_[i] < used_[oldest]) oldest = i;
+    }
+    if (mapped > max_mapped && oldest != partition) appenders_[oldest]->park();
+  }
+
+  static constexpr std::size_t max_mapped = 4'096;
+
+  std::shared_ptr<TopicFiles> files_;
+  shm::Member member_;
+  Clock clock_;
+  std::uint64_t value_alignment_;
+  std::vector<std::unique_ptr<log::Appender>> appenders_;
+  std::vector<std::int64_t> last_;
+  std::vector<std::uint64_t> used_;
+  std::uint64_t tick_ = 0;
+  std::shared_ptr<log::Pins> pins_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/produce/loan.hpp ----
+
+// A Loan is room in the log itself, to be filled in place:
+//   auto loan = producer.loan().value();  fill(*loan);  producer.send(std::move(loan)).value();
+// One at a time per Producer, which must outlive it; same thread. A loan that is never sent is skipped by readers.
+// Fill it quickly: readers wait for it, and after the topic's grace it is skipped; send() then appends a copy itself,
+// so nothing is lost. After a crash the room is skipped at once.
+
+namespace towpath::inline TOWPATH_ABI {
+
+template <class T>
+class Loan {
+ public:
+  Loan(Loan&& other) noexcept
+      : core_{std::exchange(other.core_, nullptr)},
+        appender_{other.appender_},
+        room_{other.room_},
+        value_{other.value_},
+        partition_{other.partition_},
+        timestamp_{other.timestamp_},
+        visible_{other.visible_} {}
+  Loan& operator=(Loan&&) = delete;
+  ~Loan() { drop(); }
+
+  /// The value, uninitialised until you write it.
+  T& operator*() const noexcept requires ZeroCopy<T> { return *reinterpret_cast<T*>(value_.data()); }
+  T* operator->() const noexcept requires ZeroCopy<T> { return reinterpret_cast<T*>(value_.data()); }
+  /// The value's bytes, for sizes chosen by the caller.
+  [[nodiscard]] std::span<std::byte> bytes() const noexcept { return value_; }
+
+ private:
+  template <class, class, class, class>
+  friend class Producer;
+
+  Loan(detail::ProducerCore& core, log::Appender& appender, const log::Reservation& room, std::span<std::byte> value,
+       std::int32_t partition, const SendOptions& options) noexcept
+      : core_{&core},
+        appender_{&appender},
+        room_{room},
+        value_{value},
+        partition_{partition},
+        timestamp_{options.timestamp},
+        visible_{options.visible} {
+    core.loan_open = true;
+  }
+
+  void drop() noexcept {
+    if (!core_) return;
+    if (core_->files().core().is_mine()) appender_->abandon(room_);
+    core_->loan_open = false;
+  }
+
+  detail::ProducerCore* core_;
+  log::Appender* appender_;
+  log::Reservation room_;
+  std::span<std::byte> value_;
+  std::int32_t partition_;
+  std::optional<Timestamp> timestamp_;
+  bool visible_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/topic/partitioner.hpp ----
+
+// Which partition a record without an explicit one goes to. A partitioner is any callable as the concept says; it
+// belongs to one Producer and may keep state.
+
+namespace towpath::inline TOWPATH_ABI {
+
+struct PartitionRequest {
+  Bytes key;
+  bool has_key = false;
+  std::uint64_t record_bytes = 0;
+  std::int32_t partitions = 1;  ///< > 0
+};
+
+template <class P>
+concept Partitioner = requires(P partitioner, const PartitionRequest& request) {
+  { partitioner(request) } -> std::convertible_to<std::int32_t>;  // 0 to partitions - 1, else the send fails
+};
+
+namespace detail {
+
+/// Small and fast, not secret (splitmix64, Sebastiano Vigna).
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) noexcept : state_{seed} {}
+  std::uint64_t operator()() noexcept {
+    std::uint64_t z = (state_ += 0x9E3779B97F4A7C15u);
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+  }
+  std::int32_t below(std::int32_t n) noexcept {
+    return static_cast<std::int32_t>((*this)() % static_cast<std::uint64_t>(n));
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+}  // namespace detail
+
+/// Kafka's: murmur2 of the key; without a key one partition for a while, then another (KIP-480, KIP-794: 16 KiB each).
+class DefaultPartitioner {
+ public:
+  static constexpr std::uint64_t sticky_bytes = 16 * 1024;
+
+  explicit DefaultPartitioner(std::uint64_t seed = 0x746F7770617468) noexcept : random_{seed} {}
+
+  std::int32_t operator()(const PartitionRequest& request) noexcept {
+    if (request.has_key)
+      return static_cast<std::int32_t>((murmur2(request.key) & 0x7FFF'FFFFu) %
+                                       static_cast<std::uint32_t>(request.partitions));
+    if (current_ < 0 || current_ >= request.partitions || sent_ >= sticky_bytes) {
+      current_ = random_.below(request.partitions);
+      sent_ = 0;
+    }
+    sent_ += request.record_bytes;
+    return current_;
+  }
+
+ private:
+  detail::Random random_;
+  std::int32_t current_ = -1;
+  std::uint64_t sent_ = 0;
+};
+
+/// Any partition, key or not.
+class RandomPartitioner {
+ public:
+  explicit RandomPartitioner(std::uint64_t seed = 0x72616E646F6D) noexcept : random_{seed} {}
+  std::int32_t operator()(const PartitionRequest& request) noexcept { return random_.below(request.partitions); }
+
+ private:
+  detail::Random random_;
+};
+
+static_assert(Partitioner<DefaultPartitioner> && Partitioner<RandomPartitioner>);
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/produce/producer.hpp ----
+
+// A Producer appends records to a topic:  towpath::Producer producer{topic};  producer.send(value).value();
+// It belongs to one thread; making one costs microseconds, so make one per thread. Any number of them, in any number of
+// processes, append to one topic. send() never waits for another process, and for ZeroCopy values it never allocates.
+// After a crash: what send() returned for is in the log; a send that was cut off is there or is skipped, never half.
+
+namespace towpath::inline TOWPATH_ABI {
+
+template <class T, class S = Serde<T>, class BusType = Bus, class P = DefaultPartitioner>
+class Producer;
+
+template <class T, class S, class P>
+class Producer<T, S, Bus, P> {
+  static_assert(Partitioner<P>, "a partitioner is called with a PartitionRequest and returns a number");
+
+ public:
+  /// Throws Error: read_only, too_many_members, forked.
+  explicit Producer(const Topic<T, S>& topic, P partitioner = P{})
+      : Producer{open(topic, std::move(partitioner)).value()} {}
+
+  /// As the constructor, without exceptions.
+  static Result<Producer> open(const Topic<T, S>& topic, P partitioner = P{}) {
+    auto core = detail::ProducerCore::open(topic.files());
+    if (!core) return core.error();
+    return Producer{topic, std::move(*core), std::move(partitioner)};
+  }
+
+  /// Appends the value. When it returns, the record is in the log and survives this process.
+  /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
+  /// invalid_argument (more than 65,535 headers), forked.
+  TOWPATH_HOT Result<RecordMetadata> send(const T& value, const SendOptions& options = {}) noexcept(encodes_quietly) {
+    log::FrameSpec spec = describe(options);
+    spec.value_size = S::size(value);
+    return append(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
+  }
+
+  /// Appends a record without a value: Kafka's tombstone, which says that the key is gone. Errors as send().
+  Result<RecordMetadata> send_tombstone(const SendOptions& options) noexcept {
+    log::FrameSpec spec = describe(options);
+    spec.has_value = false;
+    return append(spec, options, [](std::span<std::byte>) noexcept {});
+  }
+
+  /// A pair of literals is a pair of iterators to std::string, never two values.
+  Result<RecordMetadata> send(std::initializer_list<const char*>, const SendOptions& = {}) = delete;
+
+  /// Room for one value in the log; key and headers are given now. Errors as send().
+  Result<Loan<T>> loan(
+      const SendOptions& options = {}) noexcept requires ZeroCopy<T> && std::same_as<S, Serde<T>> && requires {
+    S::alignment;
+  }
+  { return borrow(sizeof(T), options); }
+
+  /// Room for a value of `size` bytes. Errors as send().
+  Result<Loan<T>> loan(std::size_t size, const SendOptions& options = {}) noexcept
+      requires(!requires { S::fixed_size; }) {
+    return borrow(size, options);
+  }
+
+  /// Publishes what was filled in. Errors: closed (moved from), no_space (only when the slot had been skipped and the
+  /// copy finds no room: the value is lost with the loan).
+  Result<RecordMetadata> send(Loan<T>&& loan) noexcept {
+    if (!loan.core_) return Failure{Errc::closed, "this loan was sent already"};
+    if (!core_->files().core().is_mine()) return Failure{Errc::forked, "the producer was made before fork()"};
+    const auto timestamp = loan.timestamp_.value_or(core_->clock().wall());
+    const auto nanoseconds = timestamp.time_since_epoch().count();
+    std::memcpy(loan.room_.frame + offsetof(log::FrameHeader, timestamp_ns), &nanoseconds, sizeof nanoseconds);
+    seal(loan.room_.frame, loan.room_, *loan.appender_);
+    std::vector<std::byte> copy;
+    const auto keep = [&] { copy.assign(loan.room_.frame, loan.room_.frame + loan.room_.length); };
+    const bool published = loan.appender_->commit(loan.room_, keep);
+    loan.core_ = nullptr;
+    core_->loan_open = false;
+    Offset offset = loan.room_.offset;
+    if (!published) {
+      auto again = loan.appender_->reserve(copy.size());
+      for (; again; again = loan.appender_->reserve(copy.size())) {
+        std::memcpy(again->frame, copy.data(), copy.size());
+        seal(again->frame, *again, *loan.appender_);
+        if (loan.appender_->commit(*again)) break;
+      }
+      if (!again) return again.error();
+      offset = again->offset;
+    }
+    return finish({{loan.partition_}, offset, timestamp}, loan.visible_);
+  }
+
+  /// Returns when everything this producer sent can be seen by every reader. At most the grace for each open record of
+  /// another producer that is in the way. Errors: topic_deleted, forked, those of mapping.
+  Result<void> flush() noexcept { return core_->flush(); }
+
+  [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
+
+ private:
+  static constexpr bool encodes_quietly = noexcept(
+      S::encode(std::declval<const T&>(), std::span<std::byte>{}))&& noexcept(S::size(std::declval<const T&>()));
+
+  Producer(const Topic<T, S>& topic, std::unique_ptr<detail::ProducerCore> core, P partitioner)
+      : topic_{topic}, core_{std::move(core)}, partitioner_{std::move(partitioner)} {}
+
+  TOWPATH_HOT log::FrameSpec describe(const SendOptions& options) const noexcept {
+    log::FrameSpec spec;
+    spec.has_key = options.key.is_present();
+    spec.key = options.key.bytes();
+    spec.headers = options.headers.view();
+    spec.timestamp = options.timestamp ? *options.timestamp : core_->clock().wall();
+    return spec;
+  }
+
+  TOWPATH_HOT Result<std::int32_t> choose(const log::FrameSpec& spec, const SendOptions& options,
+                                          std::uint64_t bytes) noexcept {
+    const std::int32_t count = core_->partitions();
+    if (!options.partition && count == 1) [[likely]]
+      return 0;
+    const std::int32_t chosen =
+        options.partition
+            ? options.partition->value
+            : static_cast<std::int32_t>(partitioner_(PartitionRequest{spec.key, spec.has_key, bytes, count}));
+    if (chosen < 0 || chosen >= count) return Failure{Errc::unknown_partition, "the topic has fewer partitions"};
+    return chosen;
+  }
+
+  TOWPATH_HOT static void seal(std::byte* frame, const log::Reservation& room, const log::Appender& appender) noexcept {
+    if (appender.segment().checksummed)
+      log::seal_frame(frame, room.length, appender.segment().uuid, static_cast<std::uint64_t>(room.offset.value));
+  }
+
+  /// Gives the room back if the user's encode throws.
+  struct Guard {
+    log::Appender* appender;
+    const log::Reservation* room;
+    ~Guard() {
+      if (appender) appender->abandon(*room);
+    }
+  };
+
+  template <class Encode>
+  TOWPATH_HOT Result<RecordMetadata> append(const log::FrameSpec& spec, const SendOptions& options,
+                                            const Encode& encode) noexcept(encodes_quietly) {
+    const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
+    if (const Errc refused = core_->refuses(spec, layout); refused != Errc::ok) [[unlikely]]
+      return refused;
+    const auto partition = choose(spec, options, layout.length);
+    if (!partition) [[unlikely]]
+      return partition.error();
+    const auto found = core_->appender(*partition);
+    if (!found) [[unlikely]]
+      return found.error();
+    log::Appender& appender = **found;
+    for (;;) {
+      const auto room = appender.reserve(layout.length);
+      if (!room) [[unlikely]]
+        return room.error();
+      Guard guard{&appender, &*room};
+      log::write_frame(room->frame, layout, spec);
+      TOWPATH_FAILPOINT("append.half_written");
+      encode(std::span<std::byte>{room->frame + layout.value_at, static_cast<std::size_t>(spec.value_size)});
+      seal(room->frame, *room, appender);
+      TOWPATH_FAILPOINT("append.written");
+      guard.appender = nullptr;
+      if (appender.commit(*room)) [[likely]]
+        return finish({{*partition}, room->offset, spec.timestamp}, options.visible);
+    }
+  }
+
+  TOWPATH_HOT Result<RecordMetadata> finish(const RecordMetadata& sent, bool visible) noexcept {
+    core_->sent(sent.partition.value, sent.offset);
+    if (visible) [[unlikely]]
+      if (auto seen = core_->wait_visible(sent.partition.value, static_cast<std::uint64_t>(sent.offset.value)); !seen)
+        return seen.error();
+    return sent;
+  }
+
+  Result<Loan<T>> borrow(std::size_t size, const SendOptions& options) noexcept {
+    log::FrameSpec spec = describe(options);
+    spec.value_size = size;
+    const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
+    if (const Errc refused = core_->refuses(spec, layout); refused != Errc::ok) return refused;
+    const auto partition = choose(spec, options, layout.length);
+    if (!partition) return partition.error();
+    const auto found = core_->appender(*partition);
+    if (!found) return found.error();
+    const auto room = (*found)->reserve(layout.length);
+    if (!room) return room.error();
+    log::write_frame(room->frame, layout, spec);
+    return Loan<T>{*core_, **found, *room, {room->frame + layout.value_at, size}, *partition, options};
+  }
+
+  Topic<T, S> topic_;
+  std::unique_ptr<detail::ProducerCore> core_;
+  P partitioner_;
+};
+
+template <class T, class S>
+Producer(const Topic<T, S, Bus>&) -> Producer<T, S, Bus, DefaultPartitioner>;
+template <class T, class S, class P>
+Producer(const Topic<T, S, Bus>&, P) -> Producer<T, S, Bus, P>;
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/topic/admin.hpp ----
+
+// Admin looks after the topics of a bus: create, list, describe, alter, grow, delete. Thread-safe and process-safe;
+// every change is whole or not at all, whoever dies in the middle.
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// What there is to know about a topic.
+struct TopicDescription {
+  std::string name;
+  std::string id;  ///< 32 hexadecimal digits; another one after the topic was deleted and made again
+  TopicConfig config;
+  std::string type_name;
+  std::string encoding;
+  std::uint64_t type_size = 0;
+  std::uint64_t type_alignment = 1;
+};
+
+class Admin {
+ public:
+  explicit Admin(const Bus& bus) noexcept : bus_{bus} {}
+
+  /// Makes a topic of untyped bytes; a typed one is made by Topic<T>{bus, name, config}.
+  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, forked.
+  Result<void> create_topic(std::string_view name, const TopicConfig& config = {}) {
+    return usable() ? bus_.catalog().create(std::string{name}, config, schema_of<Bytes, Serde<Bytes>>()) : usable();
+  }
+
+  /// Sorted by name. Errors: those of listing a folder.
+  [[nodiscard]] Result<std::vector<std::string>> list_topics() const {
+    if (auto fine = usable(); !fine) return fine.error();
+    return bus_.catalog().names();
+  }
+
+  /// Errors: unknown_topic, invalid_name, corrupt, newer_format.
+  [[nodiscard]] Result<TopicDescription> describe_topic(std::string_view name) const {
+    if (auto fine = usable(); !fine) return fine.error();
+    auto files = bus_.catalog().open(std::string{name});
+    if (!files) return files.error();
+    const auto& stored = (*files)->stored();
+    TopicDescription found{(*files)->name(), stored.id,        stored.config,        stored.type_name,
+                           stored.encoding,  stored.type_size, stored.type_alignment};
+    found.config.partitions = (*files)->partitions();
+    read_settings((*files)->words(), found.config);
+    return found;
+  }
+
+  /// Changes retention, max_message_bytes, segment_bytes, on_full and grace, for all processes at once; `partitions` is
+  /// not looked at. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), busy, read_only.
+  Result<void> alter_topic(std::string_view name, const TopicConfig& config) {
+    return usable() ? bus_.catalog().alter(std::string{name}, config) : usable();
+  }
+
+  /// Grows a topic to `partitions`. Records with a key may go elsewhere from then on, as in Kafka.
+  /// Errors: unknown_topic, invalid_argument (fewer than now), busy, no_space, read_only.
+  Result<void> create_partitions(std::string_view name, std::int32_t partitions) {
+    return usable() ? bus_.catalog().grow(std::string{name}, partitions) : usable();
+  }
+
+  /// Its records are gone; whoever has it open gets topic_deleted. Errors: unknown_topic, read_only.
+  Result<void> delete_topic(std::string_view name) {
+    return usable() ? bus_.catalog().remove(std::string{name}) : usable();
+  }
+
+ private:
+  [[nodiscard]] Result<void> usable() const noexcept { return bus_.core()->usable(); }
+
+  /// The words rule over what the file said when it was opened.
+  static void read_settings(const log::TopicWords& words, TopicConfig& config) noexcept {
+    const std::uint64_t bytes = words.retention_bytes.load(shm::relaxed);
+    const std::uint64_t age = words.retention_age_ns.load(shm::relaxed);
+    config.segment_bytes = words.segment_bytes.load(shm::relaxed);
+    config.retention.bytes = bytes == 0 ? Retention::unlimited : bytes;
+    config.retention.age = age == 0 ? Duration::max() : Duration{static_cast<std::int64_t>(age)};
+    config.max_message_bytes = words.max_message_bytes.load(shm::relaxed);
+    config.grace = Duration{static_cast<std::int64_t>(words.grace_ns.load(shm::relaxed))};
+  }
+
+  Bus bus_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/topic/partition.hpp ----
+
+// A Partition<T> is a read-only look at one partition: where its log begins and ends, how much room it takes. It moves
+// nobody's position and pins nothing while it is not asked. Thread-safe.
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// Counted since the partition was made; for people, a crash may lose the last few.
+struct PartitionCounters {
+  std::uint64_t dropped = 0;   ///< offsets that retention removed
+  std::uint64_t aborted = 0;   ///< offsets given up: their producer died, froze, or dropped a loan
+  std::uint64_t rolls = 0;     ///< segments begun after the first
+  std::uint64_t recycled = 0;  ///< segments that became spares
+  std::uint64_t fresh = 0;     ///< segments made from new files
+  std::uint64_t unlinked = 0;  ///< segments removed without recycling
+  std::uint64_t waits = 0;     ///< times a consumer went to sleep here
+};
+
+template <class T, class S = Serde<T>>
+class Partition {
+ public:
+  /// Errors: unknown_partition.
+  static Result<Partition> open(const Topic<T, S>& topic, PartitionId id) {
+    auto log = topic.files()->partition(id);
+    if (!log) return log.error();
+    return Partition{topic, *log, id};
+  }
+
+  [[nodiscard]] PartitionId id() const noexcept { return id_; }
+
+  /// The first offset that can still be read.
+  [[nodiscard]] Offset begin_offset() const noexcept {
+    return {static_cast<std::int64_t>(log_->state().log_start.load(shm::acquire))};
+  }
+
+  /// The offset after the last record below which every record is committed or aborted. Errors: those of mapping.
+  [[nodiscard]] Result<Offset> end_offset() const {
+    auto pins = topic_.files()->open_pins_holder();
+    if (!pins) return pins.error();
+    return log::Reader{*log_, std::move(*pins)}.find_end();
+  }
+
+  /// Bytes of the live segments' files.
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return log_->state().live_bytes.load(shm::relaxed); }
+
+  /// How many live segments there are. Errors: those of listing a folder.
+  [[nodiscard]] Result<std::size_t> segments() const {
+    const auto bases = log_->bases();
+    if (!bases) return bases.error();
+    return bases->size();
+  }
+
+  [[nodiscard]] PartitionCounters counters() const noexcept {
+    const auto& state = log_->state();
+    const auto read = [](const shm::Word64& word) { return word.load(shm::relaxed); };
+    return {read(state.dropped), read(state.aborted),  read(state.rolls), read(state.recycled),
+            read(state.fresh),   read(state.unlinked), read(state.waits)};
+  }
+
+ private:
+  Partition(Topic<T, S> topic, const log::PartitionLog* log, PartitionId id)
+      : topic_{std::move(topic)}, log_{log}, id_{id} {}
+
+  Topic<T, S> topic_;
+  const log::PartitionLog* log_;
+  PartitionId id_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
