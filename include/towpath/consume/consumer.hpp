@@ -8,6 +8,7 @@
 
 #include <towpath/consume/batch.hpp>
 #include <towpath/consume/consumer_core.hpp>
+#include <towpath/consume/stream_pace.hpp>
 #include <towpath/consume/wait.hpp>
 #include <towpath/topic/topic.hpp>
 
@@ -55,8 +56,11 @@ class Consumer<T, S, Bus> {
     core_->note_progress();
     if (unseen_->failure.code != Errc::ok) [[unlikely]]
       return again();
+    if (pace_.is_stream()) [[unlikely]]
+      pace_.stay_away(timeout, core_->clock());
     if (look(batch) == Look::nothing || look_ == Look::blocked) [[unlikely]]
       wait_for(batch, timeout, strategy);
+    pace_.notice(batch.size(), max_records_, core_->clock());
     return batch;
   }
 
@@ -343,6 +347,7 @@ class Consumer<T, S, Bus> {
   std::size_t max_records_;
   std::size_t turn_ = 0;
   Look look_ = Look::nothing;
+  detail::StreamPace pace_;
 };
 
 /// Walks all records that come.

@@ -58,7 +58,7 @@ struct SegmentHeader {
   Word64 uuid;
   // One line: what a reservation adds to, and what it checks.
   Word64 tail;        // count:24 | bytes:40; closed_tail while retired or spare
-  Word64 base;        // incarnation: base offset while live, unset_base while spare
+  Word64 base;        // incarnation: base offset while live, unset_base while spare, gone_base
   Word64 generation;  // + 1 per incarnation
   std::uint64_t reserved0[5];
   // One line: read when there is nothing to read.
@@ -90,6 +90,8 @@ struct Tail {
   static constexpr std::uint64_t make(std::uint64_t count, std::uint64_t bytes) noexcept { return count << 40 | bytes; }
 };
 inline constexpr std::uint64_t unset_base = ~std::uint64_t{0};
+/// `base` of a file that was unlinked: whoever still has it mapped and does not use it should let go.
+inline constexpr std::uint64_t gone_base = ~std::uint64_t{0} - 1;
 
 /// A slot: state:2 | position/8:30 | length:32. Every state but empty is final for the incarnation.
 struct Slot {

@@ -58,8 +58,9 @@ class Stall {
   /// reserved when it began goes with it, head first.
   bool help(const PartitionLog& log, const Segment& segment, std::uint64_t n) noexcept {
     const Monotonic now = log.clock().steady();
-    const std::uint64_t tail = segment.header->tail.load(shm::acquire);
-    if (Tail::is_closed(tail)) return false;
+    std::uint64_t tail = segment.header->tail.load(shm::acquire);
+    // Retired under us, which pinned it: what is open below its seal still is, and its count is all there was.
+    if (Tail::is_closed(tail)) tail = Tail::make(segment.sealed_count(), 0);
     if (!is_running()) {
       since_ = now;
       at_ = segment.base + n;

@@ -23,13 +23,16 @@ class PartitionMaintenance {
   /// One round. A few system calls when nothing is to do; making or cleaning a segment takes milliseconds.
   /// Errors: no_space and the like, from making spares; the rest of the round was done.
   Result<void> step() {
+    std::uint64_t counted = log_->state().live_bytes.load(shm::seq_cst);
     auto names = log_->directory().list(log_->folder().c_str());
     if (!names) return names.error() == Errc::not_found ? Result<void>{} : names.error();
     live_.clear(), spares_ = 0;
     for (const auto& name : *names) look_at(name);
     std::sort(live_.begin(), live_.end(), [](const auto& a, const auto& b) { return a.base < b.base; });
+    // Puts right what a crash between rename and count left, unless somebody rolled or retired meanwhile.
+    log_->state().live_bytes.compare_exchange(counted, total(), shm::seq_cst, shm::relaxed);
     finish_retirements();
-    log_->state().live_bytes.store(total(), shm::relaxed);  // puts right what a crash between rename and count left
+    forget_gone_segments();
     retire_by_bytes();
     retire_by_age();
     auto end = reader_.find_end();
@@ -148,10 +151,20 @@ class PartitionMaintenance {
     const bool busy = last != 0 && now - last < spares_kept_for.count() && !live_.empty() && log_->format().recycling &&
                       live_.back().bytes >= log_->words().segment_bytes.load(shm::relaxed);
     for (std::uint64_t i = spare_names; !busy && spares_ > 0 && i-- > 0;)
-      if (log_->directory().remove(log_->spare_name(i).data())) --spares_;
+      if (drop_spare(i)) --spares_;
     for (; busy && spares_ < wanted_spares; ++spares_)
       if (auto made = make_spare(); !made) return made;
     return {};
+  }
+
+  /// Takes the spare as whoever rolls would, marks it and unlinks it.
+  bool drop_spare(std::uint64_t i) {
+    const auto own = log_->own_name(*member_);
+    if (!log_->directory().rename(log_->spare_name(i).data(), own.data())) return false;
+    if (const auto spare = Segment::open(log_->directory(), own.data(), unset_base, Use::append))
+      spare->header->base.store(gone_base, shm::release);
+    log_->directory().remove(own.data()).ignore();
+    return true;
   }
 
   Result<void> make_spare() {

@@ -225,6 +225,7 @@ class Reader {
     stall_.reset();
     settled_ = position_ == base;  // else it was sought behind the seal: find its place anew
     drop_retired();
+    forget_gone_segments();
     return at;
   }
 

@@ -75,8 +75,13 @@ struct Recycler {
     return false;
   }
 
+  /// Unlinks the file. Its tail is closed; the mark tells other processes to let go of their maps.
   void drop(const char* own, const Segment* segment) const {
-    if (segment) shm::RegionCache::instance().forget(segment->control.get());
+    if (segment) {
+      segment->header->base.store(gone_base, shm::release);
+      shm::RegionCache::instance().forget(segment->control.get());
+    }
+    TOWPATH_FAILPOINT("retire.gone");
     log->directory().remove(own).ignore();
     log->state().unlinked.fetch_add(1, shm::relaxed);
   }

@@ -59,7 +59,7 @@ inline Result<Segment> PartitionLog::take_spare(const char* own, const Geometry&
     TOWPATH_FAILPOINT("take.spare_owned");
     auto spare = Segment::open(*parts_.directory, own, unset_base, Use::append);
     if (spare && spare->geometry() == shape && spare->checksummed == parts_.format.checksummed) return spare;
-    if (spare) shm::RegionCache::instance().forget(spare->control.get());
+    if (spare) spare->header->base.store(gone_base, shm::release);
     parts_.directory->remove(own).ignore();
   }
   return Failure{Errc::not_found, "no spare"};
@@ -84,7 +84,8 @@ inline Result<bool> PartitionLog::take(const shm::Member& member, std::uint64_t 
     TOWPATH_FAILPOINT("take.named");
     return true;
   }
-  shm::RegionCache::instance().forget(segment->control.get());
+  segment->header->tail.exchange(Tail::closed, shm::acq_rel);  // nobody but a stale reserver ever came here
+  segment->header->base.store(gone_base, shm::release);
   parts_.directory->remove(own.data()).ignore();
   return named.error() == Errc::already_exists ? Result<bool>{false} : named.error();
 }
@@ -138,6 +139,7 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
     parts_.state->last_roll.store(static_cast<std::uint64_t>(parts_.clock.steady().time_since_epoch().count()),
                                   shm::relaxed);
     wake_maintenance();
+    forget_gone_segments();
     enforce_retention(*this, member);
     return segment;
   }

@@ -93,9 +93,9 @@ struct Segment {
       return Failure{Errc::newer_format, "a segment with another kind of index"};
     if (header.layout_hash != segment_layout_hash) return Failure{Errc::corrupt, "segment layout hash"};
     const bool fits = header.segment_bytes == bytes && header.data_offset < bytes &&
-                      header.data_offset % data_alignment == 0 && header.slot_count > 0 &&
-                      header.slot_count <= max_slots && header.slot_count <= (header.data_offset - slots_offset) / 8 &&
-                      bytes <= 2 * max_segment_bytes;
+                      header.data_offset >= data_alignment && header.data_offset % data_alignment == 0 &&
+                      header.slot_count > 0 && header.slot_count <= max_slots &&
+                      header.slot_count <= (header.data_offset - slots_offset) / 8 && bytes <= 2 * max_segment_bytes;
     if (!fits) return Failure{Errc::corrupt, "a segment's header contradicts its file size"};
     return {};
   }
@@ -148,5 +148,15 @@ struct Segment {
     checksummed = (header->features & feature_checksummed) != 0;
   }
 };
+
+/// Lets go of the maps of segments that were removed, so that their memory or disk blocks become free. A segment that
+/// somebody in this process still reads stays mapped until that one is through. Once per roll, not per record.
+inline void forget_gone_segments() {
+  shm::RegionCache::instance().forget_idle([](const shm::Region& region) {
+    const auto& header = *reinterpret_cast<const SegmentHeader*>(region.data());
+    return region.size() >= sizeof header && header.magic == segment_magic &&
+           header.base.load(shm::acquire) == gone_base;
+  });
+}
 
 }  // namespace towpath::inline TOWPATH_ABI::log

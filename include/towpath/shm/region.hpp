@@ -154,6 +154,15 @@ class RegionCache {
     std::erase_if(entries_, [&](const auto& entry) { return entry.second.region.get() == region; });
   }
 
+  /// Drops the regions that nobody uses and of which `is_gone(region)` is true: their files were removed.
+  template <class IsGone>
+  void forget_idle(const IsGone& is_gone) {
+    const std::lock_guard hold{mutex_};
+    std::erase_if(entries_, [&](const auto& entry) {
+      return entry.second.region.use_count() == 1 && is_gone(*entry.second.region);
+    });
+  }
+
   [[nodiscard]] std::size_t size() const {
     const std::lock_guard hold{mutex_};
     return entries_.size();

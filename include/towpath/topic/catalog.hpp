@@ -73,6 +73,7 @@ class Catalog {
       return renamed.error() == Errc::not_found ? Failure{Errc::unknown_topic, "somebody else deleted it"} : renamed;
     core_->control().catalog_generation.fetch_add(1, shm::release);
     TOWPATH_FAILPOINT("delete.renamed");
+    log::forget_gone_segments();
     return core_->directory().remove_folder(away.c_str());
   }
 
@@ -108,8 +109,13 @@ class Catalog {
   /// Marks the log and turns its writers away: a closed tail sends them to look for a segment, where they see the flag.
   static void close_log(const log::PartitionLog& log) {
     log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst);
-    const auto active = log.open(log.state().hint.load(shm::acquire), log::Use::append);
-    if (active) active->header->tail.exchange(log::Tail::closed, shm::acq_rel);
+    const auto bases = log.bases();
+    for (std::size_t i = 0; bases && i < bases->size(); ++i) {
+      const auto segment = log.open((*bases)[i], log::Use::append);
+      if (!segment) continue;
+      segment->header->tail.exchange(log::Tail::closed, shm::acq_rel);
+      segment->header->base.store(log::gone_base, shm::release);
+    }
     log.wake();
   }
 
