@@ -82,7 +82,7 @@ TEST_CASE("this library reads the golden segment") {
     must(shm::allocate(file, 0, header[3]));
     const std::size_t front = sizeof(SegmentHeader) + kept_slots * 8;
     must(shm::write_all(file, golden.data(), front, 0));
-    must(shm::write_all(file, golden.data() + front, golden.size() - front, header[6]));
+    must(shm::write_all(file, golden.data() + front, golden.size() - front, header[5]));
   }
   log::Reader reader{bench.log(), bench.pins()};
   log::Run run;
