@@ -1,7 +1,8 @@
-// What every measured system shares: two pinned processes over one shared page, a barrier, a clock, percentiles, printing.
-// A program built on it is `bench_SYSTEM GROUP [--dir D] [--seconds N] [--quick]` and measures one group once. It prints
-// `measure<TAB>value<TAB>unit<TAB>placement` lines, and comment lines that begin with `#`. Rounds and medians are tools/bench's work.
-// Any failure (a lost record, a dead peer, a full disk) ends the program with a message and a status other than 0.
+// What every measured system shares: two pinned processes over one shared page, a barrier, a clock, percentiles,
+// printing. A program built on it is `bench_SYSTEM GROUP [--dir D] [--seconds N] [--quick]` and measures one group
+// once. It prints `measure<TAB>value<TAB>unit<TAB>placement` lines, and comment lines that begin with `#`. Rounds and
+// medians are tools/bench's work. Any failure (a lost record, a dead peer, a full disk) ends the program with a message
+// and a status other than 0.
 #pragma once
 
 #include <algorithm>
@@ -113,12 +114,14 @@ static_assert(SharedWord::is_always_lock_free);
 
 /// One page of memory that parent and child share. Each word has its line to itself.
 struct SharedPage {
-  struct alignas(64) Line { SharedWord word{0}; };
-  Line ping, pong;          // the raw line round trip
-  Line arrived;             // barrier
-  Line consumed;            // how far the reader of a stream is
-  Line produced;            // how many records a timed stream had, once it is over
-  Line results[8];          // bit patterns of doubles, from the child to the parent
+  struct alignas(64) Line {
+    SharedWord word{0};
+  };
+  Line ping, pong;  // the raw line round trip
+  Line arrived;     // barrier
+  Line consumed;    // how far the reader of a stream is
+  Line produced;    // how many records a timed stream had, once it is over
+  Line results[8];  // bit patterns of doubles, from the child to the parent
 };
 
 /// An anonymous mapping that survives fork as shared memory.
@@ -185,7 +188,8 @@ inline void watch_children() {
 
 }  // namespace detail
 
-/// Runs `first(Side&)` here and `second(Side&)` in a child, and returns when both are done. Ends the program if either fails.
+/// Runs `first(Side&)` here and `second(Side&)` in a child, and returns when both are done. Ends the program if either
+/// fails.
 template <class First, class Second>
 Side run_pair(SharedPage& page, First&& first, Second&& second) {
   nanoseconds_per_tick();
@@ -228,8 +232,8 @@ inline void print(std::string_view measure, double value, std::string_view unit,
               where.data());
 }
 
-/// The raw limit that brackets what a pair measures: two lines, two spinning processes, nothing else. Both sides call it,
-/// pinned, just before and just after. The parent gets the median in ns; the child 0.
+/// The raw limit that brackets what a pair measures: two lines, two spinning processes, nothing else. Both sides call
+/// it, pinned, just before and just after. The parent gets the median in ns; the child 0.
 inline double line_round_trip(Side& side) {
   constexpr std::uint64_t rounds = 1'000;
   std::vector<std::uint64_t> samples(rounds);
@@ -251,8 +255,8 @@ inline double line_round_trip(Side& side) {
   return side.index == 0 ? nanoseconds(percentile(samples, 0.5)) : 0;
 }
 
-/// Virtual machines move their cores between siblings (near) and separate cores (far) within seconds, and latencies of the
-/// two do not mix. `mixed`: it changed while something was measured.
+/// Virtual machines move their cores between siblings (near) and separate cores (far) within seconds, and latencies of
+/// the two do not mix. `mixed`: it changed while something was measured.
 enum class Placement { near, far, mixed };
 
 inline Placement placement_of(double line_before, double line_after) {
@@ -272,9 +276,9 @@ Placement bracketed(Side& side, Measured&& measured) {
 
 /// What the command line asked for.
 struct Options {
-  std::string dir;             // where files go; the caller made it and removes it
-  double seconds = 30;         // length of sustained_100
-  bool quick = false;          // fewer round trips and records: to see that it works, not for publication
+  std::string dir;      // where files go; the caller made it and removes it
+  double seconds = 30;  // length of sustained_100
+  bool quick = false;   // fewer round trips and records: to see that it works, not for publication
 };
 
 /// A group is what one run measures at once: the percentiles of one round trip, or one rate.
@@ -292,10 +296,14 @@ inline int run_main(int count, char** arguments, const std::vector<Group>& group
   }
   Options options;
   for (std::size_t i = 1; i < words.size(); ++i) {
-    if (words[i] == "--quick") options.quick = true;
-    else if (words[i] == "--dir" && i + 1 < words.size()) options.dir = words[++i];
-    else if (words[i] == "--seconds" && i + 1 < words.size()) options.seconds = std::atof(words[++i].data());
-    else fail("unknown option " + std::string(words[i]));
+    if (words[i] == "--quick")
+      options.quick = true;
+    else if (words[i] == "--dir" && i + 1 < words.size())
+      options.dir = words[++i];
+    else if (words[i] == "--seconds" && i + 1 < words.size())
+      options.seconds = std::atof(words[++i].data());
+    else
+      fail("unknown option " + std::string(words[i]));
   }
   for (const Group& group : groups) {
     if (words.empty() || group.name != words[0]) continue;

@@ -13,7 +13,8 @@ namespace bench {
 class MappedFile {
  public:
   /// `copies` = 2 maps the file twice in a row: a ring in which no record has to care about the end.
-  MappedFile(const std::string& dir, const char* name, std::size_t size, int copies = 1) : size_(size), copies_(copies) {
+  MappedFile(const std::string& dir, const char* name, std::size_t size, int copies = 1)
+      : size_(size), copies_(copies) {
     if (dir.empty()) fail("--dir is missing");
     const std::string path = dir + "/" + name;
     fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

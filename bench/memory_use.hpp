@@ -5,8 +5,8 @@
 
 namespace bench {
 
-/// Sums `Rss` in /proc/self/smaps over all mappings whose file is not below `folder`. Memory shared with other processes
-/// (libraries, the program's own text) counts in full.
+/// Sums `Rss` in /proc/self/smaps over all mappings whose file is not below `folder`. Memory shared with other
+/// processes (libraries, the program's own text) counts in full.
 inline double resident_megabytes_outside(const std::string& folder) {
   std::FILE* const maps = std::fopen("/proc/self/smaps", "re");
   require(maps != nullptr, "/proc/self/smaps");

@@ -17,7 +17,9 @@ struct alignas(64) Mail {
   SharedWord number{0};
   Payload<N> payload;
 };
-struct alignas(64) Flag { SharedWord number{0}; };
+struct alignas(64) Flag {
+  SharedWord number{0};
+};
 
 /// Two lines, nothing else.
 class LineEndpoint {
@@ -58,7 +60,9 @@ class MailEndpoint {
 class FutexEndpoint {
  public:
   using Word = std::atomic<std::uint32_t>;
-  struct alignas(64) Line { Word number{0}; };
+  struct alignas(64) Line {
+    Word number{0};
+  };
 
   FutexEndpoint(Line* lines, std::size_t side) : out_(lines[side].number), in_(lines[1 - side].number) {}
   void send(std::uint64_t n) {
@@ -149,7 +153,8 @@ void replay_100(const Options& options) {
   const double warm = copy_out(file, count);
   const auto* const records = reinterpret_cast<const Payload<100>*>(file.data());
   const double checked = rate(count, [&](std::uint64_t i) { check(records[i], i); });
-  std::printf("# replay_100 raw, second pass: memcpy %.4g records/s, read and checked in place %.4g records/s\n", warm, checked);
+  std::printf("# replay_100 raw, second pass: memcpy %.4g records/s, read and checked in place %.4g records/s\n", warm,
+              checked);
 }
 
 /// A random index word, then the random record it names: the two misses that no indexed log avoids. Measured on as much
@@ -169,7 +174,8 @@ void lookup(const Options& options, const char* measure, std::uint64_t records) 
   const std::uint64_t count = options.quick ? 100'000 : 1'000'000;
   const double per_second = rate(count, [&](std::uint64_t) {
     const std::uint64_t place = places.next();
-    if (data[index[place] + 2] != place) [[unlikely]] fail("a record stands in the wrong place");
+    if (data[index[place] + 2] != place) [[unlikely]]
+      fail("a record stands in the wrong place");
   });
   print(measure, 1e9 / per_second, "ns");
 }

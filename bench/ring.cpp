@@ -1,5 +1,6 @@
-// The peer written for this bench: a bare ring in prefaulted shared memory. One fetch_add per record on one tail, a publish
-// word in each record's header, and nothing else: no commit CAS, no slots, no roll, no retention, no history, no crash safety.
+// The peer written for this bench: a bare ring in prefaulted shared memory. One fetch_add per record on one tail, a
+// publish word in each record's header, and nothing else: no commit CAS, no slots, no roll, no retention, no history,
+// no crash safety.
 #include "mapped_file.hpp"
 #include "workload.hpp"
 
@@ -22,7 +23,9 @@ class Ring {
   }
 
   /// Bytes one record of `length` takes.
-  std::size_t stride(std::size_t length) const { return (sizeof(Header) + length + alignment_ - 1) / alignment_ * alignment_; }
+  std::size_t stride(std::size_t length) const {
+    return (sizeof(Header) + length + alignment_ - 1) / alignment_ * alignment_;
+  }
   Header& at(std::uint64_t position) const { return *reinterpret_cast<Header*>(file_.data() + position % ring_bytes); }
   SharedWord& tail() const { return *tail_; }
   void touch() const { file_.touch(); }
@@ -102,7 +105,8 @@ RoundTrips ping_pong(const Options& options, std::size_t alignment) {
   return round_trips(
       [&](Side& side) {
         const bool asks = side.index == 0;
-        return std::unique_ptr<Endpoint<N>>(new Endpoint<N>{Writer<N>(asks ? there : back), Reader<N>(asks ? back : there)});
+        return std::unique_ptr<Endpoint<N>>(
+            new Endpoint<N>{Writer<N>(asks ? there : back), Reader<N>(asks ? back : there)});
       },
       spinning_plan(options));
 }
@@ -140,12 +144,8 @@ StreamResult one_to_one(const Options& options, StreamPlan plan) {
                 [&](Side&) { return std::make_unique<Reader<N>>(ring); }, plan);
 }
 
-void stream_100(const Options& options) {
-  one_to_one<100>(options, burst_plan<100>(options)).print_mean("stream_100");
-}
-void stream_1k(const Options& options) {
-  one_to_one<1024>(options, burst_plan<1024>(options)).print_mean("stream_1k");
-}
+void stream_100(const Options& options) { one_to_one<100>(options, burst_plan<100>(options)).print_mean("stream_100"); }
+void stream_1k(const Options& options) { one_to_one<1024>(options, burst_plan<1024>(options)).print_mean("stream_1k"); }
 
 void sustained_100(const Options& options) {
   const StreamResult result = one_to_one<100>(options, {.seconds = options.seconds});

@@ -1,5 +1,5 @@
-// towpath as a user meets it: Bus, Topic, Producer, Consumer with their defaults, and one option at a time where a measure
-// is about that option. Each process opens the bus for itself.
+// towpath as a user meets it: Bus, Topic, Producer, Consumer with their defaults, and one option at a time where a
+// measure is about that option. Each process opens the bus for itself.
 #include <towpath/towpath.hpp>
 
 #include <filesystem>
@@ -31,7 +31,8 @@ class BusFolder {
 
 /// Ends the program with the library's own words.
 inline void expect_ok(const towpath::Failure& failure, const char* what) {
-  if (failure.code != towpath::Errc::ok) [[unlikely]] fail(std::string(what) + ": " + std::string(message(failure.code)) + ' ' + failure.detail);
+  if (failure.code != towpath::Errc::ok) [[unlikely]]
+    fail(std::string(what) + ": " + std::string(message(failure.code)) + ' ' + failure.detail);
 }
 
 // What streams keep: more than the window by which a writer may lead, so that a reader that keeps up misses nothing.
@@ -104,6 +105,15 @@ void rtt_block(const Options& options) {
   ping_pong<32, towpath::wait::Block>(options, sleeping_plan(options)).print_percentile("rtt_block_p50", 0.50);
 }
 
+/// Where the log's segments came from. Fresh ones in the timed part say that recycling did not keep up.
+void print_counters(const char* measure, const towpath::PartitionCounters& before,
+                    const towpath::PartitionCounters& after) {
+  const auto count = [](std::uint64_t from, std::uint64_t to) { return static_cast<unsigned long long>(to - from); };
+  std::printf("# %s towpath: %llu rolls, %llu segments recycled, %llu made fresh, %llu unlinked\n", measure,
+              count(before.rolls, after.rolls), count(before.recycled, after.recycled),
+              count(before.fresh, after.fresh), count(before.unlinked, after.unlinked));
+}
+
 template <std::size_t N>
 class Writer {
  public:
@@ -113,6 +123,10 @@ class Writer {
   void send(std::uint64_t n) {
     payload_.stamp(n);
     expect_ok(producer_.send(payload_).error(), "send");
+  }
+
+  towpath::PartitionCounters counters() const {
+    return towpath::Partition<Payload<N>>::open(topic_, towpath::PartitionId{0}).value().counters();
   }
 
  private:
@@ -132,7 +146,8 @@ class Reader {
   std::uint64_t drain(std::uint64_t n) {
     const auto batch = consumer_.poll(10ms);
     expect_ok(batch.error(), "poll");
-    if (batch.missed() != 0) [[unlikely]] fail("the reader was overtaken");
+    if (batch.missed() != 0) [[unlikely]]
+      fail("the reader was overtaken");
     for (const auto& record : batch) check(record.value(), n++);
     return n;
   }
@@ -147,36 +162,41 @@ class Reader {
 
 /// One producer and nobody who reads. 2 GB to warm up: the log has rolled and lives in recycled memory by then.
 template <std::size_t N>
-double append(const Options& options) {
+double append(const Options& options, const char* measure) {
   const BusFolder folder(options, "append");
   Writer<N> writer(folder.path(), keeping(kept_bytes));
   pin(0);
   const std::uint64_t count = 1'000'000'000 / N;
   for (std::uint64_t i = 0; i < 2 * count; ++i) writer.send(i);
-  return rate(options.quick ? count / 10 : count, [&](std::uint64_t i) { writer.send(i); });
+  const auto before = writer.counters();
+  const double result = rate(options.quick ? count / 10 : count, [&](std::uint64_t i) { writer.send(i); });
+  print_counters(measure, before, writer.counters());
+  return result;
 }
 
-void append_100(const Options& options) { print("append_100", append<100>(options), "records/s"); }
-void append_1k(const Options& options) { print("append_1k", append<1024>(options), "records/s"); }
+void append_100(const Options& options) { print("append_100", append<100>(options, "append_100"), "records/s"); }
+void append_1k(const Options& options) { print("append_1k", append<1024>(options, "append_1k"), "records/s"); }
 
 template <std::size_t N>
-StreamResult one_to_one(const Options& options, StreamPlan plan) {
+StreamResult one_to_one(const Options& options, const char* measure, StreamPlan plan) {
   const BusFolder folder(options, "stream");
   plan.window = kept_bytes / 4 / N;
   const auto config = keeping(kept_bytes);
-  return stream([&](Side&) { return std::make_unique<Writer<N>>(folder.path(), config); },
-                [&](Side&) { return std::make_unique<Reader<N>>(folder.path(), config); }, plan);
+  const StreamResult result = stream([&](Side&) { return std::make_unique<Writer<N>>(folder.path(), config); },
+                                     [&](Side&) { return std::make_unique<Reader<N>>(folder.path(), config); }, plan);
+  print_counters(measure, {}, Writer<N>(folder.path(), config).counters());
+  return result;
 }
 
 void stream_100(const Options& options) {
-  one_to_one<100>(options, burst_plan<100>(options)).print_mean("stream_100");
+  one_to_one<100>(options, "stream_100", burst_plan<100>(options)).print_mean("stream_100");
 }
 void stream_1k(const Options& options) {
-  one_to_one<1024>(options, burst_plan<1024>(options)).print_mean("stream_1k");
+  one_to_one<1024>(options, "stream_1k", burst_plan<1024>(options)).print_mean("stream_1k");
 }
 
 void sustained_100(const Options& options) {
-  const StreamResult result = one_to_one<100>(options, {.seconds = options.seconds});
+  const StreamResult result = one_to_one<100>(options, "sustained_100", {.seconds = options.seconds});
   result.print_mean("sustained_100");
   std::printf("# sustained_100 towpath: worst 100 ms %.4g records/s in %.0f s\n", result.worst, options.seconds);
 }
@@ -186,7 +206,8 @@ template <class Work>
 void in_another_process(Work&& work) {
   SharedMemory memory(sizeof(SharedPage));
   auto& page = *new (memory.data()) SharedPage;
-  run_pair(page, [](Side&) {}, [&](Side&) { work(); });
+  run_pair(
+      page, [](Side&) {}, [&](Side&) { work(); });
 }
 
 /// A late joiner reads history that another process wrote: the first pass pays for its page tables, as `raw` does.
@@ -229,7 +250,8 @@ void lookup(const Options& options, const char* measure, std::uint64_t records) 
   RandomPlaces places(records);
   const auto look_up = [&](std::uint64_t) {
     const std::uint64_t place = places.next();
-    expect_ok(consumer.seek(towpath::PartitionId{0}, towpath::Offset{static_cast<std::int64_t>(place)}).error(), "seek");
+    expect_ok(consumer.seek(towpath::PartitionId{0}, towpath::Offset{static_cast<std::int64_t>(place)}).error(),
+              "seek");
     const auto batch = consumer.poll(1s, towpath::wait::Spin{});
     if (batch.size() != 1) fail("no record at a valid offset");
     check(batch.begin()->value(), place);
