@@ -151,6 +151,24 @@ TEST_CASE("getting on resets the grace: a reader that is blocked again waits aga
   its.abandon(room);
 }
 
+TEST_CASE("a reader that asked for help while nothing was open counts the grace from when something is") {
+  Bench b;
+  put(b.appender, 0);
+  REQUIRE(b.collect() == Progress::records);
+  CHECK_FALSE(b.reader.help());  // idle
+  ManualClock::pass(10s);
+  auto frozen = b.bench.claim();
+  Appender its{b.bench.log(), frozen};
+  must(its.reserve(40));
+  CHECK(b.collect() == Progress::blocked);
+  CHECK_FALSE(b.reader.help());
+  ManualClock::pass(999ms);
+  CHECK_FALSE(b.reader.help());
+  ManualClock::pass(1ms);
+  CHECK(b.reader.help());
+  CHECK(b.collect() == Progress::idle);
+}
+
 TEST_CASE("the grace is what the topic says now") {
   Bench b{by_hand(10ms)};
   auto frozen = b.bench.claim();

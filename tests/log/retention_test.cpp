@@ -234,3 +234,24 @@ TEST_CASE("live_bytes is put right by maintenance after a crash left it wrong") 
   must(b.care.step());
   CHECK(b.bench.state().live_bytes.load(shm::relaxed) == b.live_bytes());
 }
+
+TEST_CASE("a sealed segment of nothing but aborted offsets does not keep those behind it from expiring") {
+  Bench b{{.retention_age = 10s}};
+  b.appender.abandon(must(b.appender.reserve(40)));
+  must(b.appender.roll());
+  b.write(300);
+  ManualClock::pass(11s);
+  must(b.care.step());
+  CHECK(b.bench.state().log_start.load(shm::relaxed) > 100);
+}
+
+TEST_CASE("timestamps at the ends of time expire, or do not, and overflow nothing") {
+  Bench b{{.retention_age = 10s}};
+  must(append_at(b.appender, record_text(0), std::numeric_limits<std::int64_t>::min()));
+  must(b.appender.roll());
+  must(append_at(b.appender, record_text(1), std::numeric_limits<std::int64_t>::max()));
+  must(b.appender.roll());
+  must(b.care.step());
+  CHECK(b.bench.state().log_start.load(shm::relaxed) > 0);
+  CHECK(read_all(b.bench).size() == 1);
+}

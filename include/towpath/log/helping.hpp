@@ -61,7 +61,8 @@ class Stall {
     std::uint64_t tail = segment.header->tail.load(shm::acquire);
     // Retired under us, which pinned it: what is open below its seal still is, and its count is all there was.
     if (Tail::is_closed(tail)) tail = Tail::make(segment.sealed_count(), 0);
-    if (!is_running()) {
+    // A watch that began before this slot was reserved (nothing was open then) says nothing about it.
+    if (!is_running() || (n >= reserved_ && Tail::count(tail) > reserved_)) {
       since_ = now;
       at_ = segment.base + n;
       reserved_ = Tail::count(tail);

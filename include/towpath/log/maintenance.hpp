@@ -9,6 +9,7 @@
 #include <towpath/log/appender.hpp>
 #include <towpath/log/reader.hpp>
 #include <towpath/log/recycling.hpp>
+#include <towpath/log/time_index.hpp>
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -114,29 +115,27 @@ class PartitionMaintenance {
   void retire_by_age() {
     const auto age = static_cast<std::int64_t>(log_->words().retention_age_ns.load(shm::relaxed));
     if (age == 0 || live_.empty()) return;
-    const auto expired = [&](std::uint64_t base) {
-      const auto newest = newest_timestamp(base);
-      return newest && log_->clock().wall().time_since_epoch().count() - *newest > age;
-    };
-    while (live_.size() > 1 && expired(live_.front().base) && retire_front()) {
+    const std::int64_t oldest = log_->clock().wall().time_since_epoch().count() - age;
+    while (live_.size() > 1 && is_older(live_.front().base, oldest) && retire_front()) {
     }
-    if (live_.size() == 1 && expired(live_.front().base)) roll(live_.front());
+    if (live_.size() == 1 && is_older(live_.front().base, oldest)) roll(live_.front());
   }
 
-  /// The timestamp of the last committed record; none in an empty segment.
-  [[nodiscard]] std::optional<std::int64_t> newest_timestamp(std::uint64_t base) const {
+  /// Is every record of the segment older than that? Timestamps may come in any order. No while one may still come:
+  /// a slot is open, or the segment is and nothing stands in it.
+  [[nodiscard]] bool is_older(std::uint64_t base, std::int64_t oldest) const {
     const auto segment = log_->open(base, Use::append);
-    if (!segment) return std::nullopt;
+    if (!segment) return false;
     const std::uint64_t sealed = segment->sealed_count();
+    bool is_used = sealed != 0;
     std::uint64_t n = sealed != 0 ? sealed : Tail::count(segment->header->tail.load(shm::acquire));
-    for (n = std::min(n, segment->slot_count); n-- > 0;) {
-      const std::uint64_t slot = segment->slots[n].load(shm::acquire);
-      if (Slot::state(slot) != Slot::committed || !segment->contains(slot)) continue;
-      FrameHeader header;
-      std::memcpy(&header, segment->data + Slot::position(slot), sizeof header);
-      return header.timestamp_ns;
+    for (n = std::min(n, segment->slot_count); n-- > 0;) {  // from the end: most often its newest record is there
+      if (Slot::state(segment->slots[n].load(shm::acquire)) == Slot::empty) return false;
+      const auto timestamp = detail::timestamp_of(*segment, n);
+      if (timestamp && *timestamp >= oldest) return false;
+      is_used = is_used || timestamp;
     }
-    return std::nullopt;
+    return is_used;
   }
 
   /// The active segment's newest record expired: closes it, so that it can go. The next round retires it.
