@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstring>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -18,6 +19,8 @@ class Bytes {
   constexpr Bytes(const std::byte* data, std::size_t size) noexcept : data_{data}, size_{size} {}
   constexpr Bytes(std::span<const std::byte> bytes) noexcept : data_{bytes.data()}, size_{bytes.size()} {}
   Bytes(std::string_view text) noexcept : data_{reinterpret_cast<const std::byte*>(text.data())}, size_{text.size()} {}
+  Bytes(const char* text) noexcept : Bytes{std::string_view{text}} {}
+  Bytes(const std::string& text) noexcept : Bytes{std::string_view{text}} {}
   Bytes(const std::vector<std::byte>& bytes) noexcept : data_{bytes.data()}, size_{bytes.size()} {}
 
   [[nodiscard]] constexpr const std::byte* data() const noexcept { return data_; }

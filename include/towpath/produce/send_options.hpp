@@ -43,7 +43,9 @@ class Headers {
   constexpr Headers() noexcept = default;
   constexpr Headers(std::initializer_list<Header> list) noexcept : view_{list.begin(), list.size()} {}
   constexpr Headers(std::span<const Header> headers) noexcept : view_{headers} {}
-  Headers(const std::vector<Header>& headers) noexcept : view_{headers} {}
+  /// A template, so that braces never mean a vector: {{"a", "b"}} is one header.
+  template <std::same_as<std::vector<Header>> Vector>
+  Headers(const Vector& headers) noexcept : view_{headers} {}
   [[nodiscard]] constexpr std::span<const Header> view() const noexcept { return view_; }
 
  private:
