@@ -6,9 +6,9 @@
 #pragma once
 
 #include <exception>
+#include <optional>
 #include <type_traits>
 #include <utility>
-#include <variant>
 
 #include <towpath/core/errc.hpp>
 
@@ -58,36 +58,32 @@ class [[nodiscard]] Result {
  public:
   using value_type = T;
 
-  constexpr Result(T value) noexcept(std::is_nothrow_move_constructible_v<T>)
-      : state_{std::in_place_index<0>, std::move(value)} {}
-  constexpr Result(Failure failure) noexcept : state_{std::in_place_index<1>, failure} {}
-  constexpr Result(Errc code) noexcept : Result{Failure{code, ""}} {}
+  constexpr Result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : value_{std::move(value)} {}
+  constexpr Result(Failure failure) noexcept : failure_{failure} {}
+  constexpr Result(Errc code) noexcept : failure_{code, ""} {}
 
-  [[nodiscard]] constexpr bool has_value() const noexcept { return state_.index() == 0; }
-  constexpr explicit operator bool() const noexcept { return has_value(); }
+  [[nodiscard]] constexpr bool has_value() const noexcept { return value_.has_value(); }
+  constexpr explicit operator bool() const noexcept { return value_.has_value(); }
 
   /// Only when has_value().
-  constexpr T& operator*() & noexcept { return *std::get_if<0>(&state_); }
-  constexpr const T& operator*() const& noexcept { return *std::get_if<0>(&state_); }
-  constexpr T&& operator*() && noexcept { return std::move(*std::get_if<0>(&state_)); }
-  constexpr T* operator->() noexcept { return std::get_if<0>(&state_); }
-  constexpr const T* operator->() const noexcept { return std::get_if<0>(&state_); }
+  constexpr T& operator*() & noexcept { return *value_; }
+  constexpr const T& operator*() const& noexcept { return *value_; }
+  constexpr T&& operator*() && noexcept { return std::move(*value_); }
+  constexpr T* operator->() noexcept { return &*value_; }
+  constexpr const T* operator->() const noexcept { return &*value_; }
 
   /// The value, by value. Throws Error (without exceptions: TOWPATH_FAIL) when there is none.
   constexpr T value() && {
-    if (!has_value()) detail::raise(error());
-    return std::move(*std::get_if<0>(&state_));
+    if (!value_) detail::raise(failure_);
+    return std::move(*value_);
   }
   constexpr const T& value() const& {
-    if (!has_value()) detail::raise(error());
-    return *std::get_if<0>(&state_);
+    if (!value_) detail::raise(failure_);
+    return *value_;
   }
 
   /// The failure; Errc::ok when there is a value.
-  [[nodiscard]] constexpr Failure error() const noexcept {
-    const auto* failure = std::get_if<1>(&state_);
-    return failure ? *failure : Failure{};
-  }
+  [[nodiscard]] constexpr Failure error() const noexcept { return failure_; }
 
   constexpr void ignore() const noexcept {}
 
@@ -98,7 +94,8 @@ class [[nodiscard]] Result {
   }
 
  private:
-  std::variant<T, Failure> state_;
+  std::optional<T> value_;  // not std::variant: a third of the time to compile this library
+  Failure failure_;
 };
 
 template <>

@@ -34,6 +34,7 @@ class PartitionMaintenance {
     log_->state().live_bytes.compare_exchange(counted, total(), shm::seq_cst, shm::relaxed);
     finish_retirements();
     forget_gone_segments();
+    if (log_->waits()) WaiterRegistration::sweep(*log_->waits(), *member_);
     retire_by_bytes();
     retire_by_age();
     auto end = reader_.find_end();

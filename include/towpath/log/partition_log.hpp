@@ -142,6 +142,11 @@ class PartitionLog {
     return name;
   }
 
+  /// A file that cannot be made because the topic's folder went is no file that was not found.
+  [[nodiscard]] Failure unless_deleted(const Failure& failure) const noexcept {
+    return is_deleted() ? Failure{Errc::topic_deleted, "the topic was deleted under this handle"} : failure;
+  }
+
   /// TAKE. True if this call made the segment, false if somebody else did.
   Result<bool> take(const shm::Member& member, std::uint64_t base, const Geometry& shape) const;
   [[nodiscard]] Result<Segment> take_spare(const char* own, const Geometry& shape) const;

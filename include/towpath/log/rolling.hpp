@@ -100,7 +100,7 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
     // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
     const std::uint64_t mean = std::max(need, parts_.format.typical_frame);
     const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
-    if (!taken) return taken.error();
+    if (!taken) return unless_deleted(taken.error());
     if (*taken && base < parts_.state->log_start.load(shm::seq_cst))
       parts_.directory->remove(segment_name(base).data()).ignore();
   }
@@ -123,7 +123,7 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
       }
       TOWPATH_FAILPOINT("next.before_take");
       const auto taken = take(member, next_base, shape);
-      if (!taken) return taken.error();
+      if (!taken) return unless_deleted(taken.error());
       made = *taken;
       segment = open(next_base, Use::append);
       if (!segment) continue;

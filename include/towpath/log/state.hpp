@@ -89,12 +89,29 @@ static_assert(offsetof(PartitionState, aborted) == 192 && offsetof(PartitionStat
 struct WaitBlock {
   Word64 mask;
   std::uint64_t reserved[7];
-  Word32 lines[64];  // 0 free, sweeping, else member index + 1. Line 63 is not used: bit 63 means "look at all"
+  Word32 lines[64];  // 0 free, else a WaiterName. Line 63 is not used: bit 63 means "look at all"
 };
 static_assert(sizeof(WaitBlock) == 320 && offsetof(WaitBlock, lines) == 64);
 
-inline constexpr std::uint32_t sweeping_line = ~0u;
 inline constexpr unsigned overflow_bit = 63;
+
+/// Who stands in a waiter line: member index + 1 in 11 bits, and so much of its incarnation as fits, so that a line
+/// left by a dead member is known as such when somebody else has the member line.
+struct WaiterName {
+  static std::uint32_t of(const shm::MemberLine& line, unsigned index) noexcept {
+    return static_cast<std::uint32_t>(line.incarnation.load(shm::relaxed)) << 11 | (index + 1);
+  }
+  static constexpr unsigned index(std::uint32_t name) noexcept { return (name & 0x7FFu) - 1; }
+  static constexpr bool is_member(std::uint32_t name) noexcept {
+    return name != 0 && (name & 0x7FFu) >= 1 && (name & 0x7FFu) <= shm::max_members;
+  }
+  /// Asks the kernel if need be: 0.5 us.
+  static bool is_dead(std::uint32_t name, shm::Members& members) noexcept {
+    if (!is_member(name)) return false;
+    const unsigned i = index(name);
+    return of(members.line(i), i) != name || !members.is_alive(i);
+  }
+};
 
 /// A consumer's place in one partition's waiter mask. protocol.md WAKE and WAIT; tests/model.
 class WaiterRegistration {
@@ -103,11 +120,10 @@ class WaiterRegistration {
 
   /// Claims a line, then sets its bit, always: also when it is set already. Call before announce_sleep, never after.
   static WaiterRegistration enter(WaitBlock& block, shm::Member& member) noexcept {
-    const std::uint32_t me = member.index() + 1;
+    const std::uint32_t me = WaiterName::of(member.line(), member.index());
     for (unsigned bit = 0; bit < overflow_bit; ++bit) {
       std::uint32_t holder = block.lines[bit].load(shm::acquire);
-      const bool dead = holder != 0 && holder != sweeping_line && !member.table().is_alive(holder - 1);
-      if (holder != 0 && holder != me && !dead) continue;
+      if (holder != 0 && !WaiterName::is_dead(holder, member.table())) continue;
       if (!block.lines[bit].compare_exchange(holder, me, shm::acq_rel, shm::acquire)) continue;
       TOWPATH_FAILPOINT("register.before_mask");
       block.mask.fetch_or(std::uint64_t{1} << bit, shm::seq_cst);  // pairs with the seq_cst load in wake_waiters()
@@ -121,15 +137,30 @@ class WaiterRegistration {
 
   /// The bit first, then the line: a line that is free must not have my bit.
   void leave() noexcept {
-    if (!block_ || bit_ == overflow_bit) return;
-    block_->mask.fetch_and(~(std::uint64_t{1} << bit_), shm::acq_rel);
-    TOWPATH_FAILPOINT("register.before_free");
-    block_->lines[bit_].store(0, shm::release);
+    if (block_ && bit_ != overflow_bit) free_line(*block_, bit_);
     block_ = nullptr;
+  }
+
+  /// Frees the lines of dead members, so that committers need not look at them. For maintenance; `sweeper` stands in a
+  /// line while it clears the bit, for only the line's owner may, and a dead sweeper's line is swept like any other.
+  static void sweep(WaitBlock& block, shm::Member& sweeper) noexcept {
+    const std::uint32_t me = WaiterName::of(sweeper.line(), sweeper.index());
+    for (unsigned bit = 0; bit < overflow_bit; ++bit) {
+      std::uint32_t holder = block.lines[bit].load(shm::acquire);
+      if (!WaiterName::is_dead(holder, sweeper.table())) continue;
+      if (block.lines[bit].compare_exchange(holder, me, shm::acq_rel, shm::acquire)) free_line(block, bit);
+    }
   }
 
  private:
   WaiterRegistration(WaitBlock& block, unsigned bit) noexcept : block_{&block}, bit_{bit} {}
+
+  static void free_line(WaitBlock& block, unsigned bit) noexcept {
+    block.mask.fetch_and(~(std::uint64_t{1} << bit), shm::acq_rel);
+    TOWPATH_FAILPOINT("register.before_free");
+    block.lines[bit].store(0, shm::release);
+  }
+
   WaitBlock* block_ = nullptr;
   unsigned bit_ = 0;
 };
@@ -144,7 +175,7 @@ __attribute__((noinline)) inline void wake_slow(WaitBlock& block, std::uint64_t 
         shm::wake(members.line(i).wake);
   for (mask &= ~(std::uint64_t{1} << overflow_bit); mask != 0; mask &= mask - 1) {
     const std::uint32_t holder = block.lines[std::countr_zero(mask)].load(shm::acquire);
-    if (holder != 0 && holder <= shm::max_members) shm::wake(members.line(holder - 1).wake);
+    if (WaiterName::is_member(holder)) shm::wake(members.line(WaiterName::index(holder)).wake);
   }
 }
 

@@ -29,18 +29,18 @@ struct MemberLine {
   Word64 uid;          // the partition that inflight speaks of; changed only while inflight is 0
   Word64 batch;        // k of a batch above 2,048 records; stored before inflight
   Word64 incarnation;  // + 1 at each claim: names in the file system carry it
-  std::uint64_t reserved0[4];
+  Word64 progress;     // + 1 at each poll; not beside the wake word, which committers read
+  std::uint64_t reserved0[3];
   // Read by committers for each sleeping consumer: a line of its own.
-  Word32 wake;      // shm/wake.hpp
-  Word32 kind;      // MemberKind; 0 when released in order
-  Word64 progress;  // + 1 at each poll or maintenance step
-  Word32 pid;       // for people only
-  char name[28];    // for people only; zero-terminated
-  std::uint64_t reserved1[2];
+  Word32 wake;    // shm/wake.hpp
+  Word32 kind;    // MemberKind; 0 when released in order
+  Word32 pid;     // for people only
+  char name[28];  // for people only; zero-terminated
+  std::uint64_t reserved1[3];
 };
 static_assert(sizeof(MemberLine) == 128 && std::is_standard_layout_v<MemberLine>);
 static_assert(offsetof(MemberLine, incarnation) == 24 && offsetof(MemberLine, wake) == 64);
-static_assert(offsetof(MemberLine, progress) == 72 && offsetof(MemberLine, name) == 84);
+static_assert(offsetof(MemberLine, progress) == 32 && offsetof(MemberLine, name) == 76);
 
 class Members;
 

@@ -30,6 +30,10 @@ class Catalog {
     auto& known = open_[name];
     if (auto topic = known.lock(); topic && !is_deleted(*topic)) return topic;
     auto opened = TopicFiles::open(core_, name);
+    if (opened && is_deleted(**opened)) {  // whoever began to delete it died, or is about to take it away
+      if ((*opened)->is_writable()) take_away(name).ignore();
+      return Failure{Errc::unknown_topic, "the topic was deleted"};
+    }
     if (opened) known = *opened;
     return opened;
   }
@@ -62,19 +66,13 @@ class Catalog {
     auto topic = open(name);
     if (!topic) return topic.error();
     if (!(*topic)->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
-    auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");
-    if (!member) return member.error();
+    bool mine = false;
     for (std::int32_t i = 0; i < (*topic)->partitions(); ++i)
-      if (auto log = (*topic)->partition({i}); log) close_log(**log);
+      if (auto log = (*topic)->partition({i}); log) mine = close_log(**log) || mine;
     TOWPATH_FAILPOINT("delete.flagged");
-    const auto away = private_folder("~gone-", *member);
-    const auto renamed = core_->directory().rename(("topics/" + name).c_str(), away.c_str());
-    if (!renamed)
-      return renamed.error() == Errc::not_found ? Failure{Errc::unknown_topic, "somebody else deleted it"} : renamed;
-    core_->control().catalog_generation.fetch_add(1, shm::release);
-    TOWPATH_FAILPOINT("delete.renamed");
-    log::forget_gone_segments();
-    return core_->directory().remove_folder(away.c_str());
+    const auto gone = take_away(name);
+    // Somebody who saw the flag may have been faster with the rest.
+    return mine && gone.error() == Errc::unknown_topic ? Result<void>{} : gone;
   }
 
   /// Grows a topic to `partitions`; the present ones and their keys stay where they are. Errors: invalid_argument
@@ -101,14 +99,29 @@ class Catalog {
   }
 
  private:
+  /// From the first rename on the topic does not exist. Errors: unknown_topic (somebody else was faster).
+  Result<void> take_away(const std::string& name) {
+    auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");
+    if (!member) return member.error();
+    const auto away = private_folder("~gone-", *member);
+    const auto renamed = core_->directory().rename(("topics/" + name).c_str(), away.c_str());
+    if (!renamed)
+      return renamed.error() == Errc::not_found ? Failure{Errc::unknown_topic, "somebody else deleted it"} : renamed;
+    core_->control().catalog_generation.fetch_add(1, shm::release);
+    TOWPATH_FAILPOINT("delete.renamed");
+    log::forget_gone_segments();
+    return core_->directory().remove_folder(away.c_str());
+  }
+
   static bool is_deleted(TopicFiles& topic) {
     const auto log = topic.partition({0});
     return log && (*log)->is_deleted();
   }
 
   /// Marks the log and turns its writers away: a closed tail sends them to look for a segment, where they see the flag.
-  static void close_log(const log::PartitionLog& log) {
-    log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst);
+  /// True if nobody had marked it.
+  static bool close_log(const log::PartitionLog& log) {
+    const bool first = (log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst) & log::partition_deleted) == 0;
     const auto bases = log.bases();
     for (std::size_t i = 0; bases && i < bases->size(); ++i) {
       const auto segment = log.open((*bases)[i], log::Use::append);
@@ -117,6 +130,7 @@ class Catalog {
       segment->header->base.store(log::gone_base, shm::release);
     }
     log.wake();
+    return first;
   }
 
   [[nodiscard]] std::string private_folder(const char* prefix, const shm::Member& member) const {

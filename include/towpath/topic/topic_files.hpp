@@ -101,8 +101,10 @@ class TopicFiles {
     if (!wait) return wait.error();
     state_ = *state, wait_ = *wait, may_wait_ = may_wait;
     maps_.push_back(state_), maps_.push_back(wait_);
-    header_ = reinterpret_cast<log::BlocksHeader*>(state_->data());
-    words_ = reinterpret_cast<log::TopicWords*>(state_->data() + log::topic_words_offset);
+    if (!header_) {  // once: other threads read them without a lock, and every map shows the same words
+      header_ = reinterpret_cast<log::BlocksHeader*>(state_->data());
+      words_ = reinterpret_cast<log::TopicWords*>(state_->data() + log::topic_words_offset);
+    }
     mapped_ = (state_->size() - log::blocks_offset) / sizeof(log::PartitionState);
     mapped_ = std::min(mapped_, (wait_->size() - log::blocks_offset) / sizeof(log::WaitBlock));
     return {};
