@@ -6,9 +6,10 @@
 // Renames, locks and pins order like acquire/release in the kernel; pins are asked by a lock of their own, here a seq_cst word.
 // Not modelled: rolling and names (log.pml), a member that goes between partitions (hazard.c), readers without pins.
 // Checked: nobody commits or writes into an incarnation that is not his; what base 2 acked stands; a pinned reader reads base 1.
-// Cases:  (none) -DREADER -DHELPER -DTWICE (the producer and the taker append twice)
+// Cases:  (none) -DREADER -DHELPER -DTWICE (the producer and the taker append twice) -DELSEWHERE (the taker twice, the producer
+//         once, then it announces another segment)
 // Seeded: BUG_NO_BASE_CHECK BUG_NO_WRITING BUG_NO_CLOSED BUG_NO_SCAN; -DREADER BUG_NO_PIN BUG_NO_LOG_START BUG_LATE_BUMP;
-//         MO_RESERVING MO_CLEAR MO_UID MO_SCAN (relaxed) MO_TAIL (acquire) MO_CLOSED (release)
+//         MO_TAIL (acquire) MO_CLOSED (release); -DTWICE MO_CLEAR MO_SCAN, -DELSEWHERE MO_RESERVING (relaxed)
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -23,9 +24,6 @@
 #endif
 #ifndef MO_CLEAR
 #define MO_CLEAR RELEASE
-#endif
-#ifndef MO_UID
-#define MO_UID RELEASE
 #endif
 #ifndef MO_TAIL
 #define MO_TAIL ACQ_REL
@@ -53,7 +51,7 @@ static int want(int b, int writer) { return b * 16 + writer; }
 
 static void append(int id, int b) {
   int writer = id + 1;
-  atomic_store_explicit(&member[id].uid, UID, MO_UID);
+  atomic_store_explicit(&member[id].uid, UID, RELEASE);
   atomic_store_explicit(&member[id].inflight, reserving | b, MO_RESERVING);
   int old = atomic_fetch_add_explicit(&tail, one_slot + 1, MO_TAIL), n = old >> 8 & 0x7f, position = old & 0x7f;
   int mine = !(old & closed);
@@ -83,6 +81,9 @@ static void* stale(void* argument) {
 #ifdef TWICE
   append(0, 1);
 #endif
+#ifdef ELSEWHERE
+  atomic_store_explicit(&member[0].inflight, reserving | 9, MO_RESERVING);  // ... in some other segment
+#endif
   return 0;
 }
 
@@ -91,7 +92,7 @@ static void* taker(void* argument) {
   atomic_store_explicit(&base, 2, RELAXED);
   atomic_store_explicit(&tail, 0, RELEASE);
   append(1, 2);
-#ifdef TWICE
+#if defined(TWICE) || defined(ELSEWHERE)
   append(1, 2);
 #endif
   return 0;
