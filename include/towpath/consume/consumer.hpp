@@ -147,6 +147,7 @@ class Consumer<T, S, Bus> {
   }
   /// The first record as late as `time` of each assigned partition. Reads an index; makes it when it is missing.
   [[nodiscard]] Result<std::vector<PartitionTimeOffset>> offsets_for_times(Timestamp time) const {
+    if (auto fine = core_->files().core().usable(); !fine) return fine.error();
     std::vector<PartitionTimeOffset> found;
     for (auto& assigned : core_->assigned()) {
       auto offset = log::offset_for_time(assigned->reader.log(), core_->pins(), core_->member(), time);
@@ -215,7 +216,9 @@ class Consumer<T, S, Bus> {
                    ? end_with(batch, {Errc::topic_deleted, "the topic was deleted under this consumer"}, assigned)
                    : Look::nothing;
       if (progress == log::Progress::blocked) {
-        if (!assigned.reader.help()) return Look::blocked;
+        if (assigned.reader.help()) continue;
+        if (!assigned.reader.log().is_deleted()) return Look::blocked;
+        return end_with(batch, {Errc::topic_deleted, "the topic was deleted under this consumer"}, assigned);
       } else if (const auto handled = handle(progress, refusal, assigned); !handled) {
         return end_with(batch, handled.error(), assigned);
       }
@@ -302,8 +305,8 @@ class Consumer<T, S, Bus> {
 
   /// The last batch's error was not looked at.
   TOWPATH_COLD Batch<T, S> again() {
-    [[maybe_unused]] constexpr bool last_error_was_looked_at = false;
-    TOWPATH_ASSERT(last_error_was_looked_at);
+    [[maybe_unused]] const bool nobody_could_look = std::exchange(ended_iteration_, false);
+    TOWPATH_ASSERT(nobody_could_look);  // else: look at Batch::error() when a batch is empty
     return fail(Batch<T, S>{}, unseen_->failure, unseen_at_);
   }
 
@@ -347,6 +350,7 @@ class Consumer<T, S, Bus> {
   std::size_t max_records_;
   std::size_t turn_ = 0;
   Look look_ = Look::nothing;
+  bool ended_iteration_ = false;  // the error that nobody looked at was the iterator's to hide
   detail::StreamPace pace_;
 };
 
@@ -378,7 +382,9 @@ class Consumer<T, S, Bus>::iterator {
       batch_ = Batch<T, S>{};  // lets go of the segment before waiting
       batch_ = consumer_->poll(timeout.value_or(std::chrono::hours{1}));
       at_ = batch_.begin();
-      if (batch_.empty() && (timeout || batch_.failure_.code != Errc::ok)) return void(consumer_ = nullptr);
+      if (!batch_.empty()) continue;
+      if (batch_.failure_.code != Errc::ok) consumer_->ended_iteration_ = true;
+      if (timeout || batch_.failure_.code != Errc::ok) return void(consumer_ = nullptr);
     }
   }
 

@@ -29,11 +29,13 @@ class StreamPace {
   /// Before the next look of a stream: the rest of the interval, `limit` at most. Work since the last look counts.
   TOWPATH_COLD void stay_away(Duration limit, const Clock& clock) const noexcept {
     const Monotonic until = looked_at_ + std::min(interval, limit);
-    while (clock.steady() < until)
+    for (int round = 0; round < max_rounds && clock.steady() < until; ++round)
       for (int i = 0; i < 16; ++i) shm::pause();
   }
 
  private:
+  static constexpr int max_rounds = 256;  // a clock that stands still holds nobody up
+
   bool is_stream_ = false;
   Monotonic looked_at_{};
 };

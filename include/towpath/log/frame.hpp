@@ -33,6 +33,13 @@ struct FrameSpec {
   Timestamp timestamp{};
 };
 
+namespace detail {
+
+/// A null header has no bytes, whatever its value says.
+inline Bytes stored(const Header& header) noexcept { return header.is_null ? Bytes{} : header.value; }
+
+}  // namespace detail
+
 /// Where the parts of a frame stand, in bytes from its begin.
 struct FrameLayout {
   std::uint64_t value_at = 0;
@@ -49,7 +56,7 @@ struct FrameLayout {
     layout.key_at = layout.value_at + spec.value_size;
     layout.headers_at = layout.key_at + spec.key.size();
     layout.length = layout.headers_at;
-    for (const auto& header : spec.headers) layout.length += 8 + header.key.size() + header.value.size();
+    for (const auto& header : spec.headers) layout.length += 8 + header.key.size() + detail::stored(header).size();
     return layout;
   }
 };
@@ -93,7 +100,7 @@ TOWPATH_HOT void write_frame(std::byte* frame, const FrameLayout& layout, const 
                                      entry.is_null ? -1 : static_cast<std::int32_t>(entry.value.size())};
     at = detail::put(at, lengths, sizeof lengths);
     at = detail::put(at, entry.key.data(), entry.key.size());
-    at = detail::put(at, entry.value.data(), entry.value.size());
+    at = detail::put(at, detail::stored(entry).data(), detail::stored(entry).size());
   }
 }
 
@@ -114,6 +121,7 @@ struct FrameView {
 
   /// False if the bytes contradict themselves; nothing outside [frame, frame + length) was looked at.
   TOWPATH_HOT bool parse(const std::byte* frame, std::uint64_t length, std::uint64_t value_alignment) noexcept {
+    if (length < sizeof header) return false;
     std::memcpy(&header, frame, sizeof header);
     if (header.flags == 0 && header.header_count == 0) {
       const std::uint64_t at = align_up(sizeof(FrameHeader), value_alignment);

@@ -63,11 +63,12 @@ class Producer<T, S, Bus, P> {
     return borrow(size, options);
   }
 
-  /// Publishes what was filled in. Errors: closed (moved from), no_space (only when the slot had been skipped and the
+  /// Publishes what was filled in. Errors: closed (moved from), invalid_argument (another producer's), no_space (only when the slot had been skipped and the
   /// copy finds no room: the value is lost with the loan).
   Result<RecordMetadata> send(Loan<T>&& loan) noexcept {
     if (!loan.core_) return Failure{Errc::closed, "this loan was sent already"};
     if (!core_->files().core().is_mine()) return Failure{Errc::forked, "the producer was made before fork()"};
+    if (loan.core_ != core_.get()) return Failure{Errc::invalid_argument, "this loan is another producer's"};
     const auto timestamp = loan.timestamp_.value_or(core_->clock().wall());
     const auto nanoseconds = timestamp.time_since_epoch().count();
     std::memcpy(loan.room_.frame + offsetof(log::FrameHeader, timestamp_ns), &nanoseconds, sizeof nanoseconds);

@@ -44,6 +44,9 @@ class Directory {
   virtual Result<void> remove(const char* name) = 0;
   /// Errors: already_exists.
   virtual Result<void> make_folder(const char* name) = 0;
+  /// A folder as a Directory of its own. It stays that folder when it is renamed, and takes no new files once it is
+  /// removed: work that began before ends in not_found, never in a folder that has the name by then.
+  virtual Result<std::unique_ptr<Directory>> open_folder(const char* name) = 0;
   /// Removes a folder and all that is in it, one level of folders deep at a time.
   virtual Result<void> remove_folder(const char* name) = 0;
   /// The names in a folder, in no order; "" is the directory itself.

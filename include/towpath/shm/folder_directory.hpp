@@ -77,6 +77,12 @@ class FolderDirectory final : public Directory {
     return {};
   }
 
+  Result<std::unique_ptr<Directory>> open_folder(const char* name) override {
+    auto folder = beneath(name, O_RDONLY | O_DIRECTORY, 0);
+    if (!folder) return folder.error();
+    return std::unique_ptr<Directory>{new FolderDirectory{std::move(*folder), storage_}};
+  }
+
   Result<void> remove_folder(const char* name) override {
     const auto at = place(name);
     if (!at) return at.error();

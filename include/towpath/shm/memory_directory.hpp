@@ -1,9 +1,10 @@
-// The memory of this process as a Directory: every file is a memfd, every name an entry in a map. The same log code
+// The memory of this process as a Directory: every file is a memfd, every name an entry in a tree. The same log code
 // runs over it, and nothing is left behind after a crash. Thread-safe; not shared with other processes.
 #pragma once
 
 #include <map>
 #include <mutex>
+#include <set>
 #include <string_view>
 
 #include <sys/mman.h>
@@ -14,14 +15,16 @@ namespace towpath::inline TOWPATH_ABI::shm {
 
 class MemoryDirectory final : public Directory {
  public:
+  MemoryDirectory() : tree_{std::make_shared<Tree>()} {}
+
   /// A second descriptor of the same file, with an open file description (hence locks) of its own.
   Result<FileDescriptor> open(const char* name, Access access) override {
-    const std::lock_guard hold{mutex_};
-    const auto found = files_.find(name);
-    if (found == files_.end()) return Failure{Errc::not_found, "memory file"};
-    if (!found->second) return Failure{Errc::not_a_directory, "memory folder"};
+    const std::lock_guard hold{tree_->mutex};
+    const auto found = find(name);
+    if (!found) return found.error();
+    if (!(*found)->second.file) return Failure{Errc::not_a_directory, "memory folder"};
     char path[40];
-    std::snprintf(path, sizeof path, "/proc/self/fd/%d", found->second.get());
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", (*found)->second.file.get());
     const int fd = ::open(path, (access == Access::read ? O_RDONLY : O_RDWR) | O_CLOEXEC);
     if (fd < 0) return system_failure(errno, "open /proc/self/fd; a bus in memory needs /proc");
     return FileDescriptor{fd};
@@ -29,22 +32,23 @@ class MemoryDirectory final : public Directory {
 
   Result<FileDescriptor> create(const char* name, unsigned) override {
     {
-      const std::lock_guard hold{mutex_};
-      if (files_.contains(name)) return Failure{Errc::already_exists, "memory file"};
-      if (const auto parent = find_parent(name); !parent) return parent.error();
+      const std::lock_guard hold{tree_->mutex};
+      const auto at = place(name);
+      if (!at) return at.error();
+      if (tree_->entries.contains(*at)) return Failure{Errc::already_exists, "memory file"};
       FileDescriptor fd{::memfd_create("towpath", MFD_CLOEXEC)};
       if (!fd) return system_failure(errno, "memfd_create");
-      files_.emplace(name, std::move(fd));
+      tree_->entries.emplace(*at, Entry{std::move(fd), 0});
     }
     return open(name, Access::read_write);
   }
 
   Result<FileInfo> identify(const char* name) override {
-    const std::lock_guard hold{mutex_};
-    const auto found = files_.find(name);
-    if (found == files_.end()) return Failure{Errc::not_found, "memory file"};
-    if (!found->second) return FileInfo{};
-    const auto about = status(found->second);
+    const std::lock_guard hold{tree_->mutex};
+    const auto found = find(name);
+    if (!found) return found.error();
+    if (!(*found)->second.file) return FileInfo{};
+    const auto about = status((*found)->second.file);
     if (!about) return about.error();
     return file_info(*about);
   }
@@ -53,39 +57,50 @@ class MemoryDirectory final : public Directory {
   Result<void> replace(const char* from, const char* to) override { return rename_with(from, to, true); }
 
   Result<void> remove(const char* name) override {
-    const std::lock_guard hold{mutex_};
-    const auto found = files_.find(name);
-    if (found == files_.end()) return Failure{Errc::not_found, "memory file"};
-    if (!found->second) return Failure{Errc::not_a_directory, "memory folder"};
-    files_.erase(found);
+    const std::lock_guard hold{tree_->mutex};
+    const auto found = find(name);
+    if (!found) return found.error();
+    if (!(*found)->second.file) return Failure{Errc::not_a_directory, "memory folder"};
+    tree_->entries.erase(*found);
     return {};
   }
 
   Result<void> make_folder(const char* name) override {
-    const std::lock_guard hold{mutex_};
-    if (const auto parent = find_parent(name); !parent) return parent.error();
-    if (!files_.emplace(name, FileDescriptor{}).second) return Failure{Errc::already_exists, "memory folder"};
+    const std::lock_guard hold{tree_->mutex};
+    const auto at = place(name);
+    if (!at) return at.error();
+    if (tree_->entries.contains(*at)) return Failure{Errc::already_exists, "memory folder"};
+    const FolderId id = ++tree_->last_folder;
+    tree_->folders.insert(id);
+    tree_->entries.emplace(*at, Entry{FileDescriptor{}, id});
     return {};
+  }
+
+  Result<std::unique_ptr<Directory>> open_folder(const char* name) override {
+    const std::lock_guard hold{tree_->mutex};
+    const auto id = folder(name);
+    if (!id) return id.error();
+    return std::unique_ptr<Directory>{new MemoryDirectory{tree_, *id}};
   }
 
   Result<void> remove_folder(const char* name) override {
-    const std::lock_guard hold{mutex_};
-    if (const auto folder = find_folder(name); !folder) return folder.error();
-    const std::string below = std::string{name} + "/";
-    std::erase_if(files_, [&](const auto& file) { return file.first == name || file.first.starts_with(below); });
+    const std::lock_guard hold{tree_->mutex};
+    const auto id = folder(name);
+    if (!id) return id.error();
+    if (*id == here_) return Failure{Errc::unsafe_directory, "a folder does not remove itself"};
+    erase_below(*id);
+    tree_->entries.erase(*place(name));
     return {};
   }
 
-  Result<std::vector<std::string>> list(const char* folder) override {
-    const std::lock_guard hold{mutex_};
-    if (*folder)
-      if (const auto found = find_folder(folder); !found) return found.error();
-    const std::string below = *folder ? std::string{folder} + "/" : std::string{};
+  Result<std::vector<std::string>> list(const char* name) override {
+    const std::lock_guard hold{tree_->mutex};
+    const auto id = folder(name);
+    if (!id) return id.error();
     std::vector<std::string> names;
-    for (auto file = files_.lower_bound(below); file != files_.end() && file->first.starts_with(below); ++file) {
-      const auto name = std::string_view{file->first}.substr(below.size());
-      if (name.find('/') == std::string_view::npos) names.emplace_back(name);
-    }
+    for (auto entry = tree_->entries.lower_bound({*id, {}}); entry != tree_->entries.end() && entry->first.first == *id;
+         ++entry)
+      names.push_back(entry->first.second);
     return names;
   }
 
@@ -98,47 +113,80 @@ class MemoryDirectory final : public Directory {
   [[nodiscard]] Storage storage() const noexcept override { return Storage::memory; }
 
  private:
-  Result<void> find_folder(const std::string& name) const {
-    const auto found = files_.find(name);
-    if (found == files_.end()) return Failure{Errc::not_found, "memory folder"};
-    if (found->second) return Failure{Errc::not_a_directory, "memory file"};
-    return {};
+  using FolderId = std::uint64_t;
+  using Place = std::pair<FolderId, std::string>;  // the folder that a name stands in, and the name's last part
+  struct Entry {
+    FileDescriptor file;  // none for a folder
+    FolderId folder;      // 0 for a file
+  };
+  struct Tree {
+    std::mutex mutex;
+    std::map<Place, Entry> entries;
+    std::set<FolderId> folders{1};  // 1 is the root
+    FolderId last_folder = 1;
+  };
+
+  MemoryDirectory(std::shared_ptr<Tree> tree, FolderId here) noexcept : tree_{std::move(tree)}, here_{here} {}
+
+  /// Which folder the path names; "" is this one. Errors: not_found, not_a_directory.
+  [[nodiscard]] Result<FolderId> folder(std::string_view path) const {
+    FolderId at = here_;
+    if (!tree_->folders.contains(at)) return Failure{Errc::not_found, "the memory folder was removed"};
+    while (!path.empty()) {
+      const auto part = path.substr(0, path.find('/'));
+      path.remove_prefix(std::min(path.size(), part.size() + 1));
+      const auto found = tree_->entries.find({at, std::string{part}});
+      if (found == tree_->entries.end()) return Failure{Errc::not_found, "memory folder"};
+      if (found->second.file) return Failure{Errc::not_a_directory, "memory file"};
+      at = found->second.folder;
+    }
+    return at;
   }
 
-  Result<void> find_parent(std::string_view name) const {
-    const auto slash = name.rfind('/');
-    return slash == std::string_view::npos ? Result<void>{} : find_folder(std::string{name.substr(0, slash)});
+  [[nodiscard]] Result<Place> place(std::string_view path) const {
+    const auto slash = path.rfind('/');
+    const auto id = folder(slash == std::string_view::npos ? std::string_view{} : path.substr(0, slash));
+    if (!id) return id.error();
+    return Place{*id, std::string{slash == std::string_view::npos ? path : path.substr(slash + 1)}};
   }
 
-  Result<void> rename_with(const std::string& from, const std::string& to, bool replace) {
-    const std::lock_guard hold{mutex_};
-    const auto source = files_.find(from);
-    const auto target = files_.find(to);
-    if (source == files_.end()) return Failure{Errc::not_found, "memory file"};
-    if (const auto parent = find_parent(to); !parent) return parent.error();
-    if (target != files_.end()) {
+  [[nodiscard]] Result<std::map<Place, Entry>::iterator> find(std::string_view path) const {
+    const auto at = place(path);
+    if (!at) return at.error();
+    const auto found = tree_->entries.find(*at);
+    if (found == tree_->entries.end()) return Failure{Errc::not_found, "memory file"};
+    return found;
+  }
+
+  Result<void> rename_with(const char* from, const char* to, bool replace) {
+    const std::lock_guard hold{tree_->mutex};
+    const auto source = find(from);
+    if (!source) return source.error();
+    const auto target = place(to);
+    if (!target) return target.error();
+    if (const auto old = tree_->entries.find(*target); old != tree_->entries.end()) {
       if (!replace) return Failure{Errc::already_exists, "memory file"};
-      if (!source->second || !target->second) return Failure{Errc::not_a_directory, "memory folder"};
-      if (source == target) return {};
-      files_.erase(target);
+      if (!(*source)->second.file || !old->second.file) return Failure{Errc::not_a_directory, "memory folder"};
+      if (old == *source) return {};
+      tree_->entries.erase(old);
     }
-    move_entry(from, to);
-    const std::string below = from + "/";
-    for (auto file = files_.lower_bound(below); file != files_.end() && file->first.starts_with(below);) {
-      const auto name = (file++)->first;
-      move_entry(name, to + "/" + name.substr(below.size()));
-    }
+    auto entry = tree_->entries.extract(*source);
+    entry.key() = *target;
+    tree_->entries.insert(std::move(entry));
     return {};
   }
 
-  void move_entry(const std::string& from, const std::string& to) {
-    auto entry = files_.extract(from);
-    entry.key() = to;
-    files_.insert(std::move(entry));
+  void erase_below(FolderId id) {
+    for (auto entry = tree_->entries.lower_bound({id, {}});
+         entry != tree_->entries.end() && entry->first.first == id;) {
+      if (entry->second.folder != 0) erase_below(entry->second.folder);
+      entry = tree_->entries.erase(entry);
+    }
+    tree_->folders.erase(id);
   }
 
-  std::mutex mutex_;
-  std::map<std::string, FileDescriptor> files_;  // a folder is an entry without descriptor
+  std::shared_ptr<Tree> tree_;
+  FolderId here_ = 1;
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::shm

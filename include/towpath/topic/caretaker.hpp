@@ -27,6 +27,7 @@ class Caretaker {
   /// One round, if this process has or gets the role. Errors: read_only, too_many_members, forked; no_space and the
   /// like from a partition, after the others had their turn.
   Result<void> step() {
+    if (auto fine = core_->usable(); !fine) return fine;  // before the lock: a child may find it taken for ever
     const std::lock_guard hold{mutex_};
     if (auto ready = enter(); !ready) return ready;
     if (!may_work()) return {};
@@ -48,6 +49,7 @@ class Caretaker {
 
   /// What the thread's last round ended with; ok when all is well.
   Failure last_failure() {
+    if (auto fine = core_->usable(); !fine) return fine.error();
     const std::lock_guard hold{mutex_};
     return last_;
   }

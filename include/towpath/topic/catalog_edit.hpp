@@ -73,7 +73,7 @@ inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& 
 
 inline Result<shm::LockDescriptor> Catalog::lock_config(TopicFiles& topic) {
   if (!topic.is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
-  auto file = core_->directory().open(topic.path("wait").c_str(), shm::Access::read_write);
+  auto file = topic.directory().open("wait", shm::Access::read_write);
   if (!file) return file.error();
   shm::LockDescriptor lock{std::move(*file)};
   if (auto taken = shm::try_lock(lock.get(), 0, shm::LockKind::write); !taken)
@@ -96,7 +96,7 @@ inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& w
   // The words rule; the file is for people and for the next to open the topic.
   publish_settings((*topic)->words(), after.config);
   TOWPATH_FAILPOINT("alter.published");
-  auto written = shm::write_file(core_->directory(), (*topic)->path("config").c_str(), to_text(after), 0640, true);
+  auto written = shm::write_file((*topic)->directory(), "config", to_text(after), 0640, true);
   core_->control().catalog_generation.fetch_add(1, shm::release);
   return written;
 }
@@ -112,7 +112,7 @@ inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitio
   const auto added = static_cast<std::uint64_t>(partitions - before);
   const std::uint64_t first = core_->control().next_uid.fetch_add(added, shm::relaxed) + 1;
   const auto extend = [&](const char* file, std::uint32_t block_bytes, bool with_uids) -> Result<void> {
-    auto fd = core_->directory().open((*topic)->path(file).c_str(), shm::Access::read_write);
+    auto fd = (*topic)->directory().open(file, shm::Access::read_write);
     if (!fd) return fd.error();
     const std::uint64_t from = log::blocks_offset + static_cast<std::uint64_t>(before) * block_bytes;
     if (auto room = shm::allocate(*fd, from, added * block_bytes); added != 0 && !room) return room;
@@ -123,12 +123,12 @@ inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitio
           !done)
         return done;
     }
-    TOWPATH_FAILPOINT("grow.before_count");
-    const auto count = static_cast<std::uint32_t>(partitions);
-    return shm::write_all(*fd, &count, sizeof count, offsetof(log::BlocksHeader, partitions));  // published last
+    return {};
   };
   if (auto done = extend("wait", sizeof(log::WaitBlock), false); !done) return done;
   if (auto done = extend("state", sizeof(log::PartitionState), true); !done) return done;
+  TOWPATH_FAILPOINT("grow.before_count");
+  (*topic)->publish_partitions(static_cast<std::uint32_t>(partitions));
   core_->control().catalog_generation.fetch_add(1, shm::release);
   return {};
 }

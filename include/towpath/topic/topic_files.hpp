@@ -17,9 +17,13 @@ class TopicFiles {
   /// Opens what stands in topics/<name>/. Errors: unknown_topic, corrupt, newer_format, and those of the system.
   static Result<std::shared_ptr<TopicFiles>> open(std::shared_ptr<BusCore> core, const std::string& name) {
     auto topic = std::shared_ptr<TopicFiles>{new TopicFiles{std::move(core), name}};
-    auto text = shm::read_file(topic->core_->directory(), topic->path("config").c_str(), 64 * 1024);
+    auto folder = topic->core_->directory().open_folder(("topics/" + name).c_str());
+    if (!folder)
+      return folder.error() == Errc::not_found ? Failure{Errc::unknown_topic, "no topic of that name"} : folder.error();
+    topic->folder_ = std::move(*folder);
+    auto text = shm::read_file(*topic->folder_, "config", 64 * 1024);
     if (!text)
-      return text.error() == Errc::not_found ? Failure{Errc::unknown_topic, "no topic of that name"} : text.error();
+      return text.error() == Errc::not_found ? Failure{Errc::unknown_topic, "the topic is going away"} : text.error();
     auto stored = parse_config(*text);
     if (!stored) return stored.error();
     topic->stored_ = std::move(*stored);
@@ -36,7 +40,8 @@ class TopicFiles {
   [[nodiscard]] const log::PartitionFormat& format() const noexcept { return format_; }
   [[nodiscard]] log::TopicWords& words() const noexcept { return *words_; }
   [[nodiscard]] bool is_writable() const noexcept { return writable_; }
-  [[nodiscard]] std::string path(const std::string& file) const { return "topics/" + name_ + "/" + file; }
+  /// The topic's folder, whatever it is called by now.
+  [[nodiscard]] shm::Directory& directory() const noexcept { return *folder_; }
 
   /// How many partitions there are now; another process may add some.
   [[nodiscard]] std::int32_t partitions() const noexcept {
@@ -57,9 +62,14 @@ class TopicFiles {
 
   /// A descriptor of the pins file that may hold locks, one per Consumer. Errors: too_many_files, permission_denied.
   Result<std::shared_ptr<log::Pins>> open_pins_holder() const {
-    auto file = core_->directory().open(path("pins").c_str(), shm::Access::read);
+    auto file = folder_->open("pins", shm::Access::read);
     if (!file) return file.error();
     return std::make_shared<log::Pins>(log::Pins{shm::LockDescriptor{std::move(*file)}, {}});
+  }
+
+  /// Says that the topic has `count` partitions, whose blocks are allocated and filled.
+  void publish_partitions(std::uint32_t count) noexcept {
+    header_->partitions.store(count, shm::release);  // pairs with the acquire in partitions()
   }
 
   /// Words of partition `i` of a mapped state file.
@@ -82,8 +92,8 @@ class TopicFiles {
   }
 
   Result<void> open_pins() {
-    auto asker = core_->directory().open(path("pins").c_str(), shm::Access::read_write);
-    if (!asker) asker = core_->directory().open(path("pins").c_str(), shm::Access::read);  // read-only: never asks
+    auto asker = folder_->open("pins", shm::Access::read_write);
+    if (!asker) asker = folder_->open("pins", shm::Access::read);  // read-only: never asks
     if (!asker) return asker.error();
     pins_ = std::move(*asker);
     return {};
@@ -114,13 +124,12 @@ class TopicFiles {
   Result<std::shared_ptr<shm::Region>> map_file(const char* file, std::uint64_t magic, std::uint32_t block_bytes,
                                                 std::uint64_t bytes, bool& writable) {
     auto& cache = shm::RegionCache::instance();
-    const auto name = path(file);
     writable = !core_->is_read_only();
-    auto region = writable ? cache.map(core_->directory(), name.c_str(), shm::View::whole, bytes)
+    auto region = writable ? cache.map(*folder_, file, shm::View::whole, bytes)
                            : Result<std::shared_ptr<shm::Region>>{Errc::permission_denied};
     if (!region && region.error() == Errc::permission_denied) {
       writable = false;
-      region = cache.map(core_->directory(), name.c_str(), shm::View::readable, bytes);
+      region = cache.map(*folder_, file, shm::View::readable, bytes);
     }
     if (!region) return region;
     const auto* header = reinterpret_cast<const log::BlocksHeader*>((*region)->data());
@@ -133,8 +142,8 @@ class TopicFiles {
 
   log::PartitionParts parts(std::int32_t id) const {
     log::PartitionParts parts;
-    parts.directory = &core_->directory();
-    parts.folder = path(std::to_string(id));
+    parts.directory = folder_.get();
+    parts.folder = std::to_string(id);
     parts.partition = id;
     parts.state = state_block(state_->data(), static_cast<std::uint64_t>(id));
     parts.words = words_;
@@ -151,6 +160,7 @@ class TopicFiles {
 
   std::shared_ptr<BusCore> core_;
   std::string name_;
+  std::unique_ptr<shm::Directory> folder_;
   StoredConfig stored_;
   log::PartitionFormat format_;
   shm::FileDescriptor pins_;
