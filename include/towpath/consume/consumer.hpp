@@ -211,17 +211,14 @@ class Consumer<T, S, Bus> {
         batch.missed_ = std::exchange(assigned.missed, 0);
         return Look::found;
       }
-      if (progress == log::Progress::idle) [[likely]]
+      const bool is_blocked = progress == log::Progress::blocked;
+      if (is_blocked && assigned.reader.help()) continue;
+      if (is_blocked || progress == log::Progress::idle) [[likely]]
         return assigned.reader.log().is_deleted()
                    ? end_with(batch, {Errc::topic_deleted, "the topic was deleted under this consumer"}, assigned)
-                   : Look::nothing;
-      if (progress == log::Progress::blocked) {
-        if (assigned.reader.help()) continue;
-        if (!assigned.reader.log().is_deleted()) return Look::blocked;
-        return end_with(batch, {Errc::topic_deleted, "the topic was deleted under this consumer"}, assigned);
-      } else if (const auto handled = handle(progress, refusal, assigned); !handled) {
+                   : (is_blocked ? Look::blocked : Look::nothing);
+      if (const auto handled = handle(progress, refusal, assigned); !handled)
         return end_with(batch, handled.error(), assigned);
-      }
     }
   }
 

@@ -63,8 +63,8 @@ class Producer<T, S, Bus, P> {
     return borrow(size, options);
   }
 
-  /// Publishes what was filled in. Errors: closed (moved from), invalid_argument (another producer's), no_space (only when the slot had been skipped and the
-  /// copy finds no room: the value is lost with the loan).
+  /// Publishes what was filled in. Errors: closed (moved from), invalid_argument (another producer's loan), no_space
+  /// (only when the slot had been skipped and the copy finds no room: the value is lost with the loan).
   Result<RecordMetadata> send(Loan<T>&& loan) noexcept {
     if (!loan.core_) return Failure{Errc::closed, "this loan was sent already"};
     if (!core_->files().core().is_mine()) return Failure{Errc::forked, "the producer was made before fork()"};
