@@ -83,6 +83,9 @@ inline std::int64_t now_ns() noexcept {
   return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
 }
 
+/// "870 ns", "12.5 us", "3.1 ms"
+std::string duration(double nanoseconds);
+
 /// Maps the page in `folder`; makes it when asked to. Throws std::system_error.
 Page& open_page(const std::string& folder, bool create);
 

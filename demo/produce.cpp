@@ -76,6 +76,7 @@ void fill(Sample& sample, const Origin& origin, const Reading& reading) {
 
 int produce_telemetry(const std::string& folder, Producer me) {
   Page& page = open_page(folder, false);
+  [[maybe_unused]] const int polite = ::nice(5);  // what measures should not be in the way
   towpath::Bus bus{folder + "/bus"};
   towpath::Topic<Sample> telemetry{bus, "telemetry", topic_config(page, telemetry_partitions)};
   towpath::Producer producer{telemetry};

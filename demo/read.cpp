@@ -1,4 +1,5 @@
 // The reader processes: one is there from the start and shows what comes, one joins late and reads everything too.
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "tally.hpp"
@@ -26,20 +27,17 @@ class Screen {
   void show(const Seen& seen) {
     const std::int64_t now = now_ns();
     const std::int64_t interval = is_terminal_ ? 250'000'000 : 2'000'000'000;
-    if (now - shown_ns_ < interval) return;
+    if (now - shown_ns_ < interval || switches_ == 0) return;
     const double seconds = static_cast<double>(now - shown_ns_) / 1e9;
     const auto rate = static_cast<double>(seen.samples - samples_) / seconds;
     const auto switches = static_cast<double>(switches_ - last_switches_) / seconds;
-    if (shown_ns_ != 0) {
-      const auto line = fmt::format(
-          "{:5.1f} s   {:>9} samples ({:.0f} k/s)   {:>6} lines   half of them read within {:.1f} us"
-          "   now: cpu {:.0f} %, memory {:.1f} GiB, {:.0f} k context switches/s",
-          static_cast<double>(now - page_.began_ns) / 1e9, seen.samples, rate / 1e3, seen.lines,
-          seen.sample_latency.percentile(0.5) / 1e3, busy_percent(), static_cast<double>(memory_used_kib_) / (1 << 20),
-          switches / 1e3);
-      fmt::print("{}{}{}", is_terminal_ ? "\r\033[K" : "", line, is_terminal_ ? "" : "\n");
-      std::fflush(stdout);
-    }
+    auto line = fmt::format(
+        "{:5.1f} s   {:>9} samples, {:>4.0f} k/s   {:>6} lines   half read within {:>8}   cpu {:>3.0f} %"
+        "   memory {:.1f} GiB   {:.0f} k context switches/s",
+        static_cast<double>(now - page_.began_ns) / 1e9, seen.samples, rate / 1e3, seen.lines,
+        duration(seen.sample_latency.percentile(0.5)), busy_percent(),
+        static_cast<double>(memory_used_kib_) / (1 << 20), switches / 1e3);
+    if (shown_ns_ != 0) print(std::move(line));
     shown_ns_ = now, samples_ = seen.samples, last_switches_ = switches_;
   }
 
@@ -52,6 +50,14 @@ class Screen {
   struct Core {
     std::uint64_t idle = 0, all = 0, last_idle = 0, last_all = 0;
   };
+
+  void print(std::string line) const {
+    winsize window{};
+    if (is_terminal_ && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1)
+      line.resize(std::min<std::size_t>(line.size(), window.ws_col - 1u));
+    fmt::print("{}{}{}", is_terminal_ ? "\r\033[K" : "", line, is_terminal_ ? "" : "\n");
+    std::fflush(stdout);
+  }
 
   double busy_percent() {
     std::uint64_t idle = 0, all = 0;

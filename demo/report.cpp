@@ -30,6 +30,12 @@ double Histogram::percentile(double share) const noexcept {
   return static_cast<double>(largest_ns);
 }
 
+std::string duration(double nanoseconds) {
+  if (nanoseconds < 1e3) return fmt::format("{:.0f} ns", nanoseconds);
+  if (nanoseconds < 1e6) return fmt::format("{:.1f} us", nanoseconds / 1e3);
+  return fmt::format("{:.1f} ms", nanoseconds / 1e6);
+}
+
 namespace {
 
 std::string grouped(std::uint64_t number) {
@@ -37,12 +43,6 @@ std::string grouped(std::uint64_t number) {
   for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3)
     text.insert(static_cast<std::size_t>(at), 1, ',');
   return text;
-}
-
-std::string duration(double nanoseconds) {
-  if (nanoseconds < 1e3) return fmt::format("{:.0f} ns", nanoseconds);
-  if (nanoseconds < 1e6) return fmt::format("{:.1f} us", nanoseconds / 1e3);
-  return fmt::format("{:.1f} ms", nanoseconds / 1e6);
 }
 
 std::uint64_t print_sent(const Page& page) {
