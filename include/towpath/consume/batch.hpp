@@ -94,6 +94,8 @@ class [[nodiscard]] Batch {
  private:
   template <class, class, class>
   friend class Consumer;
+  template <class, class, class>
+  friend class ConsumerIterator;
 
   TOWPATH_HOT bool read(std::uint64_t n, std::size_t index, Record<T, S>& record) const noexcept {
     const log::Segment& segment = *run_.segment;

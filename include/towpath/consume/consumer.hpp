@@ -8,6 +8,7 @@
 
 #include <towpath/consume/batch.hpp>
 #include <towpath/consume/consumer_core.hpp>
+#include <towpath/consume/consumer_iterator.hpp>
 #include <towpath/consume/stream_pace.hpp>
 #include <towpath/consume/wait.hpp>
 #include <towpath/topic/topic.hpp>
@@ -33,7 +34,7 @@ class Consumer<T, S, Bus> {
   static constexpr bool polls_quietly = reads_in_place || noexcept(S::accepts(Bytes{}));
 
  public:
-  class iterator;
+  using iterator = ConsumerIterator<Consumer, T, S>;
 
   /// Throws Error: too_many_members, unknown_partition, invalid_argument, forked, and those of mapping.
   explicit Consumer(const Topic<T, S>& topic, const ConsumerConfig& config = {})
@@ -165,6 +166,7 @@ class Consumer<T, S, Bus> {
   [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
 
  private:
+  friend iterator;
   enum class Look { found, failed, nothing, blocked };
 
   Consumer(const Topic<T, S>& topic, std::unique_ptr<detail::ConsumerCore> core)
@@ -231,7 +233,11 @@ class Consumer<T, S, Bus> {
     if (assigned.reader.log().is_deleted())
       return Failure{Errc::topic_deleted, "the topic was deleted under this consumer"};
     if (!assigned.has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
-    return core_->reset(assigned, core_->config().auto_offset_reset);
+    const std::uint64_t before = assigned.reader.position();
+    auto done = core_->reset(assigned, core_->config().auto_offset_reset);
+    if (done && assigned.reader.position() == before)
+      return Failure{Errc::corrupt, "the log begins behind its end"};  // else we would go round for ever
+    return done;
   }
 
   /// Is the record in this slot whole and a value of T? For serdes that decode: keeps the value.
@@ -349,45 +355,6 @@ class Consumer<T, S, Bus> {
   Look look_ = Look::nothing;
   bool ended_iteration_ = false;  // the error that nobody looked at was the iterator's to hide
   detail::StreamPace pace_;
-};
-
-/// Walks all records that come.
-template <class T, class S>
-class Consumer<T, S, Bus>::iterator {
- public:
-  using value_type = Record<T, S>;
-  using difference_type = std::ptrdiff_t;
-
-  const Record<T, S>& operator*() const noexcept { return *at_; }
-  const Record<T, S>* operator->() const noexcept { return &*at_; }
-  iterator& operator++() {
-    ++at_;
-    settle();
-    return *this;
-  }
-  void operator++(int) { ++*this; }
-  friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.consumer_ == nullptr; }
-
- private:
-  friend class Consumer;
-  explicit iterator(Consumer& consumer) : consumer_{&consumer} { settle(); }
-
-  /// Polls for the next batch when this one is through.
-  void settle() {
-    const auto timeout = consumer_->core_->config().consumer_timeout;
-    while (at_ == batch_.end()) {
-      batch_ = Batch<T, S>{};  // lets go of the segment before waiting
-      batch_ = consumer_->poll(timeout.value_or(std::chrono::hours{1}));
-      at_ = batch_.begin();
-      if (!batch_.empty()) continue;
-      if (batch_.failure_.code != Errc::ok) consumer_->ended_iteration_ = true;
-      if (timeout || batch_.failure_.code != Errc::ok) return void(consumer_ = nullptr);
-    }
-  }
-
-  Consumer* consumer_;
-  Batch<T, S> batch_;
-  typename Batch<T, S>::iterator at_;
 };
 
 template <class T, class S>

@@ -111,7 +111,7 @@ class Appender {
     if (auto ready = find_segment(0); !ready) return ready;
     if (Tail::count(segment_.header->tail.load(shm::acquire)) == 0) return {};
     announce();
-    roll_for_large(segment_.header->tail.load(shm::acquire));
+    roll_for_large(read_tail());
     return segment_ ? find_segment(0) : Result<void>{};
   }
 
@@ -147,7 +147,7 @@ class Appender {
         if (auto ready = find_segment(need); !ready) return ready.error();
       announce();
       TOWPATH_FAILPOINT("large.announced");
-      std::uint64_t old = segment_.header->tail.load(shm::acquire);
+      std::uint64_t old = read_tail();
       bool fits = fits_large(old, need);
       while (fits &&
              !segment_.header->tail.compare_exchange(old, old + (Tail::one_slot | need), shm::acq_rel, shm::acquire))
@@ -162,6 +162,10 @@ class Appender {
       missed(old);
     }
   }
+
+  /// Reads the tail by a read-modify-write: as after a fetch_add, either the recycler's exchange came before and the
+  /// tail is closed, or it comes later and its scan sees what was announced. A load would promise neither.
+  std::uint64_t read_tail() noexcept { return segment_.header->tail.fetch_add(0, shm::acq_rel); }
 
   [[nodiscard]] bool fits_large(std::uint64_t tail, std::uint64_t need) const noexcept {
     return !Tail::is_closed(tail) && Tail::bytes(tail) + need <= segment_.capacity &&
@@ -217,7 +221,7 @@ class Appender {
     if (need <= segment_.capacity) return {};
     // Made by somebody with smaller records, and mine never fits: fill it up and look for the next.
     announce();
-    roll_for_large(segment_.header->tail.load(shm::acquire));
+    roll_for_large(read_tail());
     return find_segment(need);
   }
 

@@ -32,6 +32,7 @@ inline constexpr std::uint64_t slots_offset = 256;
 inline constexpr std::uint64_t max_slots =
     (std::uint64_t{1} << 23) - 65'537;                                      ///< the count in tail must not reach bit 63
 inline constexpr std::uint64_t max_segment_bytes = std::uint64_t{1} << 32;  ///< 4 GiB; a slot could name 8
+inline constexpr std::uint64_t max_record_bytes = 0x7FFF'0000;              ///< lengths in a frame are signed 32 bits
 inline constexpr std::uint64_t max_small_frame =
     64 * 1024;  ///< larger ones reserve by compare-and-swap, never past the end
 

@@ -85,7 +85,7 @@ class PartitionMaintenance {
     if (std::sscanf(name.c_str(), "own.%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members) return;
     auto& members = log_->members();
     const bool current = members.line(line).incarnation.load(shm::acquire) == incarnation;
-    if (!current || !members.is_alive(line)) log_->directory().remove(path).ignore();
+    if (!current || !members.is_alive(line)) remove_segment_file(log_->directory(), path).ignore();
   }
 
   void finish_retirements() {
@@ -99,16 +99,14 @@ class PartitionMaintenance {
   bool retire_front() {
     const std::uint64_t count = live_.empty() ? 0 : retirable_slots(*log_, live_.front().base);
     if (count == 0) return false;
-    if (recycler_.retire(live_.front().base, count)) ++spares_;
+    if (recycler_.retire(live_.front().base, count) == Retired::recycled) ++spares_;
     live_.erase(live_.begin());
     return true;
   }
 
   void retire_by_bytes() {
     const std::uint64_t limit = log_->words().retention_bytes.load(shm::relaxed);
-    const auto kept = [&] {
-      return total() + std::min(spares_, wanted_spares) * (live_.empty() ? 0 : live_.back().bytes);
-    };
+    const auto kept = [&] { return total() + spares_ * (live_.empty() ? 0 : live_.back().bytes); };
     while (limit != 0 && kept() > limit && live_.size() > 1 && retire_front()) {
     }
   }
@@ -161,10 +159,7 @@ class PartitionMaintenance {
   bool drop_spare(std::uint64_t i) {
     const auto own = log_->own_name(*member_);
     if (!log_->directory().rename(log_->spare_name(i).data(), own.data())) return false;
-    if (const auto spare = Segment::open(log_->directory(), own.data(), unset_base, Use::append))
-      spare->header->base.store(gone_base, shm::release);
-    log_->directory().remove(own.data()).ignore();
-    return true;
+    return remove_segment_file(log_->directory(), own.data()).has_value();
   }
 
   Result<void> make_spare() {

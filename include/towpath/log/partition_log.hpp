@@ -155,6 +155,6 @@ class PartitionLog {
   std::uint64_t uid_;
 };
 
-inline constexpr std::uint64_t spare_names = 8;
+inline constexpr std::uint64_t spare_names = 4;
 
 }  // namespace towpath::inline TOWPATH_ABI::log

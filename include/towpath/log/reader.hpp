@@ -78,9 +78,10 @@ inline Result<PinRef> pin_segment(const PartitionLog& log, const std::shared_ptr
     if (held->byte() == byte) return PinRef{held};
   if (const auto locked = shm::try_lock(pins->file.get(), byte, shm::LockKind::read); !locked) return locked.error();
   TOWPATH_FAILPOINT("attach.pinned");
-  const bool there = log.state().log_start.load(shm::seq_cst) <= base;  // pin, then look: pairs with R1 before R5
-  auto segment = there ? log.open(base, log.may_help() ? Use::help : Use::look)
-                       : Result<Segment>{Failure{Errc::not_found, "retired"}};
+  auto segment = log.open(base, log.may_help() ? Use::help : Use::look);
+  // Pin, open, then look: pairs with R1 before R5, and sees through a retired name that a slow maker put back.
+  const bool retired = segment && log.state().log_start.load(shm::seq_cst) > base;
+  if (retired) segment = Failure{Errc::not_found, "retired"};
   if (segment) return PinRef{new PinnedSegment{std::move(*segment), pins, byte}};
   shm::unlock(pins->file.get(), byte);
   return segment.error();
@@ -187,7 +188,11 @@ class Reader {
       const auto at = collect(run, ~std::uint64_t{0}, [](auto&&...) { return true; });
       run = Run{};
       if (at == Progress::failed) return failure_;
-      if (at == Progress::out_of_range) seek(log_->state().log_start.load(shm::seq_cst));
+      if (at == Progress::out_of_range) {
+        const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
+        if (position_ == start) return Failure{Errc::corrupt, "a log begins behind its end"};
+        seek(start);
+      }
       if (at == Progress::idle || at == Progress::blocked) break;
     }
     if (log_->may_help()) log_->state().resolved_to.raise_to(position_, shm::release);

@@ -10,14 +10,21 @@
 
 namespace towpath::inline TOWPATH_ABI::log {
 
+/// What became of a segment.
+enum class Retired {
+  no,        ///< somebody else has it, or it is not there
+  recycled,  ///< it is a spare now
+  unlinked,  ///< it is gone, or lives as long as somebody maps it
+};
+
 /// Retires segments of one partition in the name of one member, which must have nothing reserved.
 struct Recycler {
   const PartitionLog* log;
   const shm::Member* member;  ///< for private names
 
   /// R1..R8 for the sealed segment at `base` with `count` slots, or, if somebody began that, from R2 (`again`: its
-  /// file stands although it is below log_start; count is unknown). True if this call removed it from the log.
-  bool retire(std::uint64_t base, std::uint64_t count, bool again = false) const {
+  /// file stands although it is below log_start; count is unknown).
+  Retired retire(std::uint64_t base, std::uint64_t count, bool again = false) const {
     auto& state = log->state();
     if (!again) {
       state.log_start.raise_to(base + count, shm::seq_cst);  // R1: from here nobody attaches to it
@@ -25,30 +32,29 @@ struct Recycler {
     }
     const auto name = log->segment_name(base);
     const auto own = log->own_name(*member);
-    if (!log->directory().rename(name.data(), own.data())) return false;  // R2: somebody else has it
+    if (!log->directory().rename(name.data(), own.data())) return Retired::no;  // R2: somebody else has it
     TOWPATH_FAILPOINT("retire.owned");
     log->directory().remove(log->time_index_name(base).data()).ignore();
     auto segment = Segment::open(log->directory(), own.data(), base, Use::append);
     if (!segment) {
       drop(own.data(), nullptr);
-      return true;
+      return Retired::unlinked;
     }
     const std::uint64_t bytes = segment->geometry().segment_bytes;
     const std::uint64_t live = state.live_bytes.fetch_add(0 - bytes, shm::relaxed);
     if (live < bytes) state.live_bytes.store(0, shm::relaxed);
     if (again) count = std::max<std::uint64_t>(1, segment->sealed_count());
     state.dropped.fetch_add(count, shm::relaxed);
-    clean(own.data(), *segment, count);
-    return true;
+    return clean(own.data(), *segment, count);
   }
 
  private:
-  void clean(const char* own, const Segment& segment, std::uint64_t count) const {
+  Retired clean(const char* own, const Segment& segment, std::uint64_t count) const {
     auto& state = log->state();
     const std::uint64_t tail =
         segment.header->tail.exchange(Tail::closed, shm::acq_rel);  // R3: acquires every reservation
     TOWPATH_FAILPOINT("retire.closed");
-    if (!log->format().recycling || is_in_doubt(segment, count)) return drop(own, &segment);
+    if (!log->format().recycling || !is_wanted(segment) || is_in_doubt(segment, count)) return drop(own, &segment);
     segment.header->base.store(unset_base, shm::seq_cst);  // R6
     TOWPATH_FAILPOINT("retire.unset");
     const std::uint64_t reserved = Tail::is_closed(tail) ? segment.slot_count : Tail::count(tail);
@@ -63,9 +69,16 @@ struct Recycler {
     if (put_spare(own)) {
       state.recycled.fetch_add(1, shm::relaxed);
       TOWPATH_FAILPOINT("retire.spare");
-      return;
+      return Retired::recycled;
     }
-    drop(own, &segment);
+    return drop(own, &segment);
+  }
+
+  /// Would the next roll take a file of this shape? Only a log that has grown to its full segments keeps spares.
+  [[nodiscard]] bool is_wanted(const Segment& segment) const {
+    const auto active = log->open(log->state().hint.load(shm::acquire), Use::append);
+    return active && active->geometry() == segment.geometry() &&
+           segment.geometry().segment_bytes >= log->words().segment_bytes.load(shm::relaxed);
   }
 
   /// R8 for the first free name. False when all are taken.
@@ -76,7 +89,7 @@ struct Recycler {
   }
 
   /// Unlinks the file. Its tail is closed; the mark tells other processes to let go of their maps.
-  void drop(const char* own, const Segment* segment) const {
+  Retired drop(const char* own, const Segment* segment) const {
     if (segment) {
       segment->header->base.store(gone_base, shm::release);
       shm::RegionCache::instance().forget(segment->control.get());
@@ -84,6 +97,7 @@ struct Recycler {
     TOWPATH_FAILPOINT("retire.gone");
     log->directory().remove(own).ignore();
     log->state().unlinked.fetch_add(1, shm::relaxed);
+    return Retired::unlinked;
   }
 
   /// R4 and R5: could a live producer still write into it, or does a reader hold it?

@@ -12,6 +12,8 @@ inline std::uint64_t retirable_slots(const PartitionLog& log, std::uint64_t base
   const auto segment = log.open(base, Use::append);
   if (!segment) return 0;
   const std::uint64_t count = segment->sealed_count();
+  // Somebody else may have retired and re-used it meanwhile: then the count was another incarnation's.
+  if (segment->header->base.load(shm::acquire) != base) return 0;
   return base + count <= hint ? count : 0;
 }
 
@@ -26,7 +28,7 @@ inline void enforce_retention(const PartitionLog& log, const shm::Member& member
   if (!bases) return;
   for (const std::uint64_t base : *bases) {
     const std::uint64_t count = live() > limit ? retirable_slots(log, base) : 0;
-    if (count == 0 || !Recycler{&log, &member}.retire(base, count)) return;
+    if (count == 0 || Recycler{&log, &member}.retire(base, count) == Retired::no) return;
   }
 }
 

@@ -95,7 +95,14 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     const std::uint64_t base = parts_.state->hint.load(shm::acquire);
     auto segment = open(base, Use::append);
-    if (segment || segment.error() != Errc::not_found) return segment;
+    if (!segment && segment.error() != Errc::not_found) return segment;
+    if (segment) {
+      if (is_deleted()) continue;  // after the open: whoever deletes sets the flag before looking for segments to close
+      // A maker that stood still may have put a retired name back.
+      if (base >= parts_.state->log_start.load(shm::seq_cst)) return segment;
+      std::this_thread::yield();
+      continue;
+    }
     if (parts_.state->hint.load(shm::acquire) != base) continue;
     // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
     const std::uint64_t mean = std::max(need, parts_.format.typical_frame);
@@ -134,7 +141,9 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
       return active(member, need);
     }
     TOWPATH_FAILPOINT("next.before_hint");
-    if (!parts_.state->hint.raise_to(next_base, shm::release)) return segment;
+    const bool raised = parts_.state->hint.raise_to(next_base, shm::seq_cst);  // pairs with Reader::has_something()
+    if (is_deleted()) continue;                                                // after the open, as in active()
+    if (!raised) return segment;
     parts_.state->rolls.fetch_add(1, shm::relaxed);
     parts_.state->last_roll.store(static_cast<std::uint64_t>(parts_.clock.steady().time_since_epoch().count()),
                                   shm::relaxed);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 
 #include <towpath/log/format.hpp>
@@ -68,20 +69,21 @@ struct Segment {
     const auto first_view = use == Use::append ? shm::View::whole : shm::View::readable;
     auto whole = cache.map(directory, name, first_view, slots_offset);
     if (!whole) return whole.error();
-    const auto* header = reinterpret_cast<const SegmentHeader*>((*whole)->data());
-    if (auto fine = check(*header, (*whole)->size()); !fine) return fine.error();
+    SegmentHeader constants;  // a copy: what was checked is what is used, whatever a hostile writer does meanwhile
+    std::memcpy(static_cast<void*>(&constants), (*whole)->data(), sizeof constants);
+    if (auto fine = check(constants, (*whole)->size()); !fine) return fine.error();
     segment.readable = *whole;
     segment.control = *whole;
     if (use == Use::help) {
-      auto control = cache.map(directory, name, shm::View::control, header->data_offset);
+      auto control = cache.map(directory, name, shm::View::control, constants.data_offset);
       if (!control) return control.error();
       segment.control = std::move(*control);
     }
     segment.helpful = use != Use::look;
-    segment.locate();
+    segment.locate(constants);
     if (segment.header->base.load(shm::acquire) != base) return Failure{Errc::not_found, "another incarnation"};
     segment.base = base;
-    segment.uuid = segment.header->uuid.load(shm::relaxed);  // ordered by the acquire of base: written before it
+    segment.uuid = segment.header->uuid.load(shm::relaxed);  // ordered by the rename that gave it the name
     return segment;
   }
 
@@ -138,16 +140,27 @@ struct Segment {
   }
 
  private:
-  void locate() noexcept {
+  void locate(const SegmentHeader& constants) noexcept {
     header = reinterpret_cast<SegmentHeader*>(control->data());
     slots = reinterpret_cast<Word64*>(control->data() + slots_offset);
-    data = readable->data() + header->data_offset;
-    capacity = readable->size() - header->data_offset;
-    slot_count = header->slot_count;
+    data = readable->data() + constants.data_offset;
+    capacity = readable->size() - constants.data_offset;
+    slot_count = constants.slot_count;
     slot_limit = slot_count - std::min<std::uint64_t>(1'024, slot_count / 8);
-    checksummed = (header->features & feature_checksummed) != 0;
+    checksummed = (constants.features & feature_checksummed) != 0;
   }
 };
+
+/// Unlinks a private segment file that nobody owns any more, and tells whoever has it mapped to let go.
+inline Result<void> remove_segment_file(shm::Directory& directory, const char* name) {
+  auto region = shm::RegionCache::instance().map(directory, name, shm::View::whole, sizeof(SegmentHeader));
+  if (region) {
+    auto* header = reinterpret_cast<SegmentHeader*>((*region)->data());
+    if (header->magic == segment_magic) header->base.store(gone_base, shm::release);
+    shm::RegionCache::instance().forget(region->get());
+  }
+  return directory.remove(name);
+}
 
 /// Lets go of the maps of segments that were removed, so that their memory or disk blocks become free. A segment that
 /// somebody in this process still reads stays mapped until that one is through. Once per roll, not per record.

@@ -46,8 +46,8 @@ class Producer<T, S, Bus, P> {
   }
 
   /// A pair of literals is a pair of iterators to std::string, never two values.
-  Result<RecordMetadata> send(std::initializer_list<const char*>, const SendOptions& = {})
-      requires std::same_as<T, std::string>
+  Result<RecordMetadata> send(std::initializer_list<const char*>,
+                              const SendOptions& = {}) requires std::same_as<T, std::string>
   = delete;
 
   /// Room for one value in the log; key and headers are given now. Errors as send().

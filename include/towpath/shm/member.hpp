@@ -84,18 +84,18 @@ class Members {
   Result<Member> claim(MemberKind kind, std::string_view name) {
     if (in_child()) return Failure{Errc::forked, "member table"};
     const std::lock_guard hold{mutex_};
-    for (const bool also_dead : {false, true})
-      for (unsigned i = 0; i < max_members; ++i) {
-        if (mine_[i] || (!also_dead && lines_[i].kind.load(relaxed) != 0)) continue;
-        if (const auto locked = try_lock(holder_.get(), i, LockKind::write); locked.error() == Errc::busy)
-          continue;
-        else if (!locked)
-          return locked.error();
-        mine_[i] = true;
-        used_->raise_to(i + 1, acq_rel);  // before the member's first fetch_add on a tail, like its hazard words
-        enter(lines_[i], kind, name);
-        return Member{*this, i};
-      }
+    const unsigned known = used();
+    // Lines of the dead before new ones: scans walk all that were ever used. A few tries, for most may live.
+    const auto start = static_cast<unsigned>(random_bits() % std::max(known, 1u));
+    for (unsigned i = 0; i < known; ++i)
+      if (lines_[i].kind.load(relaxed) == 0 && try_claim(i, kind, name)) return Member{*this, i};
+    for (unsigned tries = 0; tries < std::min(known, 32u); ++tries)
+      if (const unsigned i = (start + tries) % known; try_claim(i, kind, name)) return Member{*this, i};
+    for (unsigned i = known; i < max_members; ++i)
+      if (try_claim(i, kind, name)) return Member{*this, i};
+    for (unsigned i = 0; i < max_members; ++i)
+      if (try_claim(i, kind, name)) return Member{*this, i};
+    if (refused_.code != Errc::busy) return refused_;
     return Failure{Errc::too_many_members, "all 1,024 lines of the member table are taken"};
   }
 
@@ -128,6 +128,18 @@ class Members {
  private:
   friend class Member;
 
+  bool try_claim(unsigned i, MemberKind kind, std::string_view name) noexcept {
+    if (mine_[i]) return false;
+    if (const auto locked = try_lock(holder_.get(), i, LockKind::write); !locked) {
+      refused_ = locked.error();
+      return false;
+    }
+    mine_[i] = true;
+    used_->raise_to(i + 1, acq_rel);  // before the member's first fetch_add on a tail, like its hazard words
+    enter(lines_[i], kind, name);
+    return true;
+  }
+
   static void enter(MemberLine& line, MemberKind kind, std::string_view name) noexcept {
     line.incarnation.fetch_add(1, acq_rel);  // what the dead one left on disk is now sweepable
     line.inflight.store(0, release);  // pairs with the scans of recyclers and helpers: the dead one reserves nothing
@@ -159,6 +171,7 @@ class Members {
   FileDescriptor asker_;   // never holds any: sees also the locks of this process
   std::mutex mutex_;
   std::bitset<max_members + 3> mine_;
+  Failure refused_{Errc::busy, ""};  // why the last line could not be had
   std::uint64_t generation_ = ForkGuard::instance().generation();
 };
 

@@ -75,7 +75,7 @@ class Word {
 
   /// Raises the word to `value` unless it is there or above. True if this call raised it.
   bool raise_to(T value, memory_order success) noexcept {
-    T seen = load(relaxed);
+    T seen = load(seq_cst);  // who finds it raised relies on it like who raises it
     while (seen < value)
       if (compare_exchange(seen, value, success, relaxed)) return true;
     return false;

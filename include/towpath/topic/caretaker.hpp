@@ -32,7 +32,8 @@ class Caretaker {
     if (auto ready = enter(); !ready) return ready;
     if (!may_work()) return {};
     auto& control = core_->control();
-    control.maintenance_progress.fetch_add(1, shm::relaxed);
+    if (has_role_)
+      control.maintenance_progress.fetch_add(1, shm::relaxed);  // who works beside a frozen holder is not he
     const auto now = core_->config().clock.steady();
     const std::uint64_t generation = control.catalog_generation.load(shm::acquire);
     if (generation != generation_ || now - swept_ > look_again_after) {
@@ -158,7 +159,7 @@ class Caretaker {
       }
       auto& wake = member_.line().wake;
       const std::uint32_t announced = shm::announce_sleep(wake);
-      if (!stopping_.load(std::memory_order_acquire)) shm::sleep(wake, announced, core_->config().maintenance_interval);
+      if (!stopping_.load(std::memory_order_seq_cst)) shm::sleep(wake, announced, core_->config().maintenance_interval);
     }
   }
 

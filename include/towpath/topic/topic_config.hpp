@@ -61,8 +61,8 @@ constexpr Result<void> check_topic_config(const TopicConfig& config) noexcept {
   if (config.partitions < 1 || config.partitions > max_partitions) return bad("partitions: 1 to 32767");
   if (config.segment_bytes < log::first_segment_bytes || config.segment_bytes > log::max_segment_bytes)
     return bad("segment_bytes: 256 KiB to 4 GiB");
-  if (config.max_message_bytes < 1 || config.max_message_bytes > config.segment_bytes)
-    return bad("max_message_bytes: 1 to segment_bytes");
+  if (config.max_message_bytes < 1 || config.max_message_bytes > std::min(config.segment_bytes, log::max_record_bytes))
+    return bad("max_message_bytes: 1 to segment_bytes, and below 2 GiB");
   if (config.retention.age <= Duration::zero()) return bad("retention.age: above zero");
   if (config.retention.bytes == 0) return bad("retention.bytes: above zero");
   if (config.grace < std::chrono::milliseconds{1} || config.grace > std::chrono::hours{1})

@@ -28,8 +28,12 @@ class TopicFiles {
     if (!stored) return stored.error();
     topic->stored_ = std::move(*stored);
     topic->set_format();
-    if (auto opened = topic->open_pins(); !opened) return opened.error();
-    if (auto mapped = topic->map_blocks(1); !mapped) return mapped.error();
+    auto opened = topic->open_pins();
+    if (opened) opened = topic->map_blocks(1);
+    if (opened.error() == Errc::not_found)
+      return topic->is_in_place() ? Failure{Errc::corrupt, "a topic lacks one of its files"}
+                                  : Failure{Errc::unknown_topic, "the topic is going away"};
+    if (!opened) return opened.error();
     return topic;
   }
 
@@ -79,6 +83,13 @@ class TopicFiles {
 
  private:
   TopicFiles(std::shared_ptr<BusCore> core, std::string name) : core_{std::move(core)}, name_{std::move(name)} {}
+
+  /// Is the held folder still what the topic's name stands for?
+  [[nodiscard]] bool is_in_place() const {
+    const auto held = folder_->identify("config");
+    const auto named = core_->directory().identify(("topics/" + name_ + "/config").c_str());
+    return held && named && held->id == named->id;
+  }
 
   void set_format() {
     const auto storage = core_->directory().storage();

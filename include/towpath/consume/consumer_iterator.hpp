@@ -1,0 +1,52 @@
+// Walks all records that come to a consumer:  for (const auto& record : consumer) ...
+// Ends after consumer_timeout without a record, or at an error, which the next poll returns. One thread, like its
+// consumer.
+#pragma once
+
+#include <iterator>
+
+#include <towpath/consume/batch.hpp>
+#include <towpath/core/time.hpp>
+
+namespace towpath::inline TOWPATH_ABI {
+
+template <class Consumer, class T, class S>
+class ConsumerIterator {
+ public:
+  using value_type = Record<T, S>;
+  using difference_type = std::ptrdiff_t;
+
+  const Record<T, S>& operator*() const noexcept { return *at_; }
+  const Record<T, S>* operator->() const noexcept { return &*at_; }
+  ConsumerIterator& operator++() {
+    ++at_;
+    settle();
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  friend bool operator==(const ConsumerIterator& i, std::default_sentinel_t) noexcept { return i.consumer_ == nullptr; }
+
+ private:
+  friend Consumer;
+  explicit ConsumerIterator(Consumer& consumer) : consumer_{&consumer} { settle(); }
+
+  /// Polls for the next batch when this one is through.
+  void settle() {
+    const auto timeout = consumer_->core_->config().consumer_timeout;
+    while (at_ == batch_.end()) {
+      batch_ = Batch<T, S>{};  // lets go of the segment before waiting
+      batch_ = consumer_->poll(timeout.value_or(std::chrono::hours{1}));
+      at_ = batch_.begin();
+      if (!batch_.empty()) continue;
+      const bool failed = batch_.failure_.code != Errc::ok;
+      if (failed) consumer_->ended_iteration_ = true;
+      if (timeout || failed) return void(consumer_ = nullptr);
+    }
+  }
+
+  Consumer* consumer_;
+  Batch<T, S> batch_;
+  typename Batch<T, S>::iterator at_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
