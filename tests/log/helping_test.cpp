@@ -274,7 +274,7 @@ TEST_CASE("a process stopped with open slots holds readers up for the grace and 
 
 TEST_CASE("whoever crosses the end of a segment and dies before sealing it is made up for by a reader") {
   for (const char* where : {"reserve.reserved", "finish.before_seal", "seal.sealed", "finish.idle", "next.before_take", "next.before_hint"}) {
-    CAPTURE(where);
+    CAPTURE(std::string{where});
     TempDir dir;
     Bench b{dir.path().string()};
     auto child = spawn("cross_the_end", {dir.path().string(), where});

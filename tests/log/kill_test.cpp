@@ -137,7 +137,7 @@ TEST_CASE("what the victims do passes every failpoint of log/") {
         "take.spare_owned", "take.owned", "take.based", "take.opened", "take.named", "retire.bumped", "retire.owned",
         "retire.closed", "retire.unset", "retire.clean", "retire.spare", "spare.made", "attach.pinned", "index.written",
         "index.named"}) {
-    CAPTURE(name);
+    CAPTURE(std::string{name});
     CHECK(found.contains(name));
   }
 }
@@ -148,9 +148,9 @@ TEST_CASE("a process killed at any failpoint, early or late, costs nothing that 
   for (const auto& name : names)
     for (const char* nth : {"1", "2", "7"})
       for (const char* kind : {"whole", "bounded"}) {
-        CAPTURE(name);
-        CAPTURE(nth);
-        CAPTURE(kind);
+        CAPTURE(std::string{name});
+        CAPTURE(std::string{nth});
+        CAPTURE(std::string{kind});
         TempDir dir;
         auto child = spawn("live_until", {dir.path().string(), name, nth, kind});
         const auto status = child.wait(60s);

@@ -1,0 +1,153 @@
+// Who maintains a bus: one process at a time; another when that one is killed, at once; beside it when it is frozen.
+#include <topic/topic_support.hpp>
+
+using namespace towpath;
+using namespace towpath::test;
+
+namespace {
+
+using Raw = Topic<Bytes>;
+
+constexpr TopicConfig small{.segment_bytes = 256_KiB, .retention = {.bytes = 512_KiB}, .max_message_bytes = 256_KiB};
+
+/// A bus over the folder, maintained by hand, in the test's own time.
+Bus bus_in(const TempDir& dir) {
+  auto config = by_hand();
+  config.clock = ManualClock::clock();
+  return open_bus((dir / "bus").string(), config);
+}
+
+/// Puts a file where only maintenance removes it: a private file of a member that is no more.
+std::filesystem::path plant(const TempDir& dir) {
+  const auto path = dir / "bus" / "topics" / "t" / "0" / "own.1000.7.1";
+  spill(path, "");
+  return path;
+}
+
+/// Does a round of this bus's maintenance do any work now?
+bool works(const TempDir& dir, Bus& bus) {
+  const auto path = plant(dir);
+  ManualClock::pass(1'001ms);  // a log that stands still is looked at once a second
+  must(bus.maintain());
+  return !std::filesystem::exists(path);
+}
+
+}  // namespace
+
+TOWPATH_ROLE("hold_the_role") {
+  auto bus = open_bus(args.at(0));
+  Raw topic{bus, "t", small};
+  must(bus.maintain());
+  say("holds");
+  hear("step");
+  must(bus.maintain());
+  say("stepped");
+  hang();
+}
+
+TOWPATH_ROLE("maintain_by_thread") {
+  Bus bus{args.at(0)};
+  say("runs");
+  hang();
+}
+
+TEST_CASE("one bus maintains, the other does nothing until the first is gone") {
+  TempDir dir;
+  auto one = std::make_unique<Bus>(bus_in(dir));
+  auto other = bus_in(dir);
+  put_records(Raw{*one, "t", small}, 0, 1);
+  CHECK(works(dir, *one));
+  CHECK_FALSE(works(dir, other));
+  CHECK(works(dir, *one));
+  one.reset();
+  CHECK(works(dir, other));
+}
+
+TEST_CASE("when the process that maintains is killed, another takes over at its next round") {
+  TempDir dir;
+  auto bus = bus_in(dir);
+  put_records(Raw{bus, "t", small}, 0, 1);
+  auto child = spawn("hold_the_role", {(dir / "bus").string()});
+  child.wait_for("holds", 20s);
+  CHECK_FALSE(works(dir, bus));
+  child.kill();
+  CHECK(works(dir, bus));
+}
+
+TEST_CASE("when the process that maintains stands still for two seconds, others work beside it until it moves again") {
+  TempDir dir;
+  auto bus = bus_in(dir);
+  put_records(Raw{bus, "t", small}, 0, 1);
+  auto child = spawn("hold_the_role", {(dir / "bus").string()});
+  child.wait_for("holds", 20s);
+  child.stop();
+  CHECK_FALSE(works(dir, bus));  // the first look; then 1.001 s later
+  CHECK_FALSE(works(dir, bus));
+  CHECK(works(dir, bus));        // 2.002 s after the first look
+  CHECK(works(dir, bus));
+  child.cont();
+  child.tell("step");
+  child.wait_for("stepped", 20s);
+  CHECK_FALSE(works(dir, bus));  // it moved
+  child.kill();
+  CHECK(works(dir, bus));
+}
+
+TEST_CASE("the thread maintains without being asked: retention, and a role that passes on when its process is killed") {
+  TempDir dir;
+  auto child = spawn("maintain_by_thread", {(dir / "bus").string()});
+  child.wait_for("runs", 20s);
+  auto bus = open_bus((dir / "bus").string());
+  Raw topic{bus, "t", small};
+  const auto removed = [&] {
+    const auto path = plant(dir);
+    return eventually(10s, [&] { return !std::filesystem::exists(path); });
+  };
+  put_records(topic, 0, 3'000, 0, 1'000);
+  CHECK(eventually(10s, [&] { return log_of(topic).state().live_bytes.load(shm::relaxed) <= 512_KiB; }));
+  CHECK(removed());
+  child.kill();
+  BusConfig config;
+  config.maintenance_interval = 5ms;
+  auto second = open_bus((dir / "bus").string(), config);
+  CHECK(removed());
+  CHECK(second.maintenance_failure() == Errc::ok);
+}
+
+TEST_CASE("maintenance finds topics and partitions that come later, and forgets those that go") {
+  TempDir dir;
+  auto bus = bus_in(dir);
+  must(bus.maintain());
+  Raw topic{bus, "t", small};
+  put_records(topic, 0, 1);
+  CHECK(works(dir, bus));
+  must(Admin{bus}.create_partitions("t", 2));
+  put_records(topic, 0, 1, 1);
+  spill(dir / "bus" / "topics" / "t" / "1" / "own.1000.7.1", "");
+  must(bus.maintain());
+  CHECK_FALSE(std::filesystem::exists(dir / "bus" / "topics" / "t" / "1" / "own.1000.7.1"));
+  must(Admin{bus}.delete_topic("t"));
+  ManualClock::pass(2s);
+  must(bus.maintain());
+  CHECK(must(Admin{bus}.list_topics()).empty());
+}
+
+TEST_CASE("a topic that is damaged does not keep maintenance from the others") {
+  TempDir dir;
+  auto bus = bus_in(dir);
+  put_records(Raw{bus, "t", small}, 0, 1);
+  std::filesystem::create_directory(dir / "bus" / "topics" / "a-damaged-one");
+  spill(dir / "bus" / "topics" / "a-damaged-one" / "config", "nonsense");
+  CHECK(works(dir, bus));
+}
+
+TEST_CASE("a bus that goes out of scope ends its thread, also one that sleeps for an hour") {
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 20; ++i) {
+    BusConfig config;
+    config.maintenance_interval = 1h;
+    auto bus = must(Bus::open_in_memory(config));
+    put_records(Raw{bus, "t", small}, 0, 10);
+  }
+  CHECK(std::chrono::steady_clock::now() - begin < stretched(20s));
+}
