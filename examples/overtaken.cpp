@@ -17,7 +17,7 @@ int main() {
   towpath::Topic<Frame> camera{
       bus, "camera", {.segment_bytes = 256_KiB, .retention = {.bytes = 1_MiB}, .max_message_bytes = 64_KiB}};
   towpath::Producer producer{camera};
-  towpath::Consumer slow{camera};
+  towpath::Consumer slow{camera, {.auto_offset_reset = towpath::OffsetReset::earliest}};
 
   constexpr std::uint64_t sent = 2'000;  // 8 MB, eight times what the topic keeps
   for (std::uint64_t number = 0; number < sent; ++number) producer.send({.number = number, .pixels = {}}).value();
