@@ -101,7 +101,6 @@ class [[nodiscard]] Batch {
     const log::Segment& segment = *run_.segment;
     const std::uint64_t slot = segment.slots[n].load(shm::relaxed);  // acquired when it was polled
     if (log::Slot::state(slot) != log::Slot::committed || !segment.contains(slot)) return false;
-    record.frame_ = log::FrameView{};
     if (!record.frame_.parse(segment.data + log::Slot::position(slot), log::Slot::length(slot), value_alignment_))
       return false;
     record.topic_ = *topic_;

@@ -204,7 +204,7 @@ class Consumer<T, S, Bus> {
       Errc refusal = Errc::undecodable;
       const auto progress = assigned.has_position
                                 ? assigned.reader.collect(batch.run_, max_records_,
-                                                          [&](auto... slot) { return accept(batch, refusal, slot...); })
+                                                          [&](const auto&... slot) { return accept(batch, refusal, slot...); })
                                 : log::Progress::out_of_range;
       if (progress == log::Progress::records) [[likely]] {
         batch.topic_ = name_;

@@ -16,8 +16,11 @@ using Monotonic = std::chrono::time_point<std::chrono::steady_clock, std::chrono
 
 /// Where time comes from. The functions must be callable from any thread and never fail.
 struct Clock {
-  Timestamp (*wall)() noexcept = []() noexcept { return read<Timestamp>(CLOCK_REALTIME); };
-  Monotonic (*steady)() noexcept = []() noexcept { return read<Monotonic>(CLOCK_MONOTONIC); };
+  Timestamp (*wall)() noexcept = &system_wall;
+  Monotonic (*steady)() noexcept = &system_steady;
+
+  static Timestamp system_wall() noexcept { return read<Timestamp>(CLOCK_REALTIME); }
+  static Monotonic system_steady() noexcept { return read<Monotonic>(CLOCK_MONOTONIC); }
 
  private:
   template <class Point>

@@ -120,6 +120,7 @@ struct FrameView {
   bool has_key = false;
 
   /// False if the bytes contradict themselves; nothing outside [frame, frame + length) was looked at.
+  /// Sets every field, so that one view serves record after record.
   TOWPATH_HOT bool parse(const std::byte* frame, std::uint64_t length, std::uint64_t value_alignment) noexcept {
     if (length < sizeof header) return false;
     std::memcpy(&header, frame, sizeof header);
@@ -127,6 +128,8 @@ struct FrameView {
       const std::uint64_t at = align_up(sizeof(FrameHeader), value_alignment);
       if (at > length) return false;
       value = Bytes{frame + at, static_cast<std::size_t>(length - at)};
+      key = headers = Bytes{};
+      has_value = true, has_key = false;
       return true;
     }
     return parse_long(frame, length, value_alignment);

@@ -99,7 +99,9 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
     if (segment) {
       if (is_deleted()) continue;  // after the open: whoever deletes sets the flag before looking for segments to close
       // A maker that stood still may have put a retired name back.
-      if (base >= parts_.state->log_start.load(shm::seq_cst)) return segment;
+      const std::uint64_t start = parts_.state->log_start.load(shm::seq_cst);
+      if (base >= start) return segment;
+      if (start > parts_.state->hint.load(shm::seq_cst)) return Failure{Errc::corrupt, "a log begins behind its end"};
       std::this_thread::yield();
       continue;
     }

@@ -69,7 +69,7 @@ class Producer<T, S, Bus, P> {
     if (!loan.core_) return Failure{Errc::closed, "this loan was sent already"};
     if (!core_->files().core().is_mine()) return Failure{Errc::forked, "the producer was made before fork()"};
     if (loan.core_ != core_.get()) return Failure{Errc::invalid_argument, "this loan is another producer's"};
-    const auto timestamp = loan.timestamp_.value_or(core_->clock().wall());
+    const auto timestamp = loan.timestamp_ ? *loan.timestamp_ : core_->now();
     const auto nanoseconds = timestamp.time_since_epoch().count();
     std::memcpy(loan.room_.frame + offsetof(log::FrameHeader, timestamp_ns), &nanoseconds, sizeof nanoseconds);
     seal(loan.room_.frame, loan.room_, *loan.appender_);
@@ -110,7 +110,7 @@ class Producer<T, S, Bus, P> {
     spec.has_key = options.key.is_present();
     spec.key = options.key.bytes();
     spec.headers = options.headers.view();
-    spec.timestamp = options.timestamp ? *options.timestamp : core_->clock().wall();
+    spec.timestamp = options.timestamp ? *options.timestamp : core_->now();
     return spec;
   }
 

@@ -5,6 +5,7 @@
 #include <towpath/log/appender.hpp>
 #include <towpath/log/reader.hpp>
 #include <towpath/produce/send_options.hpp>
+#include <towpath/shm/tick_clock.hpp>
 #include <towpath/topic/topic_files.hpp>
 
 namespace towpath::inline TOWPATH_ABI::detail {
@@ -20,7 +21,7 @@ class ProducerCore {
   }
 
   [[nodiscard]] TopicFiles& files() const noexcept { return *files_; }
-  [[nodiscard]] const Clock& clock() const noexcept { return clock_; }
+  [[nodiscard]] TOWPATH_HOT Timestamp now() noexcept { return clock_.now(); }
   [[nodiscard]] std::int32_t partitions() const noexcept { return files_->partitions(); }
   [[nodiscard]] std::uint64_t value_alignment() const noexcept { return value_alignment_; }
 
@@ -126,7 +127,7 @@ class ProducerCore {
 
   std::shared_ptr<TopicFiles> files_;
   shm::Member member_;
-  Clock clock_;
+  shm::TickClock clock_;
   std::uint64_t value_alignment_;
   std::vector<std::unique_ptr<log::Appender>> appenders_;
   std::vector<std::int64_t> last_;

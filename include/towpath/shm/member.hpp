@@ -85,6 +85,7 @@ class Members {
     if (in_child()) return Failure{Errc::forked, "member table"};
     const std::lock_guard hold{mutex_};
     const unsigned known = used();
+    refused_ = {Errc::busy, ""};
     // Lines of the dead before new ones: scans walk all that were ever used. A few tries, for most may live.
     const auto start = static_cast<unsigned>(random_bits() % std::max(known, 1u));
     for (unsigned i = 0; i < known; ++i)
@@ -171,7 +172,7 @@ class Members {
   FileDescriptor asker_;   // never holds any: sees also the locks of this process
   std::mutex mutex_;
   std::bitset<max_members + 3> mine_;
-  Failure refused_{Errc::busy, ""};  // why the last line could not be had
+  Failure refused_;  // why the last line could not be had
   std::uint64_t generation_ = ForkGuard::instance().generation();
 };
 

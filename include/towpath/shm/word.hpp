@@ -77,7 +77,7 @@ class Word {
   bool raise_to(T value, memory_order success) noexcept {
     T seen = load(seq_cst);  // who finds it raised relies on it like who raises it
     while (seen < value)
-      if (compare_exchange(seen, value, success, relaxed)) return true;
+      if (compare_exchange(seen, value, success, seq_cst)) return true;
     return false;
   }
 
