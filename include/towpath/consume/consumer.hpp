@@ -202,10 +202,9 @@ class Consumer<T, S, Bus> {
   TOWPATH_HOT Look look_at(detail::Assigned& assigned, Batch<T, S>& batch) {
     for (;;) {
       Errc refusal = Errc::undecodable;
-      const auto progress = assigned.has_position
-                                ? assigned.reader.collect(batch.run_, max_records_,
-                                                          [&](const auto&... slot) { return accept(batch, refusal, slot...); })
-                                : log::Progress::out_of_range;
+      const auto take = [&](const auto&... slot) { return accept(batch, refusal, slot...); };
+      const auto progress =
+          assigned.has_position ? assigned.reader.collect(batch.run_, max_records_, take) : log::Progress::out_of_range;
       if (progress == log::Progress::records) [[likely]] {
         batch.topic_ = name_;
         batch.partition_ = assigned.id;
