@@ -11,7 +11,7 @@
 #ifndef PRODUCERS
 #define PRODUCERS 2
 #endif
-#define SLOTS 5
+#define SLOTS 8
 #define P 1
 #define Q 2
 #define BASE 10
