@@ -39,9 +39,9 @@ struct TopicConfig {
   /// larger up to this. Default 64 MiB. Mutable.
   std::uint64_t segment_bytes = std::uint64_t{64} << 20;
   Retention retention{};
-  /// Largest record: value, key and headers together; 1 B to segment_bytes. Larger is message_too_large. Default 16
-  /// MiB. Mutable.
-  std::uint64_t max_message_bytes = std::uint64_t{16} << 20;
+  /// Largest record: value, key and headers together; 1 B to segment_bytes, below 2 GiB. Larger is message_too_large.
+  /// Default (0): 16 MiB, or segment_bytes if that is less. Mutable.
+  std::uint64_t max_message_bytes = 0;
   /// Default drop_oldest. Mutable.
   OnFull on_full = OnFull::drop_oldest;
   /// How long a live but frozen producer's open record may hold readers up before it is skipped (and written again when
@@ -61,7 +61,7 @@ constexpr Result<void> check_topic_config(const TopicConfig& config) noexcept {
   if (config.partitions < 1 || config.partitions > max_partitions) return bad("partitions: 1 to 32767");
   if (config.segment_bytes < log::first_segment_bytes || config.segment_bytes > log::max_segment_bytes)
     return bad("segment_bytes: 256 KiB to 4 GiB");
-  if (config.max_message_bytes < 1 || config.max_message_bytes > std::min(config.segment_bytes, log::max_record_bytes))
+  if (config.max_message_bytes > std::min(config.segment_bytes, log::max_record_bytes))
     return bad("max_message_bytes: 1 to segment_bytes, and below 2 GiB");
   if (config.retention.age <= Duration::zero()) return bad("retention.age: above zero");
   if (config.retention.bytes == 0) return bad("retention.bytes: above zero");
