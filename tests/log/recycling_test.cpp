@@ -5,6 +5,7 @@ using namespace towpath::test;
 using log::Appender;
 using log::Reader;
 using log::Recycler;
+using log::Retired;
 using log::Run;
 
 namespace {
@@ -21,7 +22,7 @@ struct Bench {
     const auto rolls = bench.state().rolls.load(shm::relaxed) + count;
     while (bench.state().rolls.load(shm::relaxed) < rolls) put(appender, next++, 1'000);
   }
-  bool retire_front() {
+  Retired retire_front() {
     const auto base = bench.bases().front();
     return Recycler{&bench.log(), &member}.retire(base, log::retirable_slots(bench.log(), base));
   }
@@ -42,7 +43,7 @@ TEST_CASE("a retired segment becomes a spare, and the next roll of that size tak
   Bench b;
   b.roll(2);
   const auto inode = must(b.bench.directory().identify(b.bench.log().segment_name(b.bench.bases()[0]).data())).id;
-  CHECK(b.retire_front());
+  CHECK(b.retire_front() == Retired::recycled);
   CHECK(b.recycled() == 1);
   CHECK(b.bench.count_files("spare.") == 1);
   CHECK(b.bench.count_files("own.") == 0);
@@ -59,7 +60,7 @@ TEST_CASE("a spare is clean: no slot decided, not sealed, closed, unset, another
   b.roll(2);
   const auto before = must(b.bench.log().open(0, log::Use::append));
   const auto uuid = before.uuid;
-  CHECK(b.retire_front());
+  CHECK(b.retire_front() != Retired::no);
   const auto spare = must(log::Segment::open(b.bench.directory(), b.bench.log().spare_name(0).data(), log::unset_base, log::Use::append));
   CHECK(spare.uuid != uuid);
   CHECK(spare.header->generation.load(shm::acquire) == 2);
@@ -83,7 +84,7 @@ TEST_CASE("a segment that somebody pins is unlinked, not recycled, and its reade
   Reader reader{b.bench.log(), b.bench.pins()};
   Run run;
   REQUIRE(reader.collect(run, 5, accept_all) == log::Progress::records);
-  CHECK(b.retire_front());
+  CHECK(b.retire_front() != Retired::no);
   CHECK(b.recycled() == 0);
   CHECK(b.unlinked() == 1);
   CHECK(b.bench.count_files("spare.") == 0);
@@ -120,7 +121,7 @@ TEST_CASE("a live member in flight in a segment keeps it from being recycled; on
     b.bench.members().line(index).inflight.store(log::Inflight::writing(bases[0] + 3), shm::release);
     doubt = false;
   }
-  CHECK(b.retire_front());
+  CHECK(b.retire_front() != Retired::no);
   CHECK(b.recycled() == (doubt ? 0 : 1));
   CHECK(b.unlinked() == (doubt ? 1 : 0));
 }
@@ -130,8 +131,8 @@ TEST_CASE("where recycling is off every retired segment is unlinked") {
   options.format.recycling = false;
   Bench b{options};
   b.roll(3);
-  CHECK(b.retire_front());
-  CHECK(b.retire_front());
+  CHECK(b.retire_front() != Retired::no);
+  CHECK(b.retire_front() != Retired::no);
   CHECK(b.recycled() == 0);
   CHECK(b.unlinked() == 2);
   CHECK(b.bench.count_files("spare.") == 0);
@@ -144,8 +145,8 @@ TEST_CASE("two that retire one segment: one does it, and what is counted as drop
   auto other = b.bench.claim();
   const auto base = b.bench.bases()[0];
   const auto count = log::retirable_slots(b.bench.log(), base);
-  CHECK(Recycler{&b.bench.log(), &b.member}.retire(base, count));
-  CHECK_FALSE(Recycler{&b.bench.log(), &other}.retire(base, count));
+  CHECK(Recycler{&b.bench.log(), &b.member}.retire(base, count) == Retired::recycled);
+  CHECK(Recycler{&b.bench.log(), &other}.retire(base, count) == Retired::no);
   CHECK(b.bench.state().dropped.load(shm::relaxed) == count);
   CHECK(b.bench.state().log_start.load(shm::relaxed) == base + count);
 }
@@ -159,11 +160,12 @@ TEST_CASE("the active segment, and one whose follower is not there yet, may not 
   CHECK(log::retirable_slots(b.bench.log(), 0) == 0);
 }
 
-TEST_CASE("a spare of another shape is not used, and goes away") {
+TEST_CASE("a segment of another shape than the next one will have is unlinked, and a spare of another shape never used") {
   Bench b{{.segment_bytes = 4_MiB}};
   b.roll(1);
-  CHECK(b.retire_front());  // of 256 KiB; the next one will be of 4 MiB
-  CHECK(b.bench.count_files("spare.") == 1);
+  CHECK(b.retire_front() == Retired::unlinked);  // of 256 KiB; the next one will be of 4 MiB
+  CHECK(b.bench.count_files("spare.") == 0);
+  must(b.bench.log().make_file(b.bench.log().spare_name(0).data(), log::Geometry::plan(256_KiB, 1'000, 1'000)));
   b.roll(1);
   CHECK(b.bench.count_files("spare.") == 0);
   CHECK(b.appender.segment().geometry().segment_bytes == 4_MiB);
@@ -173,7 +175,7 @@ TEST_CASE("a spare of another shape is not used, and goes away") {
 TEST_CASE("no more spares are kept than there are names for") {
   Bench b;
   b.roll(log::spare_names + 3);
-  for (std::size_t i = 0; i < log::spare_names + 2; ++i) CHECK(b.retire_front());
+  for (std::size_t i = 0; i < log::spare_names + 2; ++i) CHECK(b.retire_front() != Retired::no);
   CHECK(b.bench.count_files("spare.") == log::spare_names);
   CHECK(b.unlinked() == 2);
   CHECK(b.bench.count_files("own.") == 0);
@@ -186,7 +188,7 @@ TEST_CASE("a stale reserver, whose segment was recycled under another base, touc
   Appender sleeper{b.bench.log(), sleeper_member};
   put(sleeper, b.next++, 1'000);  // it holds the first segment now, and sleeps
   b.roll(2);
-  CHECK(b.retire_front());
+  CHECK(b.retire_front() != Retired::no);
   b.roll(1);
   REQUIRE(b.recycled() == 1);
   REQUIRE(sleeper.segment().header->base.load(shm::acquire) == b.bench.bases().back());
@@ -202,7 +204,7 @@ TEST_CASE("a sleeper whose segment is a closed spare finds the log's end") {
   Appender sleeper{b.bench.log(), sleeper_member};
   put(sleeper, b.next++, 1'000);
   b.roll(2);
-  CHECK(b.retire_front());
+  CHECK(b.retire_front() != Retired::no);
   CHECK(log::Tail::is_closed(sleeper.segment().header->tail.load(shm::acquire)));
   put(sleeper, b.next++, 100'000);  // also over 64 KiB
   put(b.appender, b.next++);

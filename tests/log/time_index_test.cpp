@@ -171,7 +171,8 @@ TEST_CASE("after retention the answer is within what is left, and the index goes
   const auto before = b.indexes();
   for (int i = 0; i < 3; ++i) {
     const auto base = b.bench.bases().front();
-    REQUIRE(log::Recycler{&b.bench.log(), &b.member}.retire(base, log::retirable_slots(b.bench.log(), base)));
+    REQUIRE(log::Recycler{&b.bench.log(), &b.member}.retire(base, log::retirable_slots(b.bench.log(), base)) !=
+            log::Retired::no);
     check_some(b);
   }
   CHECK(b.indexes() == before - 3);
@@ -185,7 +186,8 @@ TEST_CASE("an index left behind by a maker that died after the segment went is s
   const auto base = b.bench.bases().front();
   const auto name = b.index_name(0);
   const auto text = must(shm::read_file(b.bench.directory(), name.c_str()));
-  REQUIRE(log::Recycler{&b.bench.log(), &b.member}.retire(base, log::retirable_slots(b.bench.log(), base)));
+  REQUIRE(log::Recycler{&b.bench.log(), &b.member}.retire(base, log::retirable_slots(b.bench.log(), base)) !=
+            log::Retired::no);
   must(shm::write_file(b.bench.directory(), name.c_str(), text, 0640));
   log::PartitionMaintenance care{b.bench.log(), b.member, b.bench.pins()};
   must(care.step());
