@@ -124,6 +124,7 @@ class Driver {
     page_.began_ns = now_ns();
     page_.segment_bytes = room < (1u << 30) ? 1u << 20 : 8u << 20;
     page_.share_bytes = std::min<std::uint64_t>(room / 2, 1u << 30) / producer_count;
+    page_.run_ns = static_cast<std::int64_t>(options_.seconds * 1e9);
     page_.pace_total_ns = static_cast<std::int64_t>(options_.seconds * 0.8e9);
   }
 

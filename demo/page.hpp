@@ -26,7 +26,8 @@ struct Sent {
   std::atomic<std::uint64_t> records;
   std::atomic<std::int64_t> first_ns;
   std::atomic<std::int64_t> last_ns;
-  std::atomic<std::uint32_t> is_full;  ///< its share of the memory is used up: it sends no more
+  std::atomic<std::uint32_t> is_slowed;  ///< it could send faster than its share of the memory lasts
+  std::atomic<std::uint32_t> is_cut;     ///< the file had more lines than were sent
   Stream streams[max_streams];
 };
 
@@ -65,7 +66,8 @@ enum class Crash : std::uint32_t { none, wanted, open };
 struct Page {
   std::int64_t began_ns;
   std::uint64_t segment_bytes;
-  std::uint64_t share_bytes;                      ///< each producer may fill this much
+  std::uint64_t share_bytes;  ///< each producer may fill this much, evenly over run_ns
+  std::int64_t run_ns;
   std::int64_t pace_total_ns;                     ///< the file's lines are spread over this time
   std::atomic<std::uint32_t> stop;                ///< producers end
   std::atomic<std::uint32_t> nothing_more_comes;  ///< readers end when they have read everything

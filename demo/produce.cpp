@@ -39,10 +39,11 @@ class Book {
 
   [[nodiscard]] bool must_end() const { return page_.stop.load(std::memory_order_relaxed) != 0; }
 
-  /// False once its share of the memory is used up; then the process only waits for the end.
+  /// Its share of the memory is to last for the whole run. False, after a moment, when it is ahead of that.
   bool has_room() {
-    if (bytes_ < page_.share_bytes) return true;
-    sent_.is_full.store(1);
+    const double part = static_cast<double>(now_ns() - page_.began_ns) / static_cast<double>(page_.run_ns);
+    if (bytes_ < static_cast<std::uint64_t>(static_cast<double>(page_.share_bytes) * std::min(part, 1.0))) return true;
+    sent_.is_slowed.store(1);
     ::usleep(1'000);
     return false;
   }
@@ -119,7 +120,9 @@ int produce_lines(const std::string& folder, const std::string& file) {
 
   const std::int64_t began = now_ns();
   std::int64_t number = 0;
-  for (std::string_view left = text; !left.empty() && !book.must_end() && book.has_room(); ++number) {
+  std::string_view left = text;
+  while (!left.empty() && !book.must_end()) {
+    if (!book.has_room()) continue;
     const auto end = left.find('\n');
     const auto line = left.substr(0, std::min(end, piece_bytes));
     left.remove_prefix(std::min(left.size(), line.size() + (line.size() == end ? 1 : 0)));
@@ -128,7 +131,9 @@ int produce_lines(const std::string& folder, const std::string& file) {
     Origin origin;
     Stream* stream = book.begin(key, origin);
     book.acknowledge(*stream, origin, producer.send({origin, line}, {.key = key}).value(), line.size());
+    ++number;
   }
+  if (!left.empty()) page.sent[lines].is_cut.store(1);
   return 0;
 }
 

@@ -56,7 +56,9 @@ std::uint64_t print_sent(const Page& page) {
     const auto seconds = static_cast<double>(sent.last_ns.load() - sent.first_ns.load()) / 1e9;
     const auto rate = seconds > 0 ? static_cast<double>(records) / seconds : 0.0;
     fmt::print("  {:<54}{:>10}{:>14}{}\n", sent.what, grouped(records), grouped(static_cast<std::uint64_t>(rate)),
-               sent.is_full.load() ? "  (ended early: its share of the memory was full)" : "");
+               sent.is_cut.load()      ? "  (not all of them)"
+               : sent.is_slowed.load() ? "  (slowed down to fit the memory)"
+                                       : "");
     all += records;
   }
   return all;
