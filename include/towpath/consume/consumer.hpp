@@ -59,8 +59,10 @@ class Consumer<T, S, Bus> {
       return again();
     if (pace_.is_stream()) [[unlikely]]
       pace_.stay_away(timeout, core_->clock());
-    if (look(batch) == Look::nothing || look_ == Look::blocked) [[unlikely]]
+    if (look(batch) == Look::nothing || look_ == Look::blocked) [[unlikely]] {
       wait_for(batch, timeout, strategy);
+      if (batch.empty()) tell_missed(batch);
+    }
     pace_.notice(batch.size(), max_records_, core_->clock());
     return batch;
   }
@@ -277,6 +279,16 @@ class Consumer<T, S, Bus> {
       if (sleeps) core_->sleep(deadline - now, look_ == Look::blocked);
       const Look seen = look(batch);
       if (seen == Look::found || seen == Look::failed) return;
+    }
+  }
+
+  /// Retention overtook a partition and nothing new is there: the empty batch says so now, not with the next record.
+  TOWPATH_COLD void tell_missed(Batch<T, S>& batch) noexcept {
+    for (auto& assigned : core_->assigned()) {
+      if (assigned->missed == 0 || batch.failure_.code != Errc::ok) continue;
+      batch.topic_ = name_, batch.partition_ = assigned->id;
+      batch.missed_ = std::exchange(assigned->missed, 0);
+      return;
     }
   }
 

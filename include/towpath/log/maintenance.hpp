@@ -19,7 +19,12 @@ class PartitionMaintenance {
   static constexpr Duration spares_kept_for{std::chrono::minutes{1}};
 
   PartitionMaintenance(const PartitionLog& log, shm::Member& member, std::shared_ptr<Pins> pins)
-      : log_{&log}, member_{&member}, reader_{log, std::move(pins)}, appender_{log, member}, recycler_{&log, &member} {}
+      : log_{&log},
+        member_{&member},
+        pins_{pins},
+        reader_{log, std::move(pins)},
+        appender_{log, member},
+        recycler_{&log, &member} {}
 
   /// One round. A few system calls when nothing is to do; making or cleaning a segment takes milliseconds.
   /// Errors: no_space and the like, from making spares; the rest of the round was done.
@@ -123,8 +128,9 @@ class PartitionMaintenance {
   /// Is every record of the segment older than that? Timestamps may come in any order. No while one may still come:
   /// a slot is open, or the segment is and nothing stands in it.
   [[nodiscard]] bool is_older(std::uint64_t base, std::int64_t oldest) const {
-    const auto segment = log_->open(base, Use::append);
-    if (!segment) return false;
+    const auto pinned = pin_segment(*log_, pins_, base);
+    if (!pinned) return false;
+    const Segment* segment = &**pinned;
     const std::uint64_t sealed = segment->sealed_count();
     bool is_used = sealed != 0;
     std::uint64_t n = sealed != 0 ? sealed : Tail::count(segment->header->tail.load(shm::acquire));
@@ -178,6 +184,7 @@ class PartitionMaintenance {
 
   const PartitionLog* log_;
   shm::Member* member_;
+  std::shared_ptr<Pins> pins_;
   Reader reader_;
   Appender appender_;
   Recycler recycler_;
