@@ -11,7 +11,9 @@
 #include <stdexcept>
 #include <system_error>
 
-#include "records.hpp"
+#include <towpath/core/formatters.hpp>
+
+#include "page.hpp"
 
 namespace demo {
 

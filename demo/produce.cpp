@@ -5,7 +5,7 @@
 #include <sstream>
 #include <unordered_map>
 
-#include "sample.hpp"
+#include "records.hpp"
 
 namespace demo {
 namespace {

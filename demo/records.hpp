@@ -5,6 +5,7 @@
 #include <towpath/towpath.hpp>
 
 #include "page.hpp"
+#include "sample.hpp"
 
 namespace demo {
 
@@ -14,8 +15,6 @@ struct Origin {
   std::uint64_t sequence = 0;  ///< 1, 2, 3, ... within the stream
   std::int64_t sent_ns = 0;    ///< CLOCK_MONOTONIC, just before it was sent
 };
-
-enum class Kind : std::uint64_t { cpu, scheduler, memory, network, disk };
 
 /// One look at one source, as the kernel's counters had it. Stored as it is and read in place.
 struct Sample {

@@ -1,8 +1,10 @@
 #include "sample.hpp"
 
 #include <fcntl.h>
+#include <fmt/core.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 
 namespace demo {

@@ -3,11 +3,12 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "records.hpp"
-
 namespace demo {
+
+enum class Kind : std::uint64_t { cpu, scheduler, memory, network, disk };
 
 struct Reading {
   std::string key;

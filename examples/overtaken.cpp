@@ -14,8 +14,7 @@ struct Frame {
 
 int main() {
   towpath::Bus bus;
-  towpath::Topic<Frame> camera{
-      bus, "camera", {.segment_bytes = 256_KiB, .retention = {.bytes = 1_MiB}, .max_message_bytes = 64_KiB}};
+  towpath::Topic<Frame> camera{bus, "camera", {.segment_bytes = 256_KiB, .retention = {.bytes = 1_MiB}}};
   towpath::Producer producer{camera};
   towpath::Consumer slow{camera, {.auto_offset_reset = towpath::OffsetReset::earliest}};
 
