@@ -1,6 +1,8 @@
 // Every handle in a child after fork(): it says forked, at once, and its destructor harms neither process.
 #include <consume/consume_support.hpp>
 
+#include <csignal>
+
 #include <optional>
 
 #include <sys/wait.h>

@@ -3,6 +3,8 @@
 
 #include <consume/consume_support.hpp>
 
+#include <csignal>
+
 using namespace towpath;
 using namespace towpath::test;
 
