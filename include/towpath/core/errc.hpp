@@ -52,7 +52,6 @@ enum class Errc : int {
   busy,                  ///< somebody else holds what only one may hold
   fenced,                ///< a newer owner took over
   timed_out,             ///< the given time passed
-  undelivered,           ///< kept in this process's memory, not in the log
 };
 
 /// One static sentence per code, for people.
@@ -111,7 +110,6 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::busy, "busy", "somebody else holds it"},
     {Errc::fenced, "fenced", "a newer owner took over; do not retry"},
     {Errc::timed_out, "timed_out", "the given time passed"},
-    {Errc::undelivered, "undelivered", "kept in memory, not in the log"},
 };
 
 constexpr ErrcText find_text(Errc code) noexcept {

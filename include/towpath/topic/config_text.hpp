@@ -77,6 +77,13 @@ class PropertyReader {
     return parsed;
   }
 
+  /// A number that is not negative.
+  std::uint64_t count(const char* name) {
+    const auto parsed = number(name);
+    if (parsed < 0) is_whole_ = false;
+    return static_cast<std::uint64_t>(parsed);
+  }
+
   [[nodiscard]] bool is_whole() const noexcept { return is_whole_; }
 
  private:
@@ -89,23 +96,23 @@ inline Result<StoredConfig> parse_config(std::string_view text) {
   PropertyReader in{text};
   if (const auto version = in.number("version"); in.is_whole() && version > 0)
     return Failure{Errc::newer_format, "a topic's config file is of a newer format"};
-  const auto unsigned_number = [&](const char* name) { return static_cast<std::uint64_t>(in.number(name)); };
   StoredConfig stored;
   auto& config = stored.config;
   stored.id = in.text("topic.id");
-  config.segment_bytes = unsigned_number("segment.bytes");
-  config.retention.bytes = unsigned_number("retention.bytes");  // -1 is Retention::unlimited
+  config.segment_bytes = in.count("segment.bytes");
+  const auto kept = in.text("retention.bytes");
+  config.retention.bytes = kept == "-1" ? Retention::unlimited : in.count("retention.bytes");
   const auto age_ms = in.number("retention.ms");
   config.retention.age =
       age_ms < 0 || age_ms > Duration::max().count() / 1'000'000 ? Duration::max() : std::chrono::milliseconds{age_ms};
-  config.max_message_bytes = unsigned_number("max.message.bytes");
-  config.grace = std::chrono::milliseconds{std::min<std::int64_t>(in.number("towpath.grace.ms"), 3'600'000)};
-  config.record_alignment = unsigned_number("towpath.record.alignment");
+  config.max_message_bytes = in.count("max.message.bytes");
+  config.grace = std::chrono::milliseconds{std::min<std::uint64_t>(in.count("towpath.grace.ms"), 3'600'000)};
+  config.record_alignment = in.count("towpath.record.alignment");
   stored.checksummed = in.number("towpath.checksummed") != 0;
   stored.type_name = in.text("towpath.type.name");
   stored.encoding = in.text("towpath.type.encoding");
-  stored.type_size = unsigned_number("towpath.type.size");
-  stored.type_alignment = unsigned_number("towpath.type.alignment");
+  stored.type_size = in.count("towpath.type.size");
+  stored.type_alignment = in.count("towpath.type.alignment");
   const bool aligned = stored.type_alignment >= 1 && stored.type_alignment <= 64 &&
                        (stored.type_alignment & (stored.type_alignment - 1)) == 0;
   if (!in.is_whole() || !aligned || config.record_alignment == 0 || config.max_message_bytes == 0 ||
