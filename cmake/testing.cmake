@@ -1,7 +1,7 @@
 # towpath_test(log/segment_test [FAILPOINTS] [NEEDS_EXCEPTIONS] [NOT_SINGLE] [SERIAL]
 #              [TIMEOUT seconds] [LABELS ...] [LIBRARIES ...])
 #   One executable and one ctest test from tests/log/segment_test.cpp, called log.segment_test; with TOWPATH_TEST_SINGLE
-#   a second one, log.segment_test.single, that sees nothing but single_include/.
+#   ON a second one, log.segment_test.single, that sees nothing but single_include/.
 #   FAILPOINTS        TOWPATH_FAILPOINT(name) calls tests/support/failpoint.hpp
 #   NEEDS_EXCEPTIONS  left out, with a notice, where exceptions are off
 #   NOT_SINGLE        no second test on single_include/ (for tests that include no towpath header)
@@ -12,10 +12,9 @@
 #   tests/compile_fail/pointer_in_payload.cpp compiles; with -DTOWPATH_MUST_FAIL it does not, and the compiler prints the text.
 include_guard(GLOBAL)
 
-option(TOWPATH_TEST_SINGLE "Register every test a second time on single_include/" OFF)
-set(TOWPATH_TEST_PCH "std" CACHE STRING
-  "Precompiled in the tests: std (doctest, fmt, std), umbrella (towpath.hpp too: fastest, all tests rebuild), off")
-set_property(CACHE TOWPATH_TEST_PCH PROPERTY STRINGS std umbrella off)
+set(TOWPATH_TEST_SINGLE "OFF" CACHE STRING "Register every test a second time on single_include/: ON, OFF; only: just there")
+set_property(CACHE TOWPATH_TEST_SINGLE PROPERTY STRINGS ON OFF only)
+option(TOWPATH_TEST_PCH "Precompile what the tests include of doctest, fmt, Boost and the standard library" ON)
 
 find_package(doctest REQUIRED)
 set(towpath_tests_dir "${PROJECT_SOURCE_DIR}/tests")
@@ -26,7 +25,7 @@ target_compile_features(towpath_single INTERFACE cxx_std_20)
 target_link_libraries(towpath_single INTERFACE Boost::headers fmt::fmt Threads::Threads)
 target_include_directories(towpath_single INTERFACE
   "${PROJECT_SOURCE_DIR}/single_include" "${PROJECT_BINARY_DIR}/single_forward")
-if(TOWPATH_TEST_SINGLE)
+if(NOT TOWPATH_TEST_SINGLE STREQUAL "OFF")
   foreach(header IN LISTS towpath_headers)
     file(RELATIVE_PATH header "${PROJECT_SOURCE_DIR}/include/towpath" "${header}")
     if(header MATCHES "/")
@@ -41,7 +40,8 @@ add_library(towpath_test_base INTERFACE)
 target_link_libraries(towpath_test_base INTERFACE towpath_dev doctest::doctest)
 target_include_directories(towpath_test_base INTERFACE "${towpath_tests_dir}")
 target_compile_definitions(towpath_test_base INTERFACE
-  "TOWPATH_TEST_BUILD_DIR=\"${PROJECT_BINARY_DIR}\"" "TOWPATH_TEST_SOURCE_DIR=\"${towpath_tests_dir}\"")
+  # A check takes a quarter less compile time; an exception inside one then ends its test case.
+  DOCTEST_CONFIG_SUPER_FAST_ASSERTS "TOWPATH_TEST_BUILD_DIR=\"${PROJECT_BINARY_DIR}\"" "TOWPATH_TEST_SOURCE_DIR=\"${towpath_tests_dir}\"")
 if(TOWPATH_NOEXCEPT)
   target_compile_definitions(towpath_test_base INTERFACE DOCTEST_CONFIG_NO_EXCEPTIONS_BUT_WITH_ALL_ASSERTS)
 endif()
@@ -53,42 +53,43 @@ add_library(towpath_test_main OBJECT
 target_link_libraries(towpath_test_main PUBLIC towpath_test_base Threads::Threads)
 target_compile_features(towpath_test_main PUBLIC cxx_std_20)
 
-set(towpath_pch_headers <doctest/doctest.h> <fmt/format.h> <algorithm> <array> <atomic> <chrono> <cstdint> <cstring>
-  <filesystem> <functional> <map> <optional> <random> <set> <span> <string> <string_view> <thread> <tuple> <vector>)
+# The library's own headers are not among these: precompiling them saves nothing, for the time goes into generating code.
+set(towpath_pch_headers <doctest/doctest.h> <fmt/format.h> <boost/crc.hpp> <algorithm> <array> <atomic> <chrono> <cstdint>
+  <cstring> <filesystem> <functional> <map> <memory> <mutex> <optional> <random> <set> <span> <stop_token> <string>
+  <string_view> <thread> <tuple> <unordered_map> <variant> <vector>)
+if(NOT TOWPATH_NOEXCEPT)
+  list(APPEND towpath_pch_headers <boost/interprocess/mapped_region.hpp>)
+endif()
 
-# Precompiled headers are shared by all tests of a flavour; the first test of a flavour makes its target.
-function(towpath_share_pch target flavour library failpoints)
-  if(TOWPATH_TEST_PCH STREQUAL "off")
+# All tests share one precompiled header, those with failpoints another; the first test that needs one makes its target.
+function(towpath_share_pch target failpoints)
+  if(NOT TOWPATH_TEST_PCH)
     if(failpoints)
       target_compile_options(${target} PRIVATE "SHELL:-include ${towpath_tests_dir}/support/failpoint.hpp")
     endif()
     return()
   endif()
-  set(pch "towpath_test_pch_${flavour}")
+  set(headers ${towpath_pch_headers})
+  set(pch towpath_test_pch)
+  if(failpoints)
+    # It must come before any towpath header, and only the first file on the command line can be a precompiled one.
+    list(PREPEND headers "${towpath_tests_dir}/support/failpoint.hpp")
+    string(APPEND pch _failpoints)
+  endif()
   if(NOT TARGET ${pch})
-    set(headers ${towpath_pch_headers})
-    if(TOWPATH_TEST_PCH STREQUAL "umbrella")
-      list(APPEND headers <towpath/towpath.hpp>)
-    endif()
-    if(failpoints)
-      # It must come before any towpath header, and only the first file on the command line can be a precompiled one.
-      list(PREPEND headers "${towpath_tests_dir}/support/failpoint.hpp")
-    endif()
-    file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/${pch}.cpp" CONTENT "// Holds the precompiled header of the tests.\n")
+    file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/${pch}.cpp" CONTENT "// Holds a precompiled header of the tests.\n")
     add_library(${pch} OBJECT "${PROJECT_BINARY_DIR}/${pch}.cpp")
-    target_link_libraries(${pch} PRIVATE ${library} towpath_test_base)
+    target_compile_features(${pch} PRIVATE cxx_std_20)
+    target_link_libraries(${pch} PRIVATE towpath_test_base Boost::headers fmt::fmt Threads::Threads)
     target_precompile_headers(${pch} PRIVATE ${headers})
   endif()
   target_precompile_headers(${target} REUSE_FROM ${pch})
 endfunction()
 
-function(towpath_add_test_executable target name flavour library)
+function(towpath_add_test_executable target name library)
   add_executable(${target} "${towpath_tests_dir}/${name}.cpp")
   target_link_libraries(${target} PRIVATE ${library} towpath_test_main ${arg_LIBRARIES})
-  if(arg_FAILPOINTS)
-    string(APPEND flavour "_failpoints")
-  endif()
-  towpath_share_pch(${target} ${flavour} ${library} ${arg_FAILPOINTS})
+  towpath_share_pch(${target} ${arg_FAILPOINTS})
   add_test(NAME ${target} COMMAND ${target})
   set_tests_properties(${target} PROPERTIES TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ${arg_SERIAL} LABELS "${arg_LABELS}")
 endfunction()
@@ -109,10 +110,12 @@ function(towpath_test name)
     math(EXPR arg_TIMEOUT "4 * ${arg_TIMEOUT}")
   endif()
   string(REPLACE "/" "." target "${name}")
-  towpath_add_test_executable(${target} ${name} headers towpath)
-  if(TOWPATH_TEST_SINGLE AND NOT arg_NOT_SINGLE)
+  if(NOT TOWPATH_TEST_SINGLE STREQUAL "only" OR arg_NOT_SINGLE)
+    towpath_add_test_executable(${target} ${name} towpath)
+  endif()
+  if(NOT TOWPATH_TEST_SINGLE STREQUAL "OFF" AND NOT arg_NOT_SINGLE)
     list(APPEND arg_LABELS single)
-    towpath_add_test_executable(${target}.single ${name} single towpath_single)
+    towpath_add_test_executable(${target}.single ${name} towpath_single)
   endif()
 endfunction()
 
