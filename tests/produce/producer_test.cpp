@@ -24,7 +24,6 @@ struct Moody {
 
 struct MoodySerde {
   using View = std::uint64_t;
-  static constexpr std::string_view encoding = "moody";
   static std::size_t size(const Moody&) { return 8; }
   static void encode(const Moody& moody, std::span<std::byte> out) {
     std::memset(out.data(), 0xEE, 4);
