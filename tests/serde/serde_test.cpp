@@ -141,8 +141,8 @@ TEST_CASE("a struct travels as it is and is read in place") {
   CHECK(static_cast<const void*>(&pose) == static_cast<const void*>(batch.begin()->bytes().data()));
 }
 
-TEST_CASE_TEMPLATE("an over-aligned struct is aligned in the log, with key and headers too", T, Aligned<16>, Aligned<32>,
-                   Aligned<64>) {
+TEST_CASE_TEMPLATE("an over-aligned struct is aligned in the log, with key and headers too", T, Aligned<16>,
+                   Aligned<32>, Aligned<64>) {
   Round<T> round;
   const Header header{"odd", Bytes{std::string_view{"length"}}};
   for (std::uint64_t i = 0; i < 300; ++i) {
