@@ -31,7 +31,6 @@ class Consumer;
 template <class T, class S>
 class Consumer<T, S, Bus> {
   static constexpr bool reads_in_place = InPlaceSerde<S, T>;
-  static constexpr bool polls_quietly = reads_in_place || noexcept(S::accepts(Bytes{}));
 
  public:
   using iterator = ConsumerIterator<Consumer, T, S>;

@@ -142,6 +142,5 @@ enum FrameFlag : std::uint16_t {
   frame_append_time = 32,    ///< the timestamp is LogAppendTime, else CreateTime
   frame_control = 64,        ///< a transaction marker
 };
-inline constexpr std::uint16_t known_frame_flags = 127;
 
 }  // namespace towpath::inline TOWPATH_ABI::log

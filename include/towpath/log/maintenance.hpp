@@ -4,8 +4,6 @@
 // spares are not made (rolls cost milliseconds instead of microseconds), and age is not looked at.
 #pragma once
 
-#include <charconv>
-
 #include <towpath/log/appender.hpp>
 #include <towpath/log/reader.hpp>
 #include <towpath/log/recycling.hpp>

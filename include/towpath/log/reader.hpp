@@ -209,7 +209,6 @@ class Reader {
     current_ = PinRef{};
     recent_.clear();
   }
-  [[nodiscard]] bool is_attached() const noexcept { return static_cast<bool>(current_); }
 
  private:
   /// Slot n is empty, or there is none. Sealed there: on to the next segment. Else tells idle from blocked.

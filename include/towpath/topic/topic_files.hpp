@@ -38,7 +38,6 @@ class TopicFiles {
   }
 
   [[nodiscard]] BusCore& core() const noexcept { return *core_; }
-  [[nodiscard]] const std::shared_ptr<BusCore>& shared_core() const noexcept { return core_; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const StoredConfig& stored() const noexcept { return stored_; }
   [[nodiscard]] const log::PartitionFormat& format() const noexcept { return format_; }
