@@ -1,5 +1,5 @@
 // towpath: processes on one host exchange records through shared, memory-mapped logs with Kafka's model.
-// This header is a list: the stations of a record's way, from the words used everywhere to replay.
+// This header is a list: the stations of a record's way, from the words used everywhere to reading.
 #pragma once
 
 #include <towpath/consume/consumer.hpp>

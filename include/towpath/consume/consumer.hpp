@@ -1,6 +1,6 @@
 // A Consumer reads a topic:  towpath::Consumer consumer{topic};  for (const auto& record : consumer.poll(100ms)) ...
 // Without a group it sees every record of its partitions, from now on or from where you seek. It belongs to one thread,
-// but for wakeup(). It never changes the log: any number of consumers read it, each at its own pace, none slows others.
+// but for wakeup(). It takes nothing out of the log: any number of consumers read it, each at its own pace.
 // After a crash nothing is left of it; a consumer without a group starts anew.
 #pragma once
 

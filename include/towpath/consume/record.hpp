@@ -94,8 +94,9 @@ class Record {
 
 }  // namespace towpath::inline TOWPATH_ABI
 
-/// topic=pose partition=0 offset=7 timestamp=... key=ab (2 B) value=24 B headers={a=..}; text is escaped and cut at 64
-/// bytes.
+/// topic=pose partition=0 offset=7 timestamp=... timestamp_type=create_time serialized_key_size=2
+/// serialized_value_size=24 key=ab value=... header[a]=... checksum=... in one line; what is absent is left out. Bytes
+/// that are not printable are escaped; each text is cut after 64 bytes.
 template <class T, class S>
 struct fmt::formatter<towpath::Record<T, S>> {
   constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }

@@ -1,10 +1,11 @@
 // Every macro of the library. A user may define, before the first include and the same in every file of a program:
 //   TOWPATH_ASSERT(condition)   what happens on a caller's bug; default: assert()
 //   TOWPATH_FAIL(message)       what value() and throwing constructors do without exceptions; default: abort()
-//   TOWPATH_FAILPOINT(name)     called between any two shared writes; default: nothing. Tests kill the process there.
+//   TOWPATH_FAILPOINT(name)     called between the protocol's steps; default: nothing. Tests kill the process there.
 //   TOWPATH_WORD_POLICY         the type through which every shared word is touched; default: shm::DirectPolicy
-// A macro that changes a type or a function body is part of the inline namespace, so that files built differently
-// never share a symbol. Between processes only the format version protects you.
+// Exceptions, TOWPATH_FAILPOINT and TOWPATH_WORD_POLICY are part of the inline namespace, so that files that differ in
+// them never share a symbol; whatever else differs (TOWPATH_ASSERT, TOWPATH_FAIL, NDEBUG, sanitizers) is yours to keep
+// the same. Between processes only the format version protects you.
 #pragma once
 
 #include <cassert>
@@ -72,4 +73,5 @@
 
 // A path that is taken once in thousands of records: kept out of the loop that is taken for each.
 #define TOWPATH_COLD __attribute__((noinline, cold))
+// A path that is taken for each record.
 #define TOWPATH_HOT inline __attribute__((always_inline))

@@ -34,7 +34,7 @@ struct LeaderEpoch {
   friend constexpr auto operator<=>(LeaderEpoch, LeaderEpoch) noexcept = default;
 };
 
-inline constexpr std::int32_t max_partitions = 32'767;  ///< per topic, design.md Log
+inline constexpr std::int32_t max_partitions = 32'767;  ///< per topic: a pin's byte has 15 bits for the partition
 inline constexpr std::int64_t max_offset = std::int64_t{1} << 48;
 
 namespace literals {

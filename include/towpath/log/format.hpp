@@ -63,7 +63,7 @@ struct SegmentHeader {
   Word64 generation;  // + 1 per incarnation
   std::uint64_t reserved0[5];
   // One line: read when there is nothing to read.
-  Word64 sealed;  // protocol.md `fin`: 0 open, C + 1 sealed with C slots (C >= 1)
+  Word64 sealed;  // 0 open, C + 1 sealed with C slots (C >= 1)
   std::uint64_t reserved1[7];
   std::uint64_t reserved2[8];
 };

@@ -1,6 +1,6 @@
 // Helping: whoever is held up by an open slot asks the kernel whether its owner still lives, and aborts the slot if
 // not; after the grace it aborts anyway. Liveness only decides how soon; the compare-and-swap on the slot decides
-// whether. protocol.md HELP; failure-mode rows 1 to 4 and 11.
+// whether. protocol.md HELP.
 #pragma once
 
 #include <towpath/log/partition_log.hpp>

@@ -29,7 +29,7 @@ using FileName = std::array<char, 320>;
 /// What a PartitionLog is made of; all of it outlives the log.
 struct PartitionParts {
   shm::Directory* directory = nullptr;
-  std::string folder;  ///< "topics/pose/0"; made with the first segment
+  std::string folder;  ///< the partition's, in `directory`: "0"; made with the first segment
   std::int32_t partition = 0;
   PartitionState* state = nullptr;
   TopicWords* words = nullptr;

@@ -1,6 +1,6 @@
-// How a segment leaves the log (protocol.md RETIRE): log_start passes it, one process takes the file by rename, and if
-// nobody can still touch it, it becomes a pre-faulted spare for a later segment; in doubt it is unlinked and lives as
-// long as somebody maps it. Nobody ever waits for anybody. Any process may die between any two steps; the next
+// How a segment leaves the log (protocol.md, R1 to R8): log_start passes it, one process takes the file by rename, and
+// if nobody can still touch it, it becomes a pre-faulted spare for a later segment; in doubt it is unlinked and lives
+// as long as somebody maps it. Nobody ever waits for anybody. Any process may die between any two steps; the next
 // maintenance goes on from what stands on disk.
 #pragma once
 

@@ -77,7 +77,7 @@ struct PartitionState {
   Word64 fresh;     // segments made from new files
   Word64 unlinked;  // segments removed, not recycled
   Word64 stale;     // reservations that met a foreign incarnation
-  Word64 waits;     // sleeps of consumers
+  Word64 waits;     // sleeps of consumers, each in its first partition's block
   std::uint64_t reserved3[32];
   OpenTransaction transactions[64];
 };
@@ -113,7 +113,7 @@ struct WaiterName {
   }
 };
 
-/// A consumer's place in one partition's waiter mask. protocol.md WAKE and WAIT; tests/model.
+/// A consumer's place in one partition's waiter mask. protocol.md, "Sleeping"; tests/model (waiters).
 class WaiterRegistration {
  public:
   WaiterRegistration() noexcept = default;

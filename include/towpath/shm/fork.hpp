@@ -1,6 +1,6 @@
 // After fork() the child shares the parent's lock descriptors (its members would look alive after its death) and
 // none of its maps. So: maps are not inherited, lock descriptors are closed in the child, and a page that the kernel
-// wipes on fork tells every handle that it is in a child. Failure-mode row 20. Thread-safe.
+// wipes on fork tells every handle that it is in a child. Thread-safe.
 #pragma once
 
 #include <atomic>

@@ -43,7 +43,8 @@ struct OpenedFile {
 
 class Region {
  public:
-  /// Maps the first `size` bytes. Errors: out_of_memory, too_many_maps, permission_denied.
+  /// Maps the first `size` bytes. Errors: too_many_maps (also when memory or addresses ran out: mmap does not tell),
+  /// permission_denied, io_error.
   static Result<std::shared_ptr<Region>> map(const FileDescriptor& fd, std::size_t size, Access access) {
     auto region = std::shared_ptr<Region>{new Region};
 #if TOWPATH_EXCEPTIONS
@@ -124,8 +125,8 @@ class RegionCache {
     return cache;
   }
 
-  /// The file's region, from the cache when it is there. `size` matters for View::control; else the file's size is
-  /// taken. Errors: not_found; corrupt (shorter than `at_least`); the errors of Region::map.
+  /// The file's region, from the cache when it is there: all of the file, or its first `at_least` bytes for
+  /// View::control. Errors: not_found; corrupt (shorter than `at_least`); those of opening it and of Region::map.
   Result<std::shared_ptr<Region>> map(Directory& directory, const char* name, View view, std::size_t at_least) {
     if (TOWPATH_TSAN) view = View::whole;  // it sees a race only within one mapping
     const auto named = directory.identify(name);

@@ -1,4 +1,4 @@
-// Sleeping on a shared word, and waking who sleeps there. protocol.md WAIT and WAKE; tests/model/waiters.
+// Sleeping on a shared word, and waking who sleeps there. protocol.md, "Sleeping"; tests/model (waiters).
 // The word counts events; bit 0 says that its one owner is about to sleep. No counter of sleepers exists that a
 // killed process could leave wrong. Safe between processes. A killed waker loses a wake: always sleep with a time-out.
 #pragma once

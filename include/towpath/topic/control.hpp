@@ -17,9 +17,9 @@ struct ControlHeader {
   std::uint32_t layout_hash;
   std::uint32_t member_lines;
   std::uint32_t member_line_bytes;
-  char boot_id[40];  // of the machine's start in which the bus was last known to be whole
+  char boot_id[40];  // of the machine's start in which the bus was made
   // A line each for what changes together.
-  shm::Word64 catalog_generation;  // + 1 when a topic comes, goes or grows
+  shm::Word64 catalog_generation;  // + 1 when a topic comes, goes, grows or is altered
   shm::Word64 next_uid;            // partition uids handed out so far; the first is 1
   shm::Word64 next_producer_id;    // for idempotent producers
   std::uint64_t reserved0[5];

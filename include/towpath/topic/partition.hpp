@@ -14,7 +14,7 @@ struct PartitionCounters {
   std::uint64_t recycled = 0;  ///< segments that became spares
   std::uint64_t fresh = 0;     ///< segments made from new files
   std::uint64_t unlinked = 0;  ///< segments removed without recycling
-  std::uint64_t waits = 0;     ///< times a consumer went to sleep here
+  std::uint64_t waits = 0;     ///< times a consumer whose first partition this is went to sleep
 };
 
 template <class T, class S = Serde<T>>

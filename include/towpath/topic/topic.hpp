@@ -1,7 +1,8 @@
 // A Topic<T> is a named log of values of one type, split into partitions. Naming it makes it, if it is missing:
-//   towpath::Topic<Pose> poses{bus, "pose"};            or, from a spec in a shared header:   towpath::Topic scans{bus,
-//   lidar_front};
-// A handle is cheap to copy and thread-safe. Two processes that disagree on T get type_mismatch when they open it.
+//   towpath::Topic<Pose> poses{bus, "pose"};
+//   towpath::Topic scans{bus, lidar_front};      // from a TopicSpec in a shared header
+// A handle is cheap to copy and thread-safe. Two processes that disagree on T's name, size or alignment get
+// type_mismatch when they open it. Topic<Bytes> opens any topic, and a Producer of it writes any bytes there.
 // The third argument is the kind of bus: another one (a Kafka cluster) specializes Topic, Producer and Consumer.
 #pragma once
 
@@ -12,7 +13,7 @@ namespace towpath::inline TOWPATH_ABI {
 
 namespace detail {
 
-/// Errors: type_mismatch, with what differs. Bytes looks at any topic; nothing else does.
+/// Errors: type_mismatch, with what differs. Bytes opens any topic, to read and to write; nothing else does.
 inline Result<void> check_schema(const StoredConfig& stored, const Schema& mine) noexcept {
   if (mine.encoding == "bytes") return {};
   if (stored.encoding != mine.encoding) return Failure{Errc::type_mismatch, "the topic's values have another encoding"};
