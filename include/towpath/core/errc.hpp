@@ -37,9 +37,9 @@ enum class Errc : int {
   unsafe_directory,        ///< the folder belongs to somebody else or the world may write to it
   unsupported_filesystem,  ///< no coherent shared mapping there (overlay, NFS, FUSE, ...)
   no_space,                ///< the disk or tmpfs is full; works again when there is room
-  out_of_memory,           ///< mmap or malloc refused
+  out_of_memory,           ///< the operating system has none for a descriptor or lock; for maps see too_many_maps
   too_many_files,          ///< RLIMIT_NOFILE or the system's table is full
-  too_many_maps,           ///< vm.max_map_count reached
+  too_many_maps,           ///< vm.max_map_count reached, or no memory or addresses for a map
   too_many_members,        ///< all lines of the member table are taken
   io_error,                ///< any other refusal of the operating system; the detail names the call
   unsupported_platform,    ///< page size above 64 KiB, or a kernel without openat2 or OFD locks
@@ -48,7 +48,7 @@ enum class Errc : int {
   recovery_in_progress,  ///< another process recovers
   read_only,             ///< this member has no right to write
   forked,                ///< used in a child process after fork(): open the bus anew there
-  closed,                ///< used after close() or a move
+  closed,                ///< a loan that was sent already
   busy,                  ///< somebody else holds what only one may hold
   fenced,                ///< a newer owner took over
   timed_out,             ///< the given time passed

@@ -1,6 +1,7 @@
 // A Producer appends records to a topic:  towpath::Producer producer{topic};  producer.send(value).value();
 // It belongs to one thread; making one costs microseconds, so make one per thread. Any number of them, in any number of
-// processes, append to one topic. send() never waits for another process, and for ZeroCopy values it never allocates.
+// processes, append to one topic. send() never depends on another process, and for ZeroCopy values it allocates only
+// when it comes to a partition or a segment for the first time.
 // After a crash: what send() returned for is in the log; a send that was cut off is there or is skipped, never half.
 #pragma once
 
@@ -31,7 +32,9 @@ class Producer<T, S, Bus, P> {
 
   /// Appends the value. When it returns, the record is in the log and survives this process.
   /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
-  /// invalid_argument (more than 65,535 headers), forked.
+  /// invalid_argument (more than 65,535 headers), forked, corrupt, and those of opening and mapping a segment. With
+  /// `visible` also the errors of flush(): then the record is in the log, and sending it again makes a second one.
+  /// Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for each open record.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value, const SendOptions& options = {}) noexcept(encodes_quietly) {
     log::FrameSpec spec = describe(options);
     spec.value_size = S::size(value);
@@ -63,8 +66,9 @@ class Producer<T, S, Bus, P> {
     return borrow(size, options);
   }
 
-  /// Publishes what was filled in. Errors: closed (moved from), invalid_argument (another producer's loan), no_space
-  /// (only when the slot had been skipped and the copy finds no room: the value is lost with the loan).
+  /// Publishes what was filled in. Errors: closed (sent already), invalid_argument (another producer's loan), forked;
+  /// no_space and the like only when the slot had been skipped and the copy finds no room: the value is lost with the
+  /// loan. With `visible` as send().
   Result<RecordMetadata> send(Loan<T>&& loan) noexcept {
     if (!loan.core_) return Failure{Errc::closed, "this loan was sent already"};
     if (!core_->files().core().is_mine()) return Failure{Errc::forked, "the producer was made before fork()"};

@@ -60,7 +60,8 @@ struct SendOptions {
   /// Where to. Default: the producer's partitioner decides.
   std::optional<PartitionId> partition = std::nullopt;
   /// Return only when every reader can see the record, that is, when all before it are resolved. Default: return when
-  /// it is in the log, which it never leaves; an earlier record of a slow producer may still hold readers up.
+  /// it is in the log; an earlier record of a slow producer may still hold readers up. A send that fails while it waits
+  /// has appended the record nevertheless.
   bool visible = false;
 };
 

@@ -22,7 +22,7 @@ class Admin {
   explicit Admin(const Bus& bus) noexcept : bus_{bus} {}
 
   /// Makes a topic of untyped bytes; a typed one is made by Topic<T>{bus, name, config}.
-  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, forked.
+  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, forked, too_many_members.
   Result<void> create_topic(std::string_view name, const TopicConfig& config = {}) {
     return usable() ? bus_.catalog().create(std::string{name}, config, schema_of<Bytes, Serde<Bytes>>()) : usable();
   }
@@ -46,8 +46,10 @@ class Admin {
     return found;
   }
 
-  /// Changes retention, max_message_bytes, segment_bytes, on_full and grace, for all processes at once; `partitions` is
-  /// not looked at. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), busy, read_only.
+  /// Changes retention, max_message_bytes, segment_bytes, on_full and grace, for all processes at once, all of them: a
+  /// field that is left out gets its default, so begin with describe_topic(name).config. `partitions` is only checked
+  /// for its range. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), busy, read_only, forked,
+  /// no_space (the settings hold; their text in the file is the old one).
   Result<void> alter_topic(std::string_view name, const TopicConfig& config) {
     return usable() ? bus_.catalog().alter(std::string{name}, config) : usable();
   }
@@ -58,7 +60,8 @@ class Admin {
     return usable() ? bus_.catalog().grow(std::string{name}, partitions) : usable();
   }
 
-  /// Its records are gone; whoever has it open gets topic_deleted. Errors: unknown_topic, read_only.
+  /// Its records are gone; whoever has it open gets topic_deleted. Errors: unknown_topic, read_only, forked,
+  /// too_many_members.
   Result<void> delete_topic(std::string_view name) {
     return usable() ? bus_.catalog().remove(std::string{name}) : usable();
   }

@@ -12,12 +12,14 @@ namespace towpath::inline TOWPATH_ABI {
 
 class Bus {
  public:
-  /// A bus in this process's memory, gone with its last user. Throws Error: too_many_files, out_of_memory.
+  /// A bus in this process's memory, gone with its last user. Throws Error: too_many_files, too_many_maps, no_space,
+  /// unsupported_platform.
   Bus() : Bus{open_in_memory({}).value()} {}
 
   /// The bus in the folder `path`, made if it is missing (its parent must exist).
   /// Throws Error: not_found, not_a_directory, unsafe_directory, unsupported_filesystem, permission_denied, corrupt,
-  /// newer_format, recovery_needed, no_space, too_many_files, too_many_maps, too_many_members.
+  /// newer_format, recovery_needed, no_space, too_many_files, too_many_maps, too_many_members, unsupported_platform,
+  /// invalid_argument (an empty path, a maintenance_interval below 1 ms).
   explicit Bus(const char* path, const BusConfig& config = {}) : Bus{open(path, config).value()} {}
   explicit Bus(const std::string& path, const BusConfig& config = {}) : Bus{path.c_str(), config} {}
 

@@ -38,7 +38,7 @@ class Catalog {
     return opened;
   }
 
-  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only.
+  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, too_many_members, forked.
   Result<void> create(const std::string& name, TopicConfig config, const Schema& schema) {
     if (auto fine = check_topic_name(name); !fine) return fine;
     if (auto fine = check_topic_config(config); !fine) return fine;
@@ -61,7 +61,7 @@ class Catalog {
     return named;
   }
 
-  /// Readers and writers that have it open get topic_deleted. Errors: unknown_topic, read_only.
+  /// Readers and writers that have it open get topic_deleted. Errors: unknown_topic, read_only, too_many_members.
   Result<void> remove(const std::string& name) {
     auto topic = open(name);
     if (!topic) return topic.error();

@@ -57,7 +57,7 @@ class Topic<T, S, Bus> {
   using serde_type = S;
 
   /// Throws Error: invalid_name, invalid_argument, type_mismatch, config_mismatch, no_space, corrupt, newer_format,
-  /// forked; unknown_topic in a read-only process.
+  /// forked, too_many_members (making one takes a member line for a moment); unknown_topic in a read-only process.
   Topic(Bus& bus, std::string_view name, const TopicConfig& config = {}) : Topic{open(bus, name, config).value()} {}
   Topic(Bus& bus, const TopicSpec<T>& named) : Topic{bus, named.name, named.config} {}
 
