@@ -125,7 +125,7 @@ class ConsumerCore {
 
   /// From any thread: the poll that waits, or the next one, returns at once.
   void wakeup() noexcept {
-    woken_.store(true, std::memory_order_seq_cst);
+    woken_.store(true, std::memory_order_seq_cst);  // pairs with the load between announcing and sleeping
     if (member_ && files_->core().is_mine()) shm::wake(member_.line().wake);
   }
   bool take_wakeup() noexcept {
@@ -149,7 +149,7 @@ class ConsumerCore {
     auto& word = member_.line().wake;
     const std::uint32_t announced = shm::announce_sleep(word);
     TOWPATH_FAILPOINT("sleep.announced");
-    if (woken_.load(std::memory_order_seq_cst)) return;
+    if (woken_.load(std::memory_order_seq_cst)) return;  // pairs with the store in wakeup()
     for (auto& assigned : assigned_)
       if (!assigned->paused && !is_blocked && assigned->reader.has_something()) return;
     count_wait();

@@ -61,6 +61,7 @@ class Appender {
         if (auto ready = find_segment(need); !ready) return ready.error();
       announce();
       TOWPATH_FAILPOINT("reserve.announced");
+      // Pairs with R3's exchange, which then sees what was announced, and with T3's store, which brings the new base.
       const std::uint64_t old = segment_.header->tail.fetch_add(Tail::one_slot | need, shm::acq_rel);
       TOWPATH_FAILPOINT("reserve.reserved");
       const std::uint64_t n = Tail::count(old);
@@ -91,7 +92,7 @@ class Appender {
       lost();
     }
     TOWPATH_FAILPOINT("commit.woken");
-    line_->inflight.store(Inflight::idle, shm::release);
+    line_->inflight.store(Inflight::idle, shm::release);  // pairs with the acquire of R4 and HELP: the frame is written
     return mine;
   }
 
@@ -99,7 +100,7 @@ class Appender {
   void abandon(const Reservation& room) noexcept {
     abort_slot(*log_, segment_, room.n);
     TOWPATH_FAILPOINT("abandon.aborted");
-    line_->inflight.store(Inflight::idle, shm::release);
+    line_->inflight.store(Inflight::idle, shm::release);  // pairs as in commit()
   }
 
   [[nodiscard]] const PartitionLog& log() const noexcept { return *log_; }
@@ -124,6 +125,7 @@ class Appender {
  private:
   /// From here until inflight says otherwise nobody recycles the segment that I believe in.
   TOWPATH_HOT void announce() noexcept {
+    // Pairs with the acquire of R4 and HELP, which read inflight first: it comes with its uid or a later one.
     if (line_->uid.load(shm::relaxed) != log_->uid()) line_->uid.store(log_->uid(), shm::release);
     line_->inflight.store(Inflight::reserving(segment_.base),
                           shm::release);  // pairs with R3's exchange through the tail
@@ -131,7 +133,7 @@ class Appender {
 
   TOWPATH_HOT Reservation hold(std::uint64_t n, std::uint64_t position, std::uint64_t length) noexcept {
     const std::uint64_t offset = segment_.base + n;
-    line_->inflight.store(Inflight::writing(offset), shm::release);
+    line_->inflight.store(Inflight::writing(offset), shm::release);  // pairs with the acquire of R4 and HELP
     TOWPATH_FAILPOINT("reserve.narrowed");
     std::byte* frame = segment_.data + position;
     const std::uint64_t ahead = std::min(position + 512, segment_.capacity - 128);
@@ -193,7 +195,7 @@ class Appender {
 
   /// Somebody else's incarnation, which I do not protect: touch nothing, not even the slot I got there.
   void stale() noexcept {
-    line_->inflight.store(Inflight::idle, shm::release);
+    line_->inflight.store(Inflight::idle, shm::release);  // pairs as in commit()
     log_->state().stale.fetch_add(1, shm::relaxed);
     segment_ = Segment{};
     full_ = false;
@@ -209,7 +211,7 @@ class Appender {
     next_base_ = segment_.base + count;
     full_ = true;
     crosser_ = crosser;
-    line_->inflight.store(Inflight::idle, shm::release);
+    line_->inflight.store(Inflight::idle, shm::release);  // pairs as in commit(): the seal is decided
     TOWPATH_FAILPOINT("finish.idle");
   }
 

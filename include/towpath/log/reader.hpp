@@ -170,7 +170,8 @@ class Reader {
     return stall_.help(*log_, *current_, cursor_ - current_->base);
   }
 
-  /// Is there something at the position? With seq_cst, for the recheck between announcing sleep and sleeping.
+  /// Is there something at the position? With seq_cst, for the recheck between announcing sleep and sleeping: pairs
+  /// with the commit, the seal, the raised hint and the first segment's live_bytes.
   [[nodiscard]] bool has_something() const noexcept {
     if (!settled_) return log_->state().live_bytes.load(shm::seq_cst) != 0;
     const std::uint64_t n = cursor_ - current_->base;
@@ -195,6 +196,7 @@ class Reader {
       }
       if (at == Progress::idle || at == Progress::blocked) break;
     }
+    // Pairs with the acquire above: who begins here finds what this walk found.
     if (log_->may_help()) log_->state().resolved_to.raise_to(position_, shm::release);
     return Offset{static_cast<std::int64_t>(position_)};
   }

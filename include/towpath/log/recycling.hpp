@@ -64,7 +64,7 @@ struct Recycler {
     segment.header->sealed.store(0, shm::relaxed);
     segment.header->generation.fetch_add(1, shm::relaxed);
     segment.header->uuid.store(shm::random_bits(), shm::relaxed);
-    segment.header->base.store(unset_base, shm::release);
+    segment.header->base.store(unset_base, shm::release);  // pairs with the acquire in Segment::open(): it is clean
     TOWPATH_FAILPOINT("retire.clean");
     if (put_spare(own)) {
       state.recycled.fetch_add(1, shm::relaxed);
@@ -91,7 +91,7 @@ struct Recycler {
   /// Unlinks the file. Its tail is closed; the mark tells other processes to let go of their maps.
   Retired drop(const char* own, const Segment* segment) const {
     if (segment) {
-      segment->header->base.store(gone_base, shm::release);
+      segment->header->base.store(gone_base, shm::release);  // pairs with the acquire in forget_gone_segments()
       shm::RegionCache::instance().forget(segment->control.get());
     }
     TOWPATH_FAILPOINT("retire.gone");

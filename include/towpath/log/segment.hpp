@@ -156,6 +156,7 @@ inline Result<void> remove_segment_file(shm::Directory& directory, const char* n
   auto region = shm::RegionCache::instance().map(directory, name, shm::View::whole, sizeof(SegmentHeader));
   if (region) {
     auto* header = reinterpret_cast<SegmentHeader*>((*region)->data());
+    // Pairs with the acquire in forget_gone_segments().
     if (header->magic == segment_magic) header->base.store(gone_base, shm::release);
     shm::RegionCache::instance().forget(region->get());
   }

@@ -156,6 +156,7 @@ class WaiterRegistration {
   WaiterRegistration(WaitBlock& block, unsigned bit) noexcept : block_{&block}, bit_{bit} {}
 
   static void free_line(WaitBlock& block, unsigned bit) noexcept {
+    // Before the line, whose release pairs with the claim of whoever takes it next and sets the bit anew.
     block.mask.fetch_and(~(std::uint64_t{1} << bit), shm::acq_rel);
     TOWPATH_FAILPOINT("register.before_free");
     block.lines[bit].store(0, shm::release);

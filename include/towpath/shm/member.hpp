@@ -144,14 +144,14 @@ class Members {
   static void enter(MemberLine& line, MemberKind kind, std::string_view name) noexcept {
     line.incarnation.fetch_add(1, acq_rel);  // what the dead one left on disk is now sweepable
     line.inflight.store(0, release);  // pairs with the scans of recyclers and helpers: the dead one reserves nothing
-    line.uid.store(0, release);
+    line.uid.store(0, release);       // as inflight
     line.batch.store(0, release);
     line.progress.store(0, relaxed);
     line.pid.store(static_cast<std::uint32_t>(::getpid()), relaxed);
     const auto length = std::min(name.size(), sizeof line.name - 1);
     std::memset(line.name, 0, sizeof line.name);
     std::memcpy(line.name, name.data(), length);
-    line.kind.store(static_cast<std::uint32_t>(kind), release);
+    line.kind.store(static_cast<std::uint32_t>(kind), release);  // only a hint to claim() and to wakers of all
   }
 
   /// After a fork the table is not mapped here, the lock descriptor is closed and the mutex may be held for ever.
@@ -160,7 +160,7 @@ class Members {
   void give_back(unsigned index) noexcept {
     if (in_child()) return;
     const std::lock_guard hold{mutex_};
-    lines_[index].inflight.store(0, release);
+    lines_[index].inflight.store(0, release);  // pairs with the scans of recyclers and helpers
     lines_[index].kind.store(0, release);
     mine_[index] = false;
     unlock(holder_.get(), index);

@@ -92,7 +92,7 @@ class Caretaker {
     auto& control = core_->control();
     if (!has_role_ && core_->members()->take_role(shm::Role::maintenance)) {
       has_role_ = true;
-      control.maintainer.store(member_.index() + 1, shm::release);
+      control.maintainer.store(member_.index() + 1, shm::release);  // pairs with wake_maintenance()
     }
     if (has_role_) return true;
     const std::uint64_t progress = control.maintenance_progress.load(shm::relaxed);
@@ -159,6 +159,7 @@ class Caretaker {
       }
       auto& wake = member_.line().wake;
       const std::uint32_t announced = shm::announce_sleep(wake);
+      // Pairs with the store in stop(): announced, then looked; stored, then woken.
       if (!stopping_.load(std::memory_order_seq_cst)) shm::sleep(wake, announced, core_->config().maintenance_interval);
     }
   }
@@ -166,7 +167,7 @@ class Caretaker {
   void stop() {
     if (!thread_.joinable()) return;
     if (!core_->is_mine()) return void(thread_.detach());  // in a child: the thread is not here
-    stopping_.store(true, std::memory_order_seq_cst);
+    stopping_.store(true, std::memory_order_seq_cst);      // pairs with both loads in run()
     shm::wake(member_.line().wake);
     thread_.join();
   }

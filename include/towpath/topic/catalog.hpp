@@ -57,7 +57,7 @@ class Catalog {
     if (!named) core_->directory().remove_folder(folder.c_str()).ignore();
     if (!named && named.error() == Errc::already_exists)
       return Failure{Errc::topic_exists, "a topic of that name exists"};
-    core_->control().catalog_generation.fetch_add(1, shm::release);
+    core_->control().catalog_generation.fetch_add(1, shm::release);  // pairs with the acquire in Caretaker::step()
     return named;
   }
 
@@ -121,12 +121,13 @@ class Catalog {
   /// Marks the log and turns its writers away: a closed tail sends them to look for a segment, where they see the flag.
   /// True if nobody had marked it.
   static bool close_log(const log::PartitionLog& log) {
+    // Pairs with is_deleted() after an appender's open: either it sees the flag, or its segment is closed below.
     const bool first = (log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst) & log::partition_deleted) == 0;
     const auto bases = log.bases();
     for (std::size_t i = 0; bases && i < bases->size(); ++i) {
       const auto segment = log.open((*bases)[i], log::Use::append);
       if (!segment) continue;
-      segment->header->tail.exchange(log::Tail::closed, shm::acq_rel);
+      segment->header->tail.exchange(log::Tail::closed, shm::acq_rel);  // pairs with RESERVE's fetch_add
       segment->header->base.store(log::gone_base, shm::release);
     }
     log.wake();
