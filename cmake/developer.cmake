@@ -13,10 +13,6 @@ if(TOWPATH_SANITIZE)
   target_compile_options(towpath_dev INTERFACE
     "-fsanitize=${TOWPATH_SANITIZE}" -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(towpath_dev INTERFACE "-fsanitize=${TOWPATH_SANITIZE}")
-  if(TOWPATH_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    # g++ 12 calls an order that it does not know while it optimises "seq_cst", and then finds it too strong.
-    target_compile_options(towpath_dev INTERFACE -Wno-invalid-memory-model)
-  endif()
 endif()
 if(TOWPATH_BOOST_INCLUDE)
   target_include_directories(towpath_dev SYSTEM BEFORE INTERFACE "${TOWPATH_BOOST_INCLUDE}")

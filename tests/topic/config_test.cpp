@@ -172,6 +172,12 @@ TEST_CASE("alignment is what the type needs and the config asks, and another one
   CHECK(Topic<Pose>::open(bus, "asked").has_value());
 }
 
+TEST_CASE("the largest record is 16 MiB by default, or what a segment holds where that is less") {
+  Bus bus;
+  CHECK(Topic<Pose>{bus, "small", {.segment_bytes = 1_MiB}}.files()->words().max_message_bytes.load(shm::relaxed) == 1_MiB);
+  CHECK(Topic<Pose>{bus, "usual"}.files()->words().max_message_bytes.load(shm::relaxed) == 16_MiB);
+}
+
 TEST_CASE("the stored settings win over what a later process asks for") {
   Bus bus;
   Topic<Pose> first{bus, "pose", {.partitions = 3, .segment_bytes = 1_MiB, .max_message_bytes = 1_MiB}};
