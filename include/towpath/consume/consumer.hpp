@@ -58,7 +58,9 @@ class Consumer<T, S, Bus> {
       return again();
     if (pace_.is_stream()) [[unlikely]]
       pace_.stay_away(timeout, core_->clock());
-    if (look(batch) == Look::nothing || look_ == Look::blocked) [[unlikely]] {
+    // Nothing at a glance: wait before looking closer, for a close look takes the tail's line from the producers.
+    const bool waits = timeout > Duration::zero() && is_quiet();
+    if (waits || look(batch) == Look::nothing || look_ == Look::blocked) {
       wait_for(batch, timeout, strategy);
       if (batch.empty()) tell_missed(batch);
     }
@@ -202,7 +204,7 @@ class Consumer<T, S, Bus> {
 
   TOWPATH_HOT Look look_at(detail::Assigned& assigned, Batch<T, S>& batch) {
     for (;;) {
-      Errc refusal = Errc::undecodable;
+      Failure refusal{Errc::undecodable, "the record is no value of this type; seek past it"};
       const auto take = [&](const auto&... slot) { return accept(batch, refusal, slot...); };
       const auto progress =
           assigned.has_position ? assigned.reader.collect(batch.run_, max_records_, take) : log::Progress::out_of_range;
@@ -225,11 +227,9 @@ class Consumer<T, S, Bus> {
   }
 
   /// What is neither records nor patience. Ok: look again.
-  TOWPATH_COLD Result<void> handle(log::Progress progress, Errc refusal, detail::Assigned& assigned) {
+  TOWPATH_COLD Result<void> handle(log::Progress progress, const Failure& refusal, detail::Assigned& assigned) {
     if (progress == log::Progress::failed) return assigned.reader.failure();
-    if (progress == log::Progress::refused)
-      return Failure{refusal, refusal == Errc::corrupt ? "the record's bytes are damaged; seek past them"
-                                                       : "the record is no value of this type; seek past it"};
+    if (progress == log::Progress::refused) return refusal;
     if (assigned.reader.log().is_deleted())
       return Failure{Errc::topic_deleted, "the topic was deleted under this consumer"};
     if (!assigned.has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
@@ -240,24 +240,29 @@ class Consumer<T, S, Bus> {
     return done;
   }
 
+  static Failure damaged() noexcept { return {Errc::corrupt, "the record's bytes are damaged; seek past them"}; }
+
   /// Is the record in this slot whole and a value of T? For serdes that decode: keeps the value.
-  TOWPATH_HOT bool accept(Batch<T, S>& batch, Errc& refusal, std::uint64_t slot, std::uint64_t n,
+  TOWPATH_HOT bool accept(Batch<T, S>& batch, Failure& refusal, std::uint64_t slot, std::uint64_t n,
                           const log::Segment& segment) {
     log::FrameView view;
     const std::byte* frame = segment.data + log::Slot::position(slot);
     if (!segment.contains(slot) || !view.parse(frame, log::Slot::length(slot), value_alignment_)) [[unlikely]]
-      return refusal = Errc::corrupt, false;
+      return refusal = damaged(), false;
     if (segment.checksummed && core_->config().check_crcs &&
         log::frame_checksum(frame, log::Slot::length(slot), segment.uuid, segment.base + n) != view.header.crc32c)
         [[unlikely]]
-      return refusal = Errc::corrupt, false;
+      return refusal = damaged(), false;
     if constexpr (reads_in_place) {
       return !view.has_value || S::accepts(view.value);
     } else {
       std::optional<T> value;
       if (view.has_value) {
         auto decoded = S::decode(view.value);
-        if (!decoded) return false;
+        if (!decoded) {
+          if (*decoded.error().detail) refusal.detail = decoded.error().detail;
+          return false;
+        }
         value = std::move(*decoded);
       }
       batch.decoded_.push_back(std::move(value));
@@ -268,16 +273,18 @@ class Consumer<T, S, Bus> {
   /// Looks again as the strategy says until something is there or the time is over.
   template <class W>
   TOWPATH_COLD void wait_for(Batch<T, S>& batch, Duration timeout, W& strategy) {
-    constexpr std::uint64_t glances = 32;  // a full look reads the tail, whose line the producers need
+    constexpr std::uint64_t glances = 64;  // between close looks
     const Monotonic deadline = core_->clock().steady() + std::min(timeout, Duration{std::chrono::hours{24 * 365}});
+    bool looked = false;
     for (std::uint64_t round = 0; timeout > Duration::zero(); ++round) {
       const bool sleeps = strategy(round) == wait::Next::sleep;
       if (!sleeps && (round + 1) % glances != 0 && is_quiet()) continue;
       const Monotonic now = core_->clock().steady();
-      if (now >= deadline || core_->take_wakeup()) return;
-      if (sleeps) core_->sleep(deadline - now, look_ == Look::blocked);
+      if (looked && (now >= deadline || core_->take_wakeup())) return;
+      if (looked && sleeps) core_->sleep(deadline - now, look_ == Look::blocked);
       const Look seen = look(batch);
       if (seen == Look::found || seen == Look::failed) return;
+      looked = true;
     }
   }
 

@@ -16,6 +16,9 @@ class ConsumerIterator {
   using value_type = Record<T, S>;
   using difference_type = std::ptrdiff_t;
 
+  ConsumerIterator(const ConsumerIterator&) = delete;  // at_ points into batch_: it stays where it was made
+  ConsumerIterator& operator=(const ConsumerIterator&) = delete;
+
   const Record<T, S>& operator*() const noexcept { return *at_; }
   const Record<T, S>* operator->() const noexcept { return &*at_; }
   ConsumerIterator& operator++() {

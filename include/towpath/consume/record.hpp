@@ -27,6 +27,12 @@ struct ValueOf<T, S> {
   using type = typename S::View;
 };
 
+/// value() of a record that has none: a caller's bug that must not become a stray read.
+template <class T>
+[[noreturn]] TOWPATH_COLD const T& no_value() {
+  raise({Errc::undecodable, "value() of a tombstone; ask is_tombstone() first"});
+}
+
 }  // namespace detail
 
 template <class T, class S = Serde<T>>
@@ -50,7 +56,7 @@ class Record {
     if constexpr (InPlaceSerde<S, T>)
       return S::view(frame_.value);
     else
-      return *decoded_;
+      return decoded_ ? *decoded_ : detail::no_value<T>();
   }
   /// The value's bytes as they stand in the log.
   [[nodiscard]] Bytes bytes() const noexcept { return frame_.value; }

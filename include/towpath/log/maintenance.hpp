@@ -147,16 +147,32 @@ class PartitionMaintenance {
     appender_.roll().ignore();  // no_space: the next round tries again
   }
 
+  /// Two spares for a log that rolls at its full size; one, of the next size, for a log that grows and will roll soon.
   Result<void> keep_spares() {
+    const auto active = live_.empty() ? Result<Segment>{Errc::not_found} : log_->open(live_.back().base, Use::append);
     const auto now = log_->clock().steady().time_since_epoch().count();
     const auto last = static_cast<std::int64_t>(log_->state().last_roll.load(shm::relaxed));
-    const bool busy = last != 0 && now - last < spares_kept_for.count() && !live_.empty() && log_->format().recycling &&
-                      live_.back().bytes >= log_->words().segment_bytes.load(shm::relaxed);
-    for (std::uint64_t i = spare_names; !busy && spares_ > 0 && i-- > 0;)
+    const bool is_full_size = active && live_.back().bytes >= log_->words().segment_bytes.load(shm::relaxed);
+    const bool rolls_soon = active && will_fill(*active);
+    std::uint64_t wanted = 0;
+    if (active && log_->format().recycling && is_full_size && last != 0 && now - last < spares_kept_for.count())
+      wanted = wanted_spares;
+    else if (active && log_->format().recycling && !is_full_size && rolls_soon)
+      wanted = 1;
+    for (std::uint64_t i = spare_names; wanted == 0 && spares_ > 0 && i-- > 0;)
       if (drop_spare(i)) --spares_;
-    for (; busy && spares_ < wanted_spares; ++spares_)
-      if (auto made = make_spare(); !made) return made;
+    for (; spares_ < wanted; ++spares_)
+      if (auto made = make_spare(is_full_size ? active->geometry() : log_->following(*active, 0)); !made) return made;
     return {};
+  }
+
+  /// Will the active segment be full within about ten rounds, at the pace since the last one?
+  bool will_fill(const Segment& active) noexcept {
+    const std::uint64_t tail = active.header->tail.load(shm::acquire);
+    const std::uint64_t filled = Tail::is_closed(tail) ? 0 : std::min(Tail::bytes(tail), active.capacity);
+    const std::uint64_t before = active.base == seen_base_ ? std::min(seen_filled_, filled) : 0;
+    seen_base_ = active.base, seen_filled_ = filled;
+    return filled > before && filled + 10 * (filled - before) >= active.capacity;
   }
 
   /// Takes the spare as whoever rolls would, marks it and unlinks it.
@@ -166,11 +182,9 @@ class PartitionMaintenance {
     return remove_segment_file(log_->directory(), own.data()).has_value();
   }
 
-  Result<void> make_spare() {
-    auto active = log_->open(live_.back().base, Use::append);
-    if (!active) return active.error() == Errc::not_found ? Result<void>{} : active.error();
+  Result<void> make_spare(const Geometry& shape) {
     const auto own = log_->own_name(*member_);
-    auto spare = log_->make_file(own.data(), active->geometry());
+    auto spare = log_->make_file(own.data(), shape);
     if (!spare) return spare.error();
     constexpr std::size_t stride = 2u << 20;  // in steps, so that others get the processor in between
     for (std::size_t at = 0; at < spare->control->size(); at += stride) spare->control->populate(at, stride, true);
@@ -188,6 +202,8 @@ class PartitionMaintenance {
   Recycler recycler_;
   std::vector<Live> live_;
   std::uint64_t spares_ = 0;
+  std::uint64_t seen_base_ = unset_base;
+  std::uint64_t seen_filled_ = 0;
   std::int64_t end_ = 0;
   bool is_moving_ = false;
 };

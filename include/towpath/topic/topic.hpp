@@ -70,8 +70,8 @@ class Topic<T, S, Bus> {
   static Result<Topic> open(Bus& bus, const TopicSpec<T>& named) { return open(bus, named.name, named.config); }
 
   [[nodiscard]] std::string_view name() const noexcept { return files_->name(); }
-  /// Now; it may grow.
-  [[nodiscard]] std::int32_t partitions() const noexcept { return files_->partitions(); }
+  /// Now; it may grow. 0 in a child after fork().
+  [[nodiscard]] std::int32_t partitions() const noexcept { return files_->core().is_mine() ? files_->partitions() : 0; }
   /// Whether the files allow this process to append.
   [[nodiscard]] bool is_writable() const noexcept { return files_->is_writable(); }
 
