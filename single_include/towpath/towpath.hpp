@@ -24,7 +24,7 @@
 // SOFTWARE.
 
 // towpath: processes on one host exchange records through shared, memory-mapped logs with Kafka's model.
-// This header is a list: the stations of a record's way, from the words used everywhere to replay.
+// This header is a list: the stations of a record's way, from the words used everywhere to reading.
 #pragma once
 
 #include <algorithm>
@@ -94,10 +94,11 @@
 // Every macro of the library. A user may define, before the first include and the same in every file of a program:
 //   TOWPATH_ASSERT(condition)   what happens on a caller's bug; default: assert()
 //   TOWPATH_FAIL(message)       what value() and throwing constructors do without exceptions; default: abort()
-//   TOWPATH_FAILPOINT(name)     called between any two shared writes; default: nothing. Tests kill the process there.
+//   TOWPATH_FAILPOINT(name)     called between the protocol's steps; default: nothing. Tests kill the process there.
 //   TOWPATH_WORD_POLICY         the type through which every shared word is touched; default: shm::DirectPolicy
-// A macro that changes a type or a function body is part of the inline namespace, so that files built differently
-// never share a symbol. Between processes only the format version protects you.
+// Exceptions, TOWPATH_FAILPOINT and TOWPATH_WORD_POLICY are part of the inline namespace, so that files that differ in
+// them never share a symbol; whatever else differs (TOWPATH_ASSERT, TOWPATH_FAIL, NDEBUG, sanitizers) is yours to keep
+// the same. Between processes only the format version protects you.
 
 #if !defined(__linux__) || !defined(__LP64__)
 #error "towpath needs 64-bit Linux: lock-free 64-bit words, futex, OFD locks, openat2"
@@ -159,6 +160,7 @@
 
 // A path that is taken once in thousands of records: kept out of the loop that is taken for each.
 #define TOWPATH_COLD __attribute__((noinline, cold))
+// A path that is taken for each record.
 #define TOWPATH_HOT inline __attribute__((always_inline))
 
 // ---- towpath/core/ids.hpp ----
@@ -191,7 +193,7 @@ struct LeaderEpoch {
   friend constexpr auto operator<=>(LeaderEpoch, LeaderEpoch) noexcept = default;
 };
 
-inline constexpr std::int32_t max_partitions = 32'767;  ///< per topic, design.md Log
+inline constexpr std::int32_t max_partitions = 32'767;  ///< per topic: a pin's byte has 15 bits for the partition
 inline constexpr std::int64_t max_offset = std::int64_t{1} << 48;
 
 namespace literals {
@@ -250,9 +252,9 @@ enum class Errc : int {
   unsafe_directory,        ///< the folder belongs to somebody else or the world may write to it
   unsupported_filesystem,  ///< no coherent shared mapping there (overlay, NFS, FUSE, ...)
   no_space,                ///< the disk or tmpfs is full; works again when there is room
-  out_of_memory,           ///< mmap or malloc refused
+  out_of_memory,           ///< the operating system has none for a descriptor or lock; for maps see too_many_maps
   too_many_files,          ///< RLIMIT_NOFILE or the system's table is full
-  too_many_maps,           ///< vm.max_map_count reached
+  too_many_maps,           ///< vm.max_map_count reached, or no memory or addresses for a map
   too_many_members,        ///< all lines of the member table are taken
   io_error,                ///< any other refusal of the operating system; the detail names the call
   unsupported_platform,    ///< page size above 64 KiB, or a kernel without openat2 or OFD locks
@@ -261,11 +263,10 @@ enum class Errc : int {
   recovery_in_progress,  ///< another process recovers
   read_only,             ///< this member has no right to write
   forked,                ///< used in a child process after fork(): open the bus anew there
-  closed,                ///< used after close() or a move
+  closed,                ///< a loan that was sent already
   busy,                  ///< somebody else holds what only one may hold
   fenced,                ///< a newer owner took over
   timed_out,             ///< the given time passed
-  undelivered,           ///< kept in this process's memory, not in the log
 };
 
 /// One static sentence per code, for people.
@@ -324,7 +325,6 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::busy, "busy", "somebody else holds it"},
     {Errc::fenced, "fenced", "a newer owner took over; do not retry"},
     {Errc::timed_out, "timed_out", "the given time passed"},
-    {Errc::undelivered, "undelivered", "kept in memory, not in the log"},
 };
 
 constexpr ErrcText find_text(Errc code) noexcept {
@@ -677,7 +677,15 @@ struct DirectPolicy {
   template <class T>
   static TOWPATH_HOT bool compare_exchange(T& at, T& expected, T desired, memory_order success,
                                            memory_order failure) noexcept {
-    return std::atomic_ref<T>{at}.compare_exchange_strong(expected, desired, success, failure);
+    // The builtin, not atomic_ref's function, so that the warning can be answered here: with a sanitizer at -O1 g++ 12
+    // loses a constant order on the way through inlining, takes it for seq_cst, and finds that too strong.
+#pragma GCC diagnostic push
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Winvalid-memory-model"
+#endif
+    return __atomic_compare_exchange_n(&at, &expected, desired, false, static_cast<int>(success),
+                                       static_cast<int>(failure));
+#pragma GCC diagnostic pop
   }
   template <class T>
   static TOWPATH_HOT T fetch_add(T& at, T value, memory_order order) noexcept {
@@ -804,7 +812,7 @@ struct SegmentHeader {
   Word64 generation;  // + 1 per incarnation
   std::uint64_t reserved0[5];
   // One line: read when there is nothing to read.
-  Word64 sealed;  // protocol.md `fin`: 0 open, C + 1 sealed with C slots (C >= 1)
+  Word64 sealed;  // 0 open, C + 1 sealed with C slots (C >= 1)
   std::uint64_t reserved1[7];
   std::uint64_t reserved2[8];
 };
@@ -883,7 +891,6 @@ enum FrameFlag : std::uint16_t {
   frame_append_time = 32,    ///< the timestamp is LogAppendTime, else CreateTime
   frame_control = 64,        ///< a transaction marker
 };
-inline constexpr std::uint16_t known_frame_flags = 127;
 
 }  // namespace towpath::inline TOWPATH_ABI::log
 
@@ -1301,6 +1308,12 @@ struct ValueOf<T, S> {
   using type = typename S::View;
 };
 
+/// value() of a record that has none: a caller's bug that must not become a stray read.
+template <class T>
+[[noreturn]] TOWPATH_COLD const T& no_value() {
+  raise({Errc::undecodable, "value() of a tombstone; ask is_tombstone() first"});
+}
+
 }  // namespace detail
 
 template <class T, class S = Serde<T>>
@@ -1324,7 +1337,7 @@ class Record {
     if constexpr (InPlaceSerde<S, T>)
       return S::view(frame_.value);
     else
-      return *decoded_;
+      return decoded_ ? *decoded_ : detail::no_value<T>();
   }
   /// The value's bytes as they stand in the log.
   [[nodiscard]] Bytes bytes() const noexcept { return frame_.value; }
@@ -1368,8 +1381,9 @@ class Record {
 
 }  // namespace towpath::inline TOWPATH_ABI
 
-/// topic=pose partition=0 offset=7 timestamp=... key=ab (2 B) value=24 B headers={a=..}; text is escaped and cut at 64
-/// bytes.
+/// topic=pose partition=0 offset=7 timestamp=... timestamp_type=create_time serialized_key_size=2
+/// serialized_value_size=24 key=ab value=... header[a]=... checksum=... in one line; what is absent is left out. Bytes
+/// that are not printable are escaped; each text is cut after 64 bytes.
 template <class T, class S>
 struct fmt::formatter<towpath::Record<T, S>> {
   constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
@@ -1668,7 +1682,7 @@ inline Result<std::string> read_file(Directory& directory, const char* name, std
 
 // After fork() the child shares the parent's lock descriptors (its members would look alive after its death) and
 // none of its maps. So: maps are not inherited, lock descriptors are closed in the child, and a page that the kernel
-// wipes on fork tells every handle that it is in a child. Failure-mode row 20. Thread-safe.
+// wipes on fork tells every handle that it is in a child. Thread-safe.
 
 namespace towpath::inline TOWPATH_ABI::shm {
 
@@ -1799,7 +1813,8 @@ struct OpenedFile {
 
 class Region {
  public:
-  /// Maps the first `size` bytes. Errors: out_of_memory, too_many_maps, permission_denied.
+  /// Maps the first `size` bytes. Errors: too_many_maps (also when memory or addresses ran out: mmap does not tell),
+  /// permission_denied, io_error.
   static Result<std::shared_ptr<Region>> map(const FileDescriptor& fd, std::size_t size, Access access) {
     auto region = std::shared_ptr<Region>{new Region};
 #if TOWPATH_EXCEPTIONS
@@ -1880,8 +1895,8 @@ class RegionCache {
     return cache;
   }
 
-  /// The file's region, from the cache when it is there. `size` matters for View::control; else the file's size is
-  /// taken. Errors: not_found; corrupt (shorter than `at_least`); the errors of Region::map.
+  /// The file's region, from the cache when it is there: all of the file, or its first `at_least` bytes for
+  /// View::control. Errors: not_found; corrupt (shorter than `at_least`); those of opening it and of Region::map.
   Result<std::shared_ptr<Region>> map(Directory& directory, const char* name, View view, std::size_t at_least) {
     if (TOWPATH_TSAN) view = View::whole;  // it sees a race only within one mapping
     const auto named = directory.identify(name);
@@ -2137,6 +2152,7 @@ inline Result<void> remove_segment_file(shm::Directory& directory, const char* n
   auto region = shm::RegionCache::instance().map(directory, name, shm::View::whole, sizeof(SegmentHeader));
   if (region) {
     auto* header = reinterpret_cast<SegmentHeader*>((*region)->data());
+    // Pairs with the acquire in forget_gone_segments().
     if (header->magic == segment_magic) header->base.store(gone_base, shm::release);
     shm::RegionCache::instance().forget(region->get());
   }
@@ -2217,7 +2233,7 @@ inline bool is_locked(const FileDescriptor& asker, std::uint64_t byte) noexcept 
 
 // ---- towpath/shm/wake.hpp ----
 
-// Sleeping on a shared word, and waking who sleeps there. protocol.md WAIT and WAKE; tests/model/waiters.
+// Sleeping on a shared word, and waking who sleeps there. protocol.md, "Sleeping"; tests/model (waiters).
 // The word counts events; bit 0 says that its one owner is about to sleep. No counter of sleepers exists that a
 // killed process could leave wrong. Safe between processes. A killed waker loses a wake: always sleep with a time-out.
 
@@ -2386,14 +2402,14 @@ class Members {
   static void enter(MemberLine& line, MemberKind kind, std::string_view name) noexcept {
     line.incarnation.fetch_add(1, acq_rel);  // what the dead one left on disk is now sweepable
     line.inflight.store(0, release);  // pairs with the scans of recyclers and helpers: the dead one reserves nothing
-    line.uid.store(0, release);
+    line.uid.store(0, release);       // as inflight
     line.batch.store(0, release);
     line.progress.store(0, relaxed);
     line.pid.store(static_cast<std::uint32_t>(::getpid()), relaxed);
     const auto length = std::min(name.size(), sizeof line.name - 1);
     std::memset(line.name, 0, sizeof line.name);
     std::memcpy(line.name, name.data(), length);
-    line.kind.store(static_cast<std::uint32_t>(kind), release);
+    line.kind.store(static_cast<std::uint32_t>(kind), release);  // only a hint to claim() and to wakers of all
   }
 
   /// After a fork the table is not mapped here, the lock descriptor is closed and the mutex may be held for ever.
@@ -2402,7 +2418,7 @@ class Members {
   void give_back(unsigned index) noexcept {
     if (in_child()) return;
     const std::lock_guard hold{mutex_};
-    lines_[index].inflight.store(0, release);
+    lines_[index].inflight.store(0, release);  // pairs with the scans of recyclers and helpers
     lines_[index].kind.store(0, release);
     mine_[index] = false;
     unlock(holder_.get(), index);
@@ -2498,7 +2514,7 @@ struct PartitionState {
   Word64 fresh;     // segments made from new files
   Word64 unlinked;  // segments removed, not recycled
   Word64 stale;     // reservations that met a foreign incarnation
-  Word64 waits;     // sleeps of consumers
+  Word64 waits;     // sleeps of consumers, each in its first partition's block
   std::uint64_t reserved3[32];
   OpenTransaction transactions[64];
 };
@@ -2534,7 +2550,7 @@ struct WaiterName {
   }
 };
 
-/// A consumer's place in one partition's waiter mask. protocol.md WAKE and WAIT; tests/model.
+/// A consumer's place in one partition's waiter mask. protocol.md, "Sleeping"; tests/model (waiters).
 class WaiterRegistration {
  public:
   WaiterRegistration() noexcept = default;
@@ -2577,6 +2593,7 @@ class WaiterRegistration {
   WaiterRegistration(WaitBlock& block, unsigned bit) noexcept : block_{&block}, bit_{bit} {}
 
   static void free_line(WaitBlock& block, unsigned bit) noexcept {
+    // Before the line, whose release pairs with the claim of whoever takes it next and sets the bit anew.
     block.mask.fetch_and(~(std::uint64_t{1} << bit), shm::acq_rel);
     TOWPATH_FAILPOINT("register.before_free");
     block.lines[bit].store(0, shm::release);
@@ -2633,7 +2650,7 @@ using FileName = std::array<char, 320>;
 /// What a PartitionLog is made of; all of it outlives the log.
 struct PartitionParts {
   shm::Directory* directory = nullptr;
-  std::string folder;  ///< "topics/pose/0"; made with the first segment
+  std::string folder;  ///< the partition's, in `directory`: "0"; made with the first segment
   std::int32_t partition = 0;
   PartitionState* state = nullptr;
   TopicWords* words = nullptr;
@@ -2767,7 +2784,7 @@ inline constexpr std::uint64_t spare_names = 4;
 
 // Helping: whoever is held up by an open slot asks the kernel whether its owner still lives, and aborts the slot if
 // not; after the grace it aborts anyway. Liveness only decides how soon; the compare-and-swap on the slot decides
-// whether. protocol.md HELP; failure-mode rows 1 to 4 and 11.
+// whether. protocol.md HELP.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -3033,7 +3050,8 @@ class Reader {
     return stall_.help(*log_, *current_, cursor_ - current_->base);
   }
 
-  /// Is there something at the position? With seq_cst, for the recheck between announcing sleep and sleeping.
+  /// Is there something at the position? With seq_cst, for the recheck between announcing sleep and sleeping: pairs
+  /// with the commit, the seal, the raised hint and the first segment's live_bytes.
   [[nodiscard]] bool has_something() const noexcept {
     if (!settled_) return log_->state().live_bytes.load(shm::seq_cst) != 0;
     const std::uint64_t n = cursor_ - current_->base;
@@ -3058,6 +3076,7 @@ class Reader {
       }
       if (at == Progress::idle || at == Progress::blocked) break;
     }
+    // Pairs with the acquire above: who begins here finds what this walk found.
     if (log_->may_help()) log_->state().resolved_to.raise_to(position_, shm::release);
     return Offset{static_cast<std::int64_t>(position_)};
   }
@@ -3072,7 +3091,6 @@ class Reader {
     current_ = PinRef{};
     recent_.clear();
   }
-  [[nodiscard]] bool is_attached() const noexcept { return static_cast<bool>(current_); }
 
  private:
   /// Slot n is empty, or there is none. Sealed there: on to the next segment. Else tells idle from blocked.
@@ -3952,9 +3970,9 @@ struct ControlHeader {
   std::uint32_t layout_hash;
   std::uint32_t member_lines;
   std::uint32_t member_line_bytes;
-  char boot_id[40];  // of the machine's start in which the bus was last known to be whole
+  char boot_id[40];  // of the machine's start in which the bus was made
   // A line each for what changes together.
-  shm::Word64 catalog_generation;  // + 1 when a topic comes, goes or grows
+  shm::Word64 catalog_generation;  // + 1 when a topic comes, goes, grows or is altered
   shm::Word64 next_uid;            // partition uids handed out so far; the first is 1
   shm::Word64 next_producer_id;    // for idempotent producers
   std::uint64_t reserved0[5];
@@ -4278,6 +4296,13 @@ class PropertyReader {
     return parsed;
   }
 
+  /// A number that is not negative.
+  std::uint64_t count(const char* name) {
+    const auto parsed = number(name);
+    if (parsed < 0) is_whole_ = false;
+    return static_cast<std::uint64_t>(parsed);
+  }
+
   [[nodiscard]] bool is_whole() const noexcept { return is_whole_; }
 
  private:
@@ -4290,23 +4315,23 @@ inline Result<StoredConfig> parse_config(std::string_view text) {
   PropertyReader in{text};
   if (const auto version = in.number("version"); in.is_whole() && version > 0)
     return Failure{Errc::newer_format, "a topic's config file is of a newer format"};
-  const auto unsigned_number = [&](const char* name) { return static_cast<std::uint64_t>(in.number(name)); };
   StoredConfig stored;
   auto& config = stored.config;
   stored.id = in.text("topic.id");
-  config.segment_bytes = unsigned_number("segment.bytes");
-  config.retention.bytes = unsigned_number("retention.bytes");  // -1 is Retention::unlimited
+  config.segment_bytes = in.count("segment.bytes");
+  const auto kept = in.text("retention.bytes");
+  config.retention.bytes = kept == "-1" ? Retention::unlimited : in.count("retention.bytes");
   const auto age_ms = in.number("retention.ms");
   config.retention.age =
       age_ms < 0 || age_ms > Duration::max().count() / 1'000'000 ? Duration::max() : std::chrono::milliseconds{age_ms};
-  config.max_message_bytes = unsigned_number("max.message.bytes");
-  config.grace = std::chrono::milliseconds{std::min<std::int64_t>(in.number("towpath.grace.ms"), 3'600'000)};
-  config.record_alignment = unsigned_number("towpath.record.alignment");
+  config.max_message_bytes = in.count("max.message.bytes");
+  config.grace = std::chrono::milliseconds{std::min<std::uint64_t>(in.count("towpath.grace.ms"), 3'600'000)};
+  config.record_alignment = in.count("towpath.record.alignment");
   stored.checksummed = in.number("towpath.checksummed") != 0;
   stored.type_name = in.text("towpath.type.name");
   stored.encoding = in.text("towpath.type.encoding");
-  stored.type_size = unsigned_number("towpath.type.size");
-  stored.type_alignment = unsigned_number("towpath.type.alignment");
+  stored.type_size = in.count("towpath.type.size");
+  stored.type_alignment = in.count("towpath.type.alignment");
   const bool aligned = stored.type_alignment >= 1 && stored.type_alignment <= 64 &&
                        (stored.type_alignment & (stored.type_alignment - 1)) == 0;
   if (!in.is_whole() || !aligned || config.record_alignment == 0 || config.max_message_bytes == 0 ||
@@ -4371,7 +4396,6 @@ class TopicFiles {
   }
 
   [[nodiscard]] BusCore& core() const noexcept { return *core_; }
-  [[nodiscard]] const std::shared_ptr<BusCore>& shared_core() const noexcept { return core_; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const StoredConfig& stored() const noexcept { return stored_; }
   [[nodiscard]] const log::PartitionFormat& format() const noexcept { return format_; }
@@ -4644,7 +4668,7 @@ class ConsumerCore {
 
   /// From any thread: the poll that waits, or the next one, returns at once.
   void wakeup() noexcept {
-    woken_.store(true, std::memory_order_seq_cst);
+    woken_.store(true, std::memory_order_seq_cst);  // pairs with the load between announcing and sleeping
     if (member_ && files_->core().is_mine()) shm::wake(member_.line().wake);
   }
   bool take_wakeup() noexcept {
@@ -4668,7 +4692,7 @@ class ConsumerCore {
     auto& word = member_.line().wake;
     const std::uint32_t announced = shm::announce_sleep(word);
     TOWPATH_FAILPOINT("sleep.announced");
-    if (woken_.load(std::memory_order_seq_cst)) return;
+    if (woken_.load(std::memory_order_seq_cst)) return;  // pairs with the store in wakeup()
     for (auto& assigned : assigned_)
       if (!assigned->paused && !is_blocked && assigned->reader.has_something()) return;
     count_wait();
@@ -4742,6 +4766,9 @@ class ConsumerIterator {
  public:
   using value_type = Record<T, S>;
   using difference_type = std::ptrdiff_t;
+
+  ConsumerIterator(const ConsumerIterator&) = delete;  // at_ points into batch_: it stays where it was made
+  ConsumerIterator& operator=(const ConsumerIterator&) = delete;
 
   const Record<T, S>& operator*() const noexcept { return *at_; }
   const Record<T, S>* operator->() const noexcept { return &*at_; }
@@ -4868,9 +4895,9 @@ static_assert(Strategy<Spin> && Strategy<Backoff> && Strategy<Block>);
 
 // ---- towpath/log/recycling.hpp ----
 
-// How a segment leaves the log (protocol.md RETIRE): log_start passes it, one process takes the file by rename, and if
-// nobody can still touch it, it becomes a pre-faulted spare for a later segment; in doubt it is unlinked and lives as
-// long as somebody maps it. Nobody ever waits for anybody. Any process may die between any two steps; the next
+// How a segment leaves the log (protocol.md, R1 to R8): log_start passes it, one process takes the file by rename, and
+// if nobody can still touch it, it becomes a pre-faulted spare for a later segment; in doubt it is unlinked and lives
+// as long as somebody maps it. Nobody ever waits for anybody. Any process may die between any two steps; the next
 // maintenance goes on from what stands on disk.
 
 namespace towpath::inline TOWPATH_ABI::log {
@@ -4929,7 +4956,7 @@ struct Recycler {
     segment.header->sealed.store(0, shm::relaxed);
     segment.header->generation.fetch_add(1, shm::relaxed);
     segment.header->uuid.store(shm::random_bits(), shm::relaxed);
-    segment.header->base.store(unset_base, shm::release);
+    segment.header->base.store(unset_base, shm::release);  // pairs with the acquire in Segment::open(): it is clean
     TOWPATH_FAILPOINT("retire.clean");
     if (put_spare(own)) {
       state.recycled.fetch_add(1, shm::relaxed);
@@ -4956,7 +4983,7 @@ struct Recycler {
   /// Unlinks the file. Its tail is closed; the mark tells other processes to let go of their maps.
   Retired drop(const char* own, const Segment* segment) const {
     if (segment) {
-      segment->header->base.store(gone_base, shm::release);
+      segment->header->base.store(gone_base, shm::release);  // pairs with the acquire in forget_gone_segments()
       shm::RegionCache::instance().forget(segment->control.get());
     }
     TOWPATH_FAILPOINT("retire.gone");
@@ -5035,7 +5062,9 @@ inline Geometry PartitionLog::following(const Segment& last, std::uint64_t need)
   const Geometry now = last.geometry();
   const std::uint64_t bytes = std::max(std::min(now.segment_bytes * 4, target), first_segment_bytes);
   const std::uint64_t tail = last.header->tail.load(shm::relaxed);
-  const std::uint64_t used = std::max<std::uint64_t>(1, last.sealed_count());
+  const std::uint64_t sealed = last.sealed_count();
+  const std::uint64_t taken = sealed != 0 ? sealed : std::min(Tail::count(tail), last.slot_count);
+  const std::uint64_t used = std::max<std::uint64_t>(1, taken);
   const std::uint64_t filled = Tail::is_closed(tail) ? last.capacity : std::min(Tail::bytes(tail), last.capacity);
   // Keep the shape while it serves, so that recycled files fit: slots must not run out long before the data does, and
   // less than half of them idle.
@@ -5074,7 +5103,12 @@ inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& 
     parts_.directory->remove(own).ignore();
     return written.error();
   }
-  return Segment::open(*parts_.directory, own, unset_base, Use::append);
+  auto segment = Segment::open(*parts_.directory, own, unset_base, Use::append);
+  // Small ones are given their pages now, half a millisecond per MiB, instead of by a fault every 4 KiB. Large ones are
+  // made ahead by maintenance.
+  constexpr std::uint64_t small = std::uint64_t{1} << 20;
+  if (segment && shape.segment_bytes <= small) segment->control->populate(0, segment->control->size(), true);
+  return segment;
 }
 
 inline Result<Segment> PartitionLog::take_spare(const char* own, const Geometry& shape) const {
@@ -5242,6 +5276,7 @@ class Appender {
         if (auto ready = find_segment(need); !ready) return ready.error();
       announce();
       TOWPATH_FAILPOINT("reserve.announced");
+      // Pairs with R3's exchange, which then sees what was announced, and with T3's store, which brings the new base.
       const std::uint64_t old = segment_.header->tail.fetch_add(Tail::one_slot | need, shm::acq_rel);
       TOWPATH_FAILPOINT("reserve.reserved");
       const std::uint64_t n = Tail::count(old);
@@ -5272,7 +5307,7 @@ class Appender {
       lost();
     }
     TOWPATH_FAILPOINT("commit.woken");
-    line_->inflight.store(Inflight::idle, shm::release);
+    line_->inflight.store(Inflight::idle, shm::release);  // pairs with the acquire of R4 and HELP: the frame is written
     return mine;
   }
 
@@ -5280,7 +5315,7 @@ class Appender {
   void abandon(const Reservation& room) noexcept {
     abort_slot(*log_, segment_, room.n);
     TOWPATH_FAILPOINT("abandon.aborted");
-    line_->inflight.store(Inflight::idle, shm::release);
+    line_->inflight.store(Inflight::idle, shm::release);  // pairs as in commit()
   }
 
   [[nodiscard]] const PartitionLog& log() const noexcept { return *log_; }
@@ -5305,6 +5340,7 @@ class Appender {
  private:
   /// From here until inflight says otherwise nobody recycles the segment that I believe in.
   TOWPATH_HOT void announce() noexcept {
+    // Pairs with the acquire of R4 and HELP, which read inflight first: it comes with its uid or a later one.
     if (line_->uid.load(shm::relaxed) != log_->uid()) line_->uid.store(log_->uid(), shm::release);
     line_->inflight.store(Inflight::reserving(segment_.base),
                           shm::release);  // pairs with R3's exchange through the tail
@@ -5312,7 +5348,7 @@ class Appender {
 
   TOWPATH_HOT Reservation hold(std::uint64_t n, std::uint64_t position, std::uint64_t length) noexcept {
     const std::uint64_t offset = segment_.base + n;
-    line_->inflight.store(Inflight::writing(offset), shm::release);
+    line_->inflight.store(Inflight::writing(offset), shm::release);  // pairs with the acquire of R4 and HELP
     TOWPATH_FAILPOINT("reserve.narrowed");
     std::byte* frame = segment_.data + position;
     const std::uint64_t ahead = std::min(position + 512, segment_.capacity - 128);
@@ -5374,7 +5410,7 @@ class Appender {
 
   /// Somebody else's incarnation, which I do not protect: touch nothing, not even the slot I got there.
   void stale() noexcept {
-    line_->inflight.store(Inflight::idle, shm::release);
+    line_->inflight.store(Inflight::idle, shm::release);  // pairs as in commit()
     log_->state().stale.fetch_add(1, shm::relaxed);
     segment_ = Segment{};
     full_ = false;
@@ -5390,7 +5426,7 @@ class Appender {
     next_base_ = segment_.base + count;
     full_ = true;
     crosser_ = crosser;
-    line_->inflight.store(Inflight::idle, shm::release);
+    line_->inflight.store(Inflight::idle, shm::release);  // pairs as in commit(): the seal is decided
     TOWPATH_FAILPOINT("finish.idle");
   }
 
@@ -5433,7 +5469,12 @@ class PartitionMaintenance {
   static constexpr Duration spares_kept_for{std::chrono::minutes{1}};
 
   PartitionMaintenance(const PartitionLog& log, shm::Member& member, std::shared_ptr<Pins> pins)
-      : log_{&log}, member_{&member}, reader_{log, std::move(pins)}, appender_{log, member}, recycler_{&log, &member} {}
+      : log_{&log},
+        member_{&member},
+        pins_{pins},
+        reader_{log, std::move(pins)},
+        appender_{log, member},
+        recycler_{&log, &member} {}
 
   /// One round. A few system calls when nothing is to do; making or cleaning a segment takes milliseconds.
   /// Errors: no_space and the like, from making spares; the rest of the round was done.
@@ -5537,8 +5578,9 @@ class PartitionMaintenance {
   /// Is every record of the segment older than that? Timestamps may come in any order. No while one may still come:
   /// a slot is open, or the segment is and nothing stands in it.
   [[nodiscard]] bool is_older(std::uint64_t base, std::int64_t oldest) const {
-    const auto segment = log_->open(base, Use::append);
-    if (!segment) return false;
+    const auto pinned = pin_segment(*log_, pins_, base);
+    if (!pinned) return false;
+    const Segment* segment = &**pinned;
     const std::uint64_t sealed = segment->sealed_count();
     bool is_used = sealed != 0;
     std::uint64_t n = sealed != 0 ? sealed : Tail::count(segment->header->tail.load(shm::acquire));
@@ -5557,16 +5599,32 @@ class PartitionMaintenance {
     appender_.roll().ignore();  // no_space: the next round tries again
   }
 
+  /// Two spares for a log that rolls at its full size; one, of the next size, for a log that grows and will roll soon.
   Result<void> keep_spares() {
+    const auto active = live_.empty() ? Result<Segment>{Errc::not_found} : log_->open(live_.back().base, Use::append);
     const auto now = log_->clock().steady().time_since_epoch().count();
     const auto last = static_cast<std::int64_t>(log_->state().last_roll.load(shm::relaxed));
-    const bool busy = last != 0 && now - last < spares_kept_for.count() && !live_.empty() && log_->format().recycling &&
-                      live_.back().bytes >= log_->words().segment_bytes.load(shm::relaxed);
-    for (std::uint64_t i = spare_names; !busy && spares_ > 0 && i-- > 0;)
+    const bool is_full_size = active && live_.back().bytes >= log_->words().segment_bytes.load(shm::relaxed);
+    const bool rolls_soon = active && will_fill(*active);
+    std::uint64_t wanted = 0;
+    if (active && log_->format().recycling && is_full_size && last != 0 && now - last < spares_kept_for.count())
+      wanted = wanted_spares;
+    else if (active && log_->format().recycling && !is_full_size && rolls_soon)
+      wanted = 1;
+    for (std::uint64_t i = spare_names; wanted == 0 && spares_ > 0 && i-- > 0;)
       if (drop_spare(i)) --spares_;
-    for (; busy && spares_ < wanted_spares; ++spares_)
-      if (auto made = make_spare(); !made) return made;
+    for (; spares_ < wanted; ++spares_)
+      if (auto made = make_spare(is_full_size ? active->geometry() : log_->following(*active, 0)); !made) return made;
     return {};
+  }
+
+  /// Will the active segment be full within about ten rounds, at the pace since the last one?
+  bool will_fill(const Segment& active) noexcept {
+    const std::uint64_t tail = active.header->tail.load(shm::acquire);
+    const std::uint64_t filled = Tail::is_closed(tail) ? 0 : std::min(Tail::bytes(tail), active.capacity);
+    const std::uint64_t before = active.base == seen_base_ ? std::min(seen_filled_, filled) : 0;
+    seen_base_ = active.base, seen_filled_ = filled;
+    return filled > before && filled + 10 * (filled - before) >= active.capacity;
   }
 
   /// Takes the spare as whoever rolls would, marks it and unlinks it.
@@ -5576,11 +5634,9 @@ class PartitionMaintenance {
     return remove_segment_file(log_->directory(), own.data()).has_value();
   }
 
-  Result<void> make_spare() {
-    auto active = log_->open(live_.back().base, Use::append);
-    if (!active) return active.error() == Errc::not_found ? Result<void>{} : active.error();
+  Result<void> make_spare(const Geometry& shape) {
     const auto own = log_->own_name(*member_);
-    auto spare = log_->make_file(own.data(), active->geometry());
+    auto spare = log_->make_file(own.data(), shape);
     if (!spare) return spare.error();
     constexpr std::size_t stride = 2u << 20;  // in steps, so that others get the processor in between
     for (std::size_t at = 0; at < spare->control->size(); at += stride) spare->control->populate(at, stride, true);
@@ -5592,11 +5648,14 @@ class PartitionMaintenance {
 
   const PartitionLog* log_;
   shm::Member* member_;
+  std::shared_ptr<Pins> pins_;
   Reader reader_;
   Appender appender_;
   Recycler recycler_;
   std::vector<Live> live_;
   std::uint64_t spares_ = 0;
+  std::uint64_t seen_base_ = unset_base;
+  std::uint64_t seen_filled_ = 0;
   std::int64_t end_ = 0;
   bool is_moving_ = false;
 };
@@ -5641,7 +5700,7 @@ class Catalog {
     return opened;
   }
 
-  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only.
+  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, too_many_members, forked.
   Result<void> create(const std::string& name, TopicConfig config, const Schema& schema) {
     if (auto fine = check_topic_name(name); !fine) return fine;
     if (auto fine = check_topic_config(config); !fine) return fine;
@@ -5660,11 +5719,11 @@ class Catalog {
     if (!named) core_->directory().remove_folder(folder.c_str()).ignore();
     if (!named && named.error() == Errc::already_exists)
       return Failure{Errc::topic_exists, "a topic of that name exists"};
-    core_->control().catalog_generation.fetch_add(1, shm::release);
+    core_->control().catalog_generation.fetch_add(1, shm::release);  // pairs with the acquire in Caretaker::step()
     return named;
   }
 
-  /// Readers and writers that have it open get topic_deleted. Errors: unknown_topic, read_only.
+  /// Readers and writers that have it open get topic_deleted. Errors: unknown_topic, read_only, too_many_members.
   Result<void> remove(const std::string& name) {
     auto topic = open(name);
     if (!topic) return topic.error();
@@ -5724,12 +5783,13 @@ class Catalog {
   /// Marks the log and turns its writers away: a closed tail sends them to look for a segment, where they see the flag.
   /// True if nobody had marked it.
   static bool close_log(const log::PartitionLog& log) {
+    // Pairs with is_deleted() after an appender's open: either it sees the flag, or its segment is closed below.
     const bool first = (log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst) & log::partition_deleted) == 0;
     const auto bases = log.bases();
     for (std::size_t i = 0; bases && i < bases->size(); ++i) {
       const auto segment = log.open((*bases)[i], log::Use::append);
       if (!segment) continue;
-      segment->header->tail.exchange(log::Tail::closed, shm::acq_rel);
+      segment->header->tail.exchange(log::Tail::closed, shm::acq_rel);  // pairs with RESERVE's fetch_add
       segment->header->base.store(log::gone_base, shm::release);
     }
     log.wake();
@@ -5997,7 +6057,7 @@ class Caretaker {
     auto& control = core_->control();
     if (!has_role_ && core_->members()->take_role(shm::Role::maintenance)) {
       has_role_ = true;
-      control.maintainer.store(member_.index() + 1, shm::release);
+      control.maintainer.store(member_.index() + 1, shm::release);  // pairs with wake_maintenance()
     }
     if (has_role_) return true;
     const std::uint64_t progress = control.maintenance_progress.load(shm::relaxed);
@@ -6064,6 +6124,7 @@ class Caretaker {
       }
       auto& wake = member_.line().wake;
       const std::uint32_t announced = shm::announce_sleep(wake);
+      // Pairs with the store in stop(): announced, then looked; stored, then woken.
       if (!stopping_.load(std::memory_order_seq_cst)) shm::sleep(wake, announced, core_->config().maintenance_interval);
     }
   }
@@ -6071,7 +6132,7 @@ class Caretaker {
   void stop() {
     if (!thread_.joinable()) return;
     if (!core_->is_mine()) return void(thread_.detach());  // in a child: the thread is not here
-    stopping_.store(true, std::memory_order_seq_cst);
+    stopping_.store(true, std::memory_order_seq_cst);      // pairs with both loads in run()
     shm::wake(member_.line().wake);
     thread_.join();
   }
@@ -6106,12 +6167,14 @@ namespace towpath::inline TOWPATH_ABI {
 
 class Bus {
  public:
-  /// A bus in this process's memory, gone with its last user. Throws Error: too_many_files, out_of_memory.
+  /// A bus in this process's memory, gone with its last user. Throws Error: too_many_files, too_many_maps, no_space,
+  /// unsupported_platform.
   Bus() : Bus{open_in_memory({}).value()} {}
 
   /// The bus in the folder `path`, made if it is missing (its parent must exist).
   /// Throws Error: not_found, not_a_directory, unsafe_directory, unsupported_filesystem, permission_denied, corrupt,
-  /// newer_format, recovery_needed, no_space, too_many_files, too_many_maps, too_many_members.
+  /// newer_format, recovery_needed, no_space, too_many_files, too_many_maps, too_many_members, unsupported_platform,
+  /// invalid_argument (an empty path, a maintenance_interval below 1 ms).
   explicit Bus(const char* path, const BusConfig& config = {}) : Bus{open(path, config).value()} {}
   explicit Bus(const std::string& path, const BusConfig& config = {}) : Bus{path.c_str(), config} {}
 
@@ -6167,16 +6230,17 @@ class Bus {
 // ---- towpath/topic/topic.hpp ----
 
 // A Topic<T> is a named log of values of one type, split into partitions. Naming it makes it, if it is missing:
-//   towpath::Topic<Pose> poses{bus, "pose"};            or, from a spec in a shared header:   towpath::Topic scans{bus,
-//   lidar_front};
-// A handle is cheap to copy and thread-safe. Two processes that disagree on T get type_mismatch when they open it.
+//   towpath::Topic<Pose> poses{bus, "pose"};
+//   towpath::Topic scans{bus, lidar_front};      // from a TopicSpec in a shared header
+// A handle is cheap to copy and thread-safe. Two processes that disagree on T's name, size or alignment get
+// type_mismatch when they open it. Topic<Bytes> opens any topic, and a Producer of it writes any bytes there.
 // The third argument is the kind of bus: another one (a Kafka cluster) specializes Topic, Producer and Consumer.
 
 namespace towpath::inline TOWPATH_ABI {
 
 namespace detail {
 
-/// Errors: type_mismatch, with what differs. Bytes looks at any topic; nothing else does.
+/// Errors: type_mismatch, with what differs. Bytes opens any topic, to read and to write; nothing else does.
 inline Result<void> check_schema(const StoredConfig& stored, const Schema& mine) noexcept {
   if (mine.encoding == "bytes") return {};
   if (stored.encoding != mine.encoding) return Failure{Errc::type_mismatch, "the topic's values have another encoding"};
@@ -6220,7 +6284,7 @@ class Topic<T, S, Bus> {
   using serde_type = S;
 
   /// Throws Error: invalid_name, invalid_argument, type_mismatch, config_mismatch, no_space, corrupt, newer_format,
-  /// forked; unknown_topic in a read-only process.
+  /// forked, too_many_members (making one takes a member line for a moment); unknown_topic in a read-only process.
   Topic(Bus& bus, std::string_view name, const TopicConfig& config = {}) : Topic{open(bus, name, config).value()} {}
   Topic(Bus& bus, const TopicSpec<T>& named) : Topic{bus, named.name, named.config} {}
 
@@ -6233,8 +6297,8 @@ class Topic<T, S, Bus> {
   static Result<Topic> open(Bus& bus, const TopicSpec<T>& named) { return open(bus, named.name, named.config); }
 
   [[nodiscard]] std::string_view name() const noexcept { return files_->name(); }
-  /// Now; it may grow.
-  [[nodiscard]] std::int32_t partitions() const noexcept { return files_->partitions(); }
+  /// Now; it may grow. 0 in a child after fork().
+  [[nodiscard]] std::int32_t partitions() const noexcept { return files_->core().is_mine() ? files_->partitions() : 0; }
   /// Whether the files allow this process to append.
   [[nodiscard]] bool is_writable() const noexcept { return files_->is_writable(); }
 
@@ -6258,7 +6322,7 @@ Topic(Bus&, const TopicSpec<T>&) -> Topic<T, Serde<T>, Bus>;
 
 // A Consumer reads a topic:  towpath::Consumer consumer{topic};  for (const auto& record : consumer.poll(100ms)) ...
 // Without a group it sees every record of its partitions, from now on or from where you seek. It belongs to one thread,
-// but for wakeup(). It never changes the log: any number of consumers read it, each at its own pace, none slows others.
+// but for wakeup(). It takes nothing out of the log: any number of consumers read it, each at its own pace.
 // After a crash nothing is left of it; a consumer without a group starts anew.
 
 namespace towpath::inline TOWPATH_ABI {
@@ -6279,7 +6343,6 @@ class Consumer;
 template <class T, class S>
 class Consumer<T, S, Bus> {
   static constexpr bool reads_in_place = InPlaceSerde<S, T>;
-  static constexpr bool polls_quietly = reads_in_place || noexcept(S::accepts(Bytes{}));
 
  public:
   using iterator = ConsumerIterator<Consumer, T, S>;
@@ -6307,8 +6370,12 @@ class Consumer<T, S, Bus> {
       return again();
     if (pace_.is_stream()) [[unlikely]]
       pace_.stay_away(timeout, core_->clock());
-    if (look(batch) == Look::nothing || look_ == Look::blocked) [[unlikely]]
+    // Nothing at a glance: wait before looking closer, for a close look takes the tail's line from the producers.
+    const bool waits = timeout > Duration::zero() && is_quiet();
+    if (waits || look(batch) == Look::nothing || look_ == Look::blocked) {
       wait_for(batch, timeout, strategy);
+      if (batch.empty()) tell_missed(batch);
+    }
     pace_.notice(batch.size(), max_records_, core_->clock());
     return batch;
   }
@@ -6449,7 +6516,7 @@ class Consumer<T, S, Bus> {
 
   TOWPATH_HOT Look look_at(detail::Assigned& assigned, Batch<T, S>& batch) {
     for (;;) {
-      Errc refusal = Errc::undecodable;
+      Failure refusal{Errc::undecodable, "the record is no value of this type; seek past it"};
       const auto take = [&](const auto&... slot) { return accept(batch, refusal, slot...); };
       const auto progress =
           assigned.has_position ? assigned.reader.collect(batch.run_, max_records_, take) : log::Progress::out_of_range;
@@ -6472,11 +6539,9 @@ class Consumer<T, S, Bus> {
   }
 
   /// What is neither records nor patience. Ok: look again.
-  TOWPATH_COLD Result<void> handle(log::Progress progress, Errc refusal, detail::Assigned& assigned) {
+  TOWPATH_COLD Result<void> handle(log::Progress progress, const Failure& refusal, detail::Assigned& assigned) {
     if (progress == log::Progress::failed) return assigned.reader.failure();
-    if (progress == log::Progress::refused)
-      return Failure{refusal, refusal == Errc::corrupt ? "the record's bytes are damaged; seek past them"
-                                                       : "the record is no value of this type; seek past it"};
+    if (progress == log::Progress::refused) return refusal;
     if (assigned.reader.log().is_deleted())
       return Failure{Errc::topic_deleted, "the topic was deleted under this consumer"};
     if (!assigned.has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
@@ -6487,24 +6552,29 @@ class Consumer<T, S, Bus> {
     return done;
   }
 
+  static Failure damaged() noexcept { return {Errc::corrupt, "the record's bytes are damaged; seek past them"}; }
+
   /// Is the record in this slot whole and a value of T? For serdes that decode: keeps the value.
-  TOWPATH_HOT bool accept(Batch<T, S>& batch, Errc& refusal, std::uint64_t slot, std::uint64_t n,
+  TOWPATH_HOT bool accept(Batch<T, S>& batch, Failure& refusal, std::uint64_t slot, std::uint64_t n,
                           const log::Segment& segment) {
     log::FrameView view;
     const std::byte* frame = segment.data + log::Slot::position(slot);
     if (!segment.contains(slot) || !view.parse(frame, log::Slot::length(slot), value_alignment_)) [[unlikely]]
-      return refusal = Errc::corrupt, false;
+      return refusal = damaged(), false;
     if (segment.checksummed && core_->config().check_crcs &&
         log::frame_checksum(frame, log::Slot::length(slot), segment.uuid, segment.base + n) != view.header.crc32c)
         [[unlikely]]
-      return refusal = Errc::corrupt, false;
+      return refusal = damaged(), false;
     if constexpr (reads_in_place) {
       return !view.has_value || S::accepts(view.value);
     } else {
       std::optional<T> value;
       if (view.has_value) {
         auto decoded = S::decode(view.value);
-        if (!decoded) return false;
+        if (!decoded) {
+          if (*decoded.error().detail) refusal.detail = decoded.error().detail;
+          return false;
+        }
         value = std::move(*decoded);
       }
       batch.decoded_.push_back(std::move(value));
@@ -6515,16 +6585,28 @@ class Consumer<T, S, Bus> {
   /// Looks again as the strategy says until something is there or the time is over.
   template <class W>
   TOWPATH_COLD void wait_for(Batch<T, S>& batch, Duration timeout, W& strategy) {
-    constexpr std::uint64_t glances = 32;  // a full look reads the tail, whose line the producers need
+    constexpr std::uint64_t glances = 64;  // between close looks
     const Monotonic deadline = core_->clock().steady() + std::min(timeout, Duration{std::chrono::hours{24 * 365}});
+    bool looked = false;
     for (std::uint64_t round = 0; timeout > Duration::zero(); ++round) {
       const bool sleeps = strategy(round) == wait::Next::sleep;
       if (!sleeps && (round + 1) % glances != 0 && is_quiet()) continue;
       const Monotonic now = core_->clock().steady();
-      if (now >= deadline || core_->take_wakeup()) return;
-      if (sleeps) core_->sleep(deadline - now, look_ == Look::blocked);
+      if (looked && (now >= deadline || core_->take_wakeup())) return;
+      if (looked && sleeps) core_->sleep(deadline - now, look_ == Look::blocked);
       const Look seen = look(batch);
       if (seen == Look::found || seen == Look::failed) return;
+      looked = true;
+    }
+  }
+
+  /// Retention overtook a partition and nothing new is there: the empty batch says so now, not with the next record.
+  TOWPATH_COLD void tell_missed(Batch<T, S>& batch) noexcept {
+    for (auto& assigned : core_->assigned()) {
+      if (assigned->missed == 0 || batch.failure_.code != Errc::ok) continue;
+      batch.topic_ = name_, batch.partition_ = assigned->id;
+      batch.missed_ = std::exchange(assigned->missed, 0);
+      return;
     }
   }
 
@@ -6668,7 +6750,8 @@ struct SendOptions {
   /// Where to. Default: the producer's partitioner decides.
   std::optional<PartitionId> partition = std::nullopt;
   /// Return only when every reader can see the record, that is, when all before it are resolved. Default: return when
-  /// it is in the log, which it never leaves; an earlier record of a slow producer may still hold readers up.
+  /// it is in the log; an earlier record of a slow producer may still hold readers up. A send that fails while it waits
+  /// has appended the record nevertheless.
   bool visible = false;
 };
 
@@ -7041,7 +7124,8 @@ static_assert(Partitioner<DefaultPartitioner> && Partitioner<RandomPartitioner>)
 
 // A Producer appends records to a topic:  towpath::Producer producer{topic};  producer.send(value).value();
 // It belongs to one thread; making one costs microseconds, so make one per thread. Any number of them, in any number of
-// processes, append to one topic. send() never waits for another process, and for ZeroCopy values it never allocates.
+// processes, append to one topic. send() never depends on another process, and for ZeroCopy values it allocates only
+// when it comes to a partition or a segment for the first time.
 // After a crash: what send() returned for is in the log; a send that was cut off is there or is skipped, never half.
 
 namespace towpath::inline TOWPATH_ABI {
@@ -7067,7 +7151,9 @@ class Producer<T, S, Bus, P> {
 
   /// Appends the value. When it returns, the record is in the log and survives this process.
   /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
-  /// invalid_argument (more than 65,535 headers), forked.
+  /// invalid_argument (more than 65,535 headers), forked, corrupt, and those of opening and mapping a segment. With
+  /// `visible` also the errors of flush(): then the record is in the log, and sending it again makes a second one.
+  /// Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for each open record.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value, const SendOptions& options = {}) noexcept(encodes_quietly) {
     log::FrameSpec spec = describe(options);
     spec.value_size = S::size(value);
@@ -7099,8 +7185,9 @@ class Producer<T, S, Bus, P> {
     return borrow(size, options);
   }
 
-  /// Publishes what was filled in. Errors: closed (moved from), invalid_argument (another producer's loan), no_space
-  /// (only when the slot had been skipped and the copy finds no room: the value is lost with the loan).
+  /// Publishes what was filled in. Errors: closed (sent already), invalid_argument (another producer's loan), forked;
+  /// no_space and the like only when the slot had been skipped and the copy finds no room: the value is lost with the
+  /// loan. With `visible` as send().
   Result<RecordMetadata> send(Loan<T>&& loan) noexcept {
     if (!loan.core_) return Failure{Errc::closed, "this loan was sent already"};
     if (!core_->files().core().is_mine()) return Failure{Errc::forked, "the producer was made before fork()"};
@@ -7264,7 +7351,7 @@ class Admin {
   explicit Admin(const Bus& bus) noexcept : bus_{bus} {}
 
   /// Makes a topic of untyped bytes; a typed one is made by Topic<T>{bus, name, config}.
-  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, forked.
+  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, forked, too_many_members.
   Result<void> create_topic(std::string_view name, const TopicConfig& config = {}) {
     return usable() ? bus_.catalog().create(std::string{name}, config, schema_of<Bytes, Serde<Bytes>>()) : usable();
   }
@@ -7288,8 +7375,10 @@ class Admin {
     return found;
   }
 
-  /// Changes retention, max_message_bytes, segment_bytes, on_full and grace, for all processes at once; `partitions` is
-  /// not looked at. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), busy, read_only.
+  /// Changes retention, max_message_bytes, segment_bytes, on_full and grace, for all processes at once, all of them: a
+  /// field that is left out gets its default, so begin with describe_topic(name).config. `partitions` is only checked
+  /// for its range. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), busy, read_only, forked,
+  /// no_space (the settings hold; their text in the file is the old one).
   Result<void> alter_topic(std::string_view name, const TopicConfig& config) {
     return usable() ? bus_.catalog().alter(std::string{name}, config) : usable();
   }
@@ -7300,7 +7389,8 @@ class Admin {
     return usable() ? bus_.catalog().grow(std::string{name}, partitions) : usable();
   }
 
-  /// Its records are gone; whoever has it open gets topic_deleted. Errors: unknown_topic, read_only.
+  /// Its records are gone; whoever has it open gets topic_deleted. Errors: unknown_topic, read_only, forked,
+  /// too_many_members.
   Result<void> delete_topic(std::string_view name) {
     return usable() ? bus_.catalog().remove(std::string{name}) : usable();
   }
@@ -7339,7 +7429,7 @@ struct PartitionCounters {
   std::uint64_t recycled = 0;  ///< segments that became spares
   std::uint64_t fresh = 0;     ///< segments made from new files
   std::uint64_t unlinked = 0;  ///< segments removed without recycling
-  std::uint64_t waits = 0;     ///< times a consumer went to sleep here
+  std::uint64_t waits = 0;     ///< times a consumer whose first partition this is went to sleep
 };
 
 template <class T, class S = Serde<T>>
