@@ -105,11 +105,15 @@ class FolderDirectory final : public Directory {
     if (!stream) return system_failure(errno, "fdopendir");
     fd->release();  // closedir closes it
     std::vector<std::string> names;
+    errno = 0;  // the only way to tell an error from the end
     while (const auto* entry = ::readdir(stream)) {
       const std::string_view name{entry->d_name};
       if (name != "." && name != "..") names.emplace_back(name);
+      errno = 0;
     }
+    const int error = errno;
     ::closedir(stream);
+    if (error != 0) return system_failure(error, "readdir");
     return names;
   }
 

@@ -149,10 +149,23 @@ class Caretaker {
     return done;
   }
 
+  /// A round that runs out of memory must not end the user's process.
+  Failure guarded_step() noexcept {
+#if TOWPATH_EXCEPTIONS
+    try {
+      return step().error();
+    } catch (const std::exception&) {
+      return {Errc::out_of_memory, "a round of maintenance was given up"};
+    }
+#else
+    return step().error();
+#endif
+  }
+
   void run() noexcept {
     shm::become_background_thread("towpath-maint");
     while (!stopping_.load(std::memory_order_acquire)) {
-      const auto done = step().error();
+      const auto done = guarded_step();
       {
         const std::lock_guard hold{mutex_};
         last_ = done;

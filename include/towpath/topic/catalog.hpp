@@ -27,14 +27,15 @@ class Catalog {
   Result<std::shared_ptr<TopicFiles>> open(const std::string& name) {
     if (auto fine = check_topic_name(name); !fine) return fine.error();
     const std::lock_guard hold{mutex_};
-    auto& known = open_[name];
-    if (auto topic = known.lock(); topic && !is_deleted(*topic)) return topic;
+    const auto before = open_.find(name);
+    if (auto topic = before == open_.end() ? nullptr : before->second.lock(); topic && !is_deleted(*topic))
+      return topic;
     auto opened = TopicFiles::open(core_, name);
     if (opened && is_deleted(**opened)) {  // whoever began to delete it died, or is about to take it away
       if ((*opened)->is_writable()) take_away(name).ignore();
       return Failure{Errc::unknown_topic, "the topic was deleted"};
     }
-    if (opened) known = *opened;
+    if (opened) open_.insert_or_assign(name, *opened);
     return opened;
   }
 

@@ -109,13 +109,14 @@ inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitio
   const std::int32_t before = (*topic)->partitions();
   if (partitions < before || partitions > max_partitions)
     return Failure{Errc::invalid_argument, "partitions: a topic only grows, to 32,767 at most"};
+  if (partitions == before) return {};
   const auto added = static_cast<std::uint64_t>(partitions - before);
   const std::uint64_t first = core_->control().next_uid.fetch_add(added, shm::relaxed) + 1;
   const auto extend = [&](const char* file, std::uint32_t block_bytes, bool with_uids) -> Result<void> {
     auto fd = (*topic)->directory().open(file, shm::Access::read_write);
     if (!fd) return fd.error();
     const std::uint64_t from = log::blocks_offset + static_cast<std::uint64_t>(before) * block_bytes;
-    if (auto room = shm::allocate(*fd, from, added * block_bytes); added != 0 && !room) return room;
+    if (auto room = shm::allocate(*fd, from, added * block_bytes); !room) return room;
     for (std::uint64_t i = 0; with_uids && i < added; ++i) {
       const std::uint64_t uid = first + i;
       if (auto done =
