@@ -91,7 +91,8 @@ TEST_CASE("frames begin at multiples of the topic's alignment, values at multipl
 
 TEST_CASE("a record of any size goes in, also one larger than 64 KiB, than what is left and than segment_bytes") {
   One one;
-  const std::size_t sizes[] = {8, 60'000, 64_KiB - 16, 64_KiB, 64_KiB + 1, 100'000, 300'000, 10, 1'000'000, 16_MiB, 100, 200'000, 200'000};
+  const std::size_t sizes[] = {8,  60'000,    64_KiB - 16, 64_KiB, 64_KiB + 1, 100'000, 300'000,
+                               10, 1'000'000, 16_MiB,      100,    200'000,    200'000};
   std::uint64_t i = 0;
   for (const auto size : sizes) put(one.appender, i++, size);
   const auto records = read_all(one.bench);
@@ -144,10 +145,11 @@ TEST_CASE("append() writes a record again whose slot a helper aborted, and it is
   log::FrameSpec spec;
   spec.value_size = text.size();
   const auto layout = log::FrameLayout::of(spec, 8);
-  const auto offset = must(one.appender.append(layout.length, [&](std::byte* frame, std::uint64_t at, const log::Segment& segment) {
-    fill_frame(frame, layout, spec, text, at, segment);
-    if (++calls <= 3) log::abort_slot(one.bench.log(), segment, at - segment.base);
-  }));
+  const auto offset =
+      must(one.appender.append(layout.length, [&](std::byte* frame, std::uint64_t at, const log::Segment& segment) {
+        fill_frame(frame, layout, spec, text, at, segment);
+        if (++calls <= 3) log::abort_slot(one.bench.log(), segment, at - segment.base);
+      }));
   CHECK(calls == 4);
   CHECK(offset == Offset{3});
   CHECK(check_sequence(read_all(one.bench), 0) == 1);
@@ -177,7 +179,8 @@ TEST_CASE("many writers, in threads with one log each or shared, lose, double an
     ++next[writer];
   }
   for (const auto count : next) CHECK(count == each);
-  for (std::uint64_t i = 0; i < 4; ++i) CHECK(first.members().line(static_cast<unsigned>(i)).inflight.load(shm::acquire) == 0);
+  for (std::uint64_t i = 0; i < 4; ++i)
+    CHECK(first.members().line(static_cast<unsigned>(i)).inflight.load(shm::acquire) == 0);
 }
 
 TEST_CASE("large records of several writers that race for the last room of a segment all arrive") {
@@ -236,8 +239,10 @@ TOWPATH_ROLE("fill_a_small_tmpfs") {
   Failure failure;
   while (failure.code == Errc::ok && appended < 100'000) {
     const auto offset = append(appender, record_text(appended, 1'000));
-    if (offset) ++appended;
-    else failure = offset.error();
+    if (offset)
+      ++appended;
+    else
+      failure = offset.error();
   }
   expect(failure == Errc::no_space, "a full tmpfs is no_space");
   expect(member.line().inflight.load(shm::acquire) == 0, "nothing is in flight after no_space");
@@ -257,7 +262,9 @@ TEST_CASE("a full filesystem is no_space, loses nothing, is never a SIGBUS, and 
   TempDir dir;
   auto child = spawn("fill_a_small_tmpfs", {dir.path().string()});
   CHECK(child.wait(30s) == exited_well);
-  if (child.output().starts_with("skipped")) MESSAGE(child.output());
-  else CHECK(child.output() == "done\n");
+  if (child.output().starts_with("skipped"))
+    MESSAGE(child.output());
+  else
+    CHECK(child.output() == "done\n");
   ::umount2(dir.path().c_str(), MNT_DETACH);
 }

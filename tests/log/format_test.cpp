@@ -124,12 +124,12 @@ TEST_CASE("the golden bytes mean what docs/format.md says") {
   CHECK(u64(40) % (64 * 1024) == 0);    // data_offset
   CHECK(u64(48) == 0);                  // stride
   CHECK(u64(56) == uuid);
-  CHECK((u64(64) >> 40) == 5);          // tail: five slots reserved
-  CHECK(u64(72) == 0);                  // base
-  CHECK(u64(80) == 1);                  // generation
-  CHECK(u64(128) == 6);                 // sealed with five
-  CHECK((u64(256) & 3) == 2);           // the first slot is aborted
-  CHECK((u64(264) & 3) == 1);           // the second committed,
-  CHECK((u64(264) >> 2 & 0x3FFF'FFFF) == 3);         // 24 bytes into the data,
+  CHECK((u64(64) >> 40) == 5);                // tail: five slots reserved
+  CHECK(u64(72) == 0);                        // base
+  CHECK(u64(80) == 1);                        // generation
+  CHECK(u64(128) == 6);                       // sealed with five
+  CHECK((u64(256) & 3) == 2);                 // the first slot is aborted
+  CHECK((u64(264) & 3) == 1);                 // the second committed,
+  CHECK((u64(264) >> 2 & 0x3FFF'FFFF) == 3);  // 24 bytes into the data,
   CHECK((u64(264) >> 32) == 16 + std::string_view{"bare value"}.size());
 }

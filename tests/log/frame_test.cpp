@@ -36,7 +36,9 @@ Built build(FrameSpec spec, std::string_view value, std::uint64_t alignment) {
 // Two pages of which only the first may be touched; frames stand at its very end.
 class Cliff {
  public:
-  Cliff() : at_{static_cast<std::byte*>(::mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))} {
+  Cliff()
+      : at_{static_cast<std::byte*>(
+            ::mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))} {
     ::mprotect(at_ + 4096, 4096, PROT_NONE);
   }
   Cliff(const Cliff&) = delete;
@@ -63,7 +65,8 @@ bool parses_inside(const std::byte* data, std::size_t size, std::uint64_t alignm
   unsigned count = 0;
   unsigned sum = 0;
   for (const auto& header : HeaderRange{view.headers, view.header.header_count}) {
-    if (!is_within(Bytes{header.key}, data, size) || !is_within(header.value, data, size)) fail("a header lies outside of its frame");
+    if (!is_within(Bytes{header.key}, data, size) || !is_within(header.value, data, size))
+      fail("a header lies outside of its frame");
     for (const auto byte : header.value) sum += std::to_integer<unsigned>(byte);
     ++count;
   }
@@ -78,7 +81,8 @@ bool parses_inside(const std::byte* data, std::size_t size, std::uint64_t alignm
 
 #ifdef TOWPATH_FUZZER
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  for (const std::uint64_t alignment : {8u, 16u, 64u}) parses_inside(reinterpret_cast<const std::byte*>(data), size, alignment);
+  for (const std::uint64_t alignment : {8u, 16u, 64u})
+    parses_inside(reinterpret_cast<const std::byte*>(data), size, alignment);
   return 0;
 }
 #endif
@@ -100,7 +104,10 @@ TEST_CASE("a bare value takes 16 bytes more than itself and comes back at its al
 }
 
 TEST_CASE("key, value and headers come back as they went in, whatever is empty or null") {
-  const Header some[] = {{"trace", Bytes{"abc"}, false}, {"", Bytes{""}, false}, {"null", Bytes{}, true}, {"trace", Bytes{"again"}, false}};
+  const Header some[] = {{"trace", Bytes{"abc"}, false},
+                         {"", Bytes{""}, false},
+                         {"null", Bytes{}, true},
+                         {"trace", Bytes{"again"}, false}};
   for (const std::uint64_t alignment : {8u, 16u, 64u})
     for (const bool has_key : {false, true})
       for (const std::string_view key : {"", "robot-7"})
@@ -164,7 +171,8 @@ TEST_CASE("a frame that is cut short or lies about a length is refused, and noth
   const auto big = std::numeric_limits<std::int32_t>::max();
   const auto low = std::numeric_limits<std::int32_t>::min();
   CHECK(with_lengths(8, 7));
-  for (const auto& [key, value] : {std::pair{big, 7}, {8, big}, {big, big}, {low, 7}, {8, low}, {-2, 7}, {8, -2}, {100, 7}, {8, 100}})
+  for (const auto& [key, value] :
+       {std::pair{big, 7}, {8, big}, {big, big}, {low, 7}, {8, low}, {-2, 7}, {8, -2}, {100, 7}, {8, 100}})
     CHECK_FALSE(with_lengths(key, value));
 }
 
@@ -179,7 +187,8 @@ TEST_CASE("flags that this version does not know, and headers without lengths, a
   CHECK(parses_with(0, 0));
   CHECK(parses_with(log::frame_append_time, 0));
   CHECK_FALSE(parses_with(0, 1));
-  for (const auto flag : {log::frame_head, log::frame_batch, log::frame_producer, log::frame_transactional, log::frame_control})
+  for (const auto flag :
+       {log::frame_head, log::frame_batch, log::frame_producer, log::frame_transactional, log::frame_control})
     CHECK_FALSE(parses_with(flag, 0));
   CHECK_FALSE(parses_with(128, 0));
   CHECK_FALSE(parses_with(0x8000, 0));

@@ -26,7 +26,10 @@ struct Bench {
   explicit Bench(const LogOptions& options = by_hand())
       : bench{options}, member{bench.claim()}, appender{bench.log(), member}, reader{bench.log(), bench.pins()} {}
   explicit Bench(const std::string& folder)
-      : bench{folder, by_hand()}, member{bench.claim()}, appender{bench.log(), member}, reader{bench.log(), bench.pins()} {}
+      : bench{folder, by_hand()},
+        member{bench.claim()},
+        appender{bench.log(), member},
+        reader{bench.log(), bench.pins()} {}
   Progress collect() { return reader.collect(run, 10'000, accept_all); }
 };
 
@@ -273,13 +276,15 @@ TEST_CASE("a process stopped with open slots holds readers up for the grace and 
 }
 
 TEST_CASE("whoever crosses the end of a segment and dies before sealing it is made up for by a reader") {
-  for (const char* where : {"reserve.reserved", "finish.before_seal", "seal.sealed", "finish.idle", "next.before_take", "next.before_hint"}) {
+  for (const char* where : {"reserve.reserved", "finish.before_seal", "seal.sealed", "finish.idle", "next.before_take",
+                            "next.before_hint"}) {
     CAPTURE(std::string{where});
     TempDir dir;
     Bench b{dir.path().string()};
     auto child = spawn("cross_the_end", {dir.path().string(), where});
     CHECK(child.wait(20s) == ExitStatus{-1, SIGKILL});
-    const auto acknowledged = static_cast<std::uint64_t>(std::count(child.output().begin(), child.output().end(), '\n'));
+    const auto acknowledged =
+        static_cast<std::uint64_t>(std::count(child.output().begin(), child.output().end(), '\n'));
     std::vector<ReadRecord> records;
     for (int i = 0; i < 10; ++i) {
       const auto progress = b.collect();

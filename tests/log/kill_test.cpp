@@ -18,7 +18,8 @@ class Acknowledged {
  public:
   explicit Acknowledged(const LogBench& bench) {
     if (!bench.directory().identify("acknowledged")) make_file(bench.directory(), "acknowledged", 4096);
-    region_ = must(shm::Region::map(must(bench.directory().open("acknowledged", shm::Access::read_write)), 4096, shm::Access::read_write));
+    region_ = must(shm::Region::map(must(bench.directory().open("acknowledged", shm::Access::read_write)), 4096,
+                                    shm::Access::read_write));
   }
   shm::Word64& count() { return *reinterpret_cast<shm::Word64*>(region_->data()); }
 
@@ -49,7 +50,8 @@ void live(const LogBench& bench, std::uint64_t rounds) {
     if (round % 7 == 3) appender.abandon(must(appender.reserve(100)));
     if (round % 7 == 5) log::abort_slot(bench.log(), appender.segment(), must(appender.reserve(100)).n);
     if (round % 11 == 4) {
-      if (reader.position() < bench.state().log_start.load(shm::seq_cst)) reader.seek(bench.state().log_start.load(shm::seq_cst));
+      if (reader.position() < bench.state().log_start.load(shm::seq_cst))
+        reader.seek(bench.state().log_start.load(shm::seq_cst));
       (void)drain(reader);
     }
     if (round % 5 == 0) care.step().ignore();
@@ -57,7 +59,8 @@ void live(const LogBench& bench, std::uint64_t rounds) {
   }
 }
 
-/// After a kill: all that was acknowledged is there, and one record more at most; then the log goes on as if nothing was.
+/// After a kill: all that was acknowledged is there, and one record more at most; then the log goes on as if nothing
+/// was.
 void check_after_kill(LogBench& bench, bool whole) {
   const auto acknowledged = Acknowledged{bench}.count().load(shm::relaxed);
   auto records = read_all(bench);
@@ -110,8 +113,10 @@ std::vector<std::string> all_failpoints() {
 
 TOWPATH_ROLE("live_until") {
   LogBench bench{args.at(0), args.at(3) == "whole" ? kept_whole() : bounded()};
-  if (args.at(1) == "random") arm_random_kill(std::stoull(args.at(2)), 3'000);
-  else arm(args.at(1), static_cast<unsigned>(std::stoul(args.at(2))), Action::kill);
+  if (args.at(1) == "random")
+    arm_random_kill(std::stoull(args.at(2)), 3'000);
+  else
+    arm(args.at(1), static_cast<unsigned>(std::stoul(args.at(2))), Action::kill);
   live(bench, args.at(1) == "random" ? 100'000 : rounds);
   say("survived");
   return 0;
@@ -131,18 +136,21 @@ TEST_CASE("what the victims do passes every failpoint of log/") {
   const auto names = all_failpoints();
   const std::set<std::string> found{names.begin(), names.end()};
   for (const char* name :
-       {"reserve.announced", "reserve.reserved", "reserve.narrowed", "append.written", "commit.resolved", "commit.woken",
-        "abandon.aborted", "large.announced", "large.reserved", "large.forced", "abort.resolved", "finish.before_seal",
-        "seal.sealed", "finish.idle", "next.before_take", "next.before_hint", "make.created", "make.allocated",
-        "take.spare_owned", "take.owned", "take.based", "take.opened", "take.named", "retire.bumped", "retire.owned",
-        "retire.closed", "retire.unset", "retire.clean", "retire.spare", "spare.made", "attach.pinned", "index.written",
-        "index.named"}) {
+       {"reserve.announced", "reserve.reserved",   "reserve.narrowed", "append.written",   "commit.resolved",
+        "commit.woken",      "abandon.aborted",    "large.announced",  "large.reserved",   "large.forced",
+        "abort.resolved",    "finish.before_seal", "seal.sealed",      "finish.idle",      "next.before_take",
+        "next.before_hint",  "make.created",       "make.allocated",   "take.spare_owned", "take.owned",
+        "take.based",        "take.opened",        "take.named",       "retire.bumped",    "retire.owned",
+        "retire.closed",     "retire.unset",       "retire.clean",     "retire.spare",     "spare.made",
+        "attach.pinned",     "index.written",      "index.named"}) {
     CAPTURE(std::string{name});
     CHECK(found.contains(name));
   }
 }
 
-TEST_CASE("a process killed at any failpoint, early or late, costs nothing that it acknowledged, and leaves nothing in the way") {
+TEST_CASE(
+    "a process killed at any failpoint, early or late, costs nothing that it acknowledged, and leaves nothing in the "
+    "way") {
   shm::RegionCache::instance().set_limit(16);  // maps of removed folders would fill the memory
   unsigned killed = 0;
   const auto names = all_failpoints();
@@ -158,7 +166,8 @@ TEST_CASE("a process killed at any failpoint, early or late, costs nothing that 
         const bool was_killed = status == ExitStatus{-1, SIGKILL};
         killed += was_killed;
         if (!was_killed) REQUIRE(child.output() == "survived\n");  // some points are passed less than seven times
-        if (!was_killed && std::string_view{nth} == "1") REQUIRE(std::string_view{kind} == "whole");  // nothing retires there
+        if (!was_killed && std::string_view{nth} == "1")
+          REQUIRE(std::string_view{kind} == "whole");  // nothing retires there
         const bool whole = std::string_view{kind} == "whole";
         LogBench bench{dir.path().string(), whole ? kept_whole() : bounded()};
         check_after_kill(bench, whole);
@@ -186,7 +195,9 @@ TEST_CASE("processes killed one after the other at random points of one log lose
   check_files(bench);
 }
 
-TEST_CASE("a producer that is stopped while it writes keeps its segment from being recycled: what it writes on harms nobody") {
+TEST_CASE(
+    "a producer that is stopped while it writes keeps its segment from being recycled: what it writes on harms "
+    "nobody") {
   TempDir dir;
   LogBench bench{dir.path().string()};
   auto child = spawn("doubt", {dir.path().string()});

@@ -56,25 +56,30 @@ class LogBench {
     asker_ = must(directory_->open("pins", shm::Access::read_write));
     log_ = std::make_unique<log::PartitionLog>(parts(options));
   }
-  explicit LogBench(const std::string& folder, const LogOptions& options = {}) : LogBench{std::shared_ptr{open_folder(folder)}, options} {}
+  explicit LogBench(const std::string& folder, const LogOptions& options = {})
+      : LogBench{std::shared_ptr{open_folder(folder)}, options} {}
   explicit LogBench(const LogOptions& options = {}) : LogBench{std::make_shared<shm::MemoryDirectory>(), options} {}
 
   const log::PartitionLog& log() const { return *log_; }
   log::PartitionState& state() const { return log_->state(); }
-  log::TopicWords& words() const { return *reinterpret_cast<log::TopicWords*>(state_->data() + log::topic_words_offset); }
+  log::TopicWords& words() const {
+    return *reinterpret_cast<log::TopicWords*>(state_->data() + log::topic_words_offset);
+  }
   shm::Members& members() const { return table_->members; }
   shm::Directory& directory() const { return *directory_; }
   const std::shared_ptr<shm::Directory>& shared_directory() const { return directory_; }
 
   Member claim(MemberKind kind = MemberKind::producer) const { return must(table_->members.claim(kind, "test")); }
   std::shared_ptr<log::Pins> pins() const {
-    return std::make_shared<log::Pins>(log::Pins{shm::LockDescriptor{must(directory_->open("pins", shm::Access::read))}, {}});
+    return std::make_shared<log::Pins>(
+        log::Pins{shm::LockDescriptor{must(directory_->open("pins", shm::Access::read))}, {}});
   }
   std::vector<std::uint64_t> bases() const { return must(log_->bases()); }
   std::vector<std::string> files() const { return must(directory_->list("p")); }
   std::size_t count_files(std::string_view prefix) const {
     const auto names = files();
-    return static_cast<std::size_t>(std::count_if(names.begin(), names.end(), [&](const auto& n) { return n.starts_with(prefix); }));
+    return static_cast<std::size_t>(
+        std::count_if(names.begin(), names.end(), [&](const auto& n) { return n.starts_with(prefix); }));
   }
 
  private:
@@ -83,8 +88,9 @@ class LogBench {
     make_file(*directory_, "wait", log::blocks_offset + sizeof(log::WaitBlock));
     make_file(*directory_, "pins", 0);
     make_file(*directory_, "filling", log::blocks_offset + sizeof(log::PartitionState));
-    const auto region = must(shm::Region::map(must(directory_->open("filling", shm::Access::read_write)),
-                                              log::blocks_offset + sizeof(log::PartitionState), shm::Access::read_write));
+    const auto region =
+        must(shm::Region::map(must(directory_->open("filling", shm::Access::read_write)),
+                              log::blocks_offset + sizeof(log::PartitionState), shm::Access::read_write));
     auto& words = *reinterpret_cast<log::TopicWords*>(region->data() + log::topic_words_offset);
     words.segment_bytes.store(options.segment_bytes, shm::relaxed);
     words.retention_bytes.store(options.retention_bytes, shm::relaxed);
@@ -99,7 +105,8 @@ class LogBench {
     return *reinterpret_cast<log::PartitionState*>(region.data() + log::blocks_offset);
   }
   std::shared_ptr<shm::Region> map(const char* name, bool writable) {
-    return must(shm::RegionCache::instance().map(*directory_, name, writable ? shm::View::whole : shm::View::readable, 4096));
+    return must(
+        shm::RegionCache::instance().map(*directory_, name, writable ? shm::View::whole : shm::View::readable, 4096));
   }
 
   log::PartitionParts parts(const LogOptions& options) {
@@ -132,8 +139,8 @@ inline std::string record_text(std::uint64_t number, std::size_t size = 100) {
   return text;
 }
 
-inline void fill_frame(std::byte* frame, const log::FrameLayout& layout, const log::FrameSpec& spec, std::string_view value,
-                       std::uint64_t offset, const log::Segment& segment) {
+inline void fill_frame(std::byte* frame, const log::FrameLayout& layout, const log::FrameSpec& spec,
+                       std::string_view value, std::uint64_t offset, const log::Segment& segment) {
   log::write_frame(frame, layout, spec);
   if (!value.empty()) std::memcpy(frame + layout.value_at, value.data(), value.size());
   if (segment.checksummed) log::seal_frame(frame, layout.length, segment.uuid, offset);
@@ -174,7 +181,8 @@ inline void take_run(const log::Run& run, const log::PartitionLog& log, std::vec
     if (!run.segment->contains(slot)) fail("a committed slot leads out of the segment");
     const std::byte* frame = run.segment->data + log::Slot::position(slot);
     log::FrameView view;
-    if (!view.parse(frame, log::Slot::length(slot), log.format().value_alignment)) fail("a committed frame does not parse");
+    if (!view.parse(frame, log::Slot::length(slot), log.format().value_alignment))
+      fail("a committed frame does not parse");
     const std::uint64_t offset = run.segment->base + n;
     if (run.segment->checksummed &&
         view.header.crc32c != log::frame_checksum(frame, log::Slot::length(slot), run.segment->uuid, offset))
@@ -192,11 +200,16 @@ inline std::vector<ReadRecord> drain(log::Reader& reader, Duration deadline = st
     for (;;) {
       log::Run run;
       const auto progress = reader.collect(run, 1'000, accept_all);
-      if (progress == log::Progress::records) take_run(run, reader.log(), records);
-      else if (progress == log::Progress::idle) return true;
-      else if (progress == log::Progress::failed) fail(std::string{"the reader failed: "} + reader.failure().detail);
-      else if (progress == log::Progress::out_of_range) fail("the reader is out of range");
-      else if (!reader.help()) return false;
+      if (progress == log::Progress::records)
+        take_run(run, reader.log(), records);
+      else if (progress == log::Progress::idle)
+        return true;
+      else if (progress == log::Progress::failed)
+        fail(std::string{"the reader failed: "} + reader.failure().detail);
+      else if (progress == log::Progress::out_of_range)
+        fail("the reader is out of range");
+      else if (!reader.help())
+        return false;
     }
   });
   if (!done) fail("the reader is blocked for ever");
@@ -215,7 +228,8 @@ inline std::vector<ReadRecord> read_all(const LogBench& bench) {
 /// Each record holds what its number says, and numbers rise by one. Returns the number after the last.
 inline std::uint64_t check_sequence(const std::vector<ReadRecord>& records, std::uint64_t first) {
   for (std::size_t i = 0; i < records.size(); ++i) {
-    if (records[i].number() != first + i) fail("record " + std::to_string(first + i) + " is lost, doubled or out of order");
+    if (records[i].number() != first + i)
+      fail("record " + std::to_string(first + i) + " is lost, doubled or out of order");
     if (records[i].value != record_text(records[i].number(), records[i].value.size())) fail("a record's bytes changed");
     if (i > 0 && records[i].offset <= records[i - 1].offset) fail("offsets do not rise");
   }

@@ -24,8 +24,10 @@ struct Bench {
   template <class Aborted>
   void fill(std::uint64_t count, const Aborted& aborted) {
     for (std::uint64_t i = 0; i < count; ++i) {
-      if (aborted(i)) appender.abandon(must(appender.reserve(124)));
-      else put(appender, i, 1'000);
+      if (aborted(i))
+        appender.abandon(must(appender.reserve(124)));
+      else
+        put(appender, i, 1'000);
     }
   }
   void fill(std::uint64_t count) {
@@ -342,7 +344,8 @@ TEST_CASE("a damaged segment in the way is a failure with its reason, and the po
   const auto bases = b.bench.bases();
   REQUIRE(bases.size() >= 3);
   {
-    const auto file = must(b.bench.directory().open(b.bench.log().segment_name(bases[1]).data(), shm::Access::read_write));
+    const auto file =
+        must(b.bench.directory().open(b.bench.log().segment_name(bases[1]).data(), shm::Access::read_write));
     const std::uint64_t nonsense = 1;
     must(shm::write_all(file, &nonsense, sizeof nonsense, 0));
   }

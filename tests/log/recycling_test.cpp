@@ -15,7 +15,8 @@ struct Bench {
   Member member;
   Appender appender;
   std::uint64_t next = 0;
-  explicit Bench(const LogOptions& options = {}) : bench{options}, member{bench.claim()}, appender{bench.log(), member} {}
+  explicit Bench(const LogOptions& options = {})
+      : bench{options}, member{bench.claim()}, appender{bench.log(), member} {}
 
   /// Appends until the log has `count` segments beyond those it has.
   void roll(std::size_t count = 1) {
@@ -61,7 +62,8 @@ TEST_CASE("a spare is clean: no slot decided, not sealed, closed, unset, another
   const auto before = must(b.bench.log().open(0, log::Use::append));
   const auto uuid = before.uuid;
   CHECK(b.retire_front() != Retired::no);
-  const auto spare = must(log::Segment::open(b.bench.directory(), b.bench.log().spare_name(0).data(), log::unset_base, log::Use::append));
+  const auto spare = must(
+      log::Segment::open(b.bench.directory(), b.bench.log().spare_name(0).data(), log::unset_base, log::Use::append));
   CHECK(spare.uuid != uuid);
   CHECK(spare.header->generation.load(shm::acquire) == 2);
   CHECK(spare.header->sealed.load(shm::acquire) == 0);
@@ -160,7 +162,8 @@ TEST_CASE("the active segment, and one whose follower is not there yet, may not 
   CHECK(log::retirable_slots(b.bench.log(), 0) == 0);
 }
 
-TEST_CASE("a segment of another shape than the next one will have is unlinked, and a spare of another shape never used") {
+TEST_CASE(
+    "a segment of another shape than the next one will have is unlinked, and a spare of another shape never used") {
   Bench b{{.segment_bytes = 4_MiB}};
   b.roll(1);
   CHECK(b.retire_front() == Retired::unlinked);  // of 256 KiB; the next one will be of 4 MiB

@@ -24,7 +24,8 @@ struct Bench {
   static std::int64_t now() { return ManualClock::wall_ns.load(); }
   std::uint64_t live_bytes() const {
     std::uint64_t bytes = 0;
-    for (const auto base : bench.bases()) bytes += must(bench.directory().identify(bench.log().segment_name(base).data())).bytes;
+    for (const auto base : bench.bases())
+      bytes += must(bench.directory().identify(bench.log().segment_name(base).data())).bytes;
     return bytes;
   }
   void check_rest() const {
@@ -35,8 +36,11 @@ struct Bench {
 
  private:
   Bench(const LogOptions& options, int)
-      : bench{options}, member{bench.claim()}, appender{bench.log(), member},
-        care_member{bench.claim(MemberKind::maintenance)}, care{bench.log(), care_member, bench.pins()} {}
+      : bench{options},
+        member{bench.claim()},
+        appender{bench.log(), member},
+        care_member{bench.claim(MemberKind::maintenance)},
+        care{bench.log(), care_member, bench.pins()} {}
 };
 
 }  // namespace
@@ -103,7 +107,8 @@ TEST_CASE("sealed segments go when their newest record is older than the age, no
   b.check_rest();
 }
 
-TEST_CASE("the active segment is rolled when its newest record expires, so that it can go too; an empty one never rolls") {
+TEST_CASE(
+    "the active segment is rolled when its newest record expires, so that it can go too; an empty one never rolls") {
   Bench b{{.retention_age = 10s}};
   b.write(5);
   ManualClock::pass(11s);
@@ -126,7 +131,8 @@ TEST_CASE("a segment lives as long as its newest record, also when an older one 
   Bench b{{.retention_age = 10s}};
   ManualClock::pass(1h);
   b.write(100);
-  while (b.bench.bases().size() < 2) must(append_at(b.appender, record_text(b.next++, 1'000), b.now() - 3'600'000'000'000));
+  while (b.bench.bases().size() < 2)
+    must(append_at(b.appender, record_text(b.next++, 1'000), b.now() - 3'600'000'000'000));
   must(b.care.step());
   must(b.care.step());
   CHECK(b.bench.state().log_start.load(shm::relaxed) == 0);
@@ -172,7 +178,7 @@ TEST_CASE("maintenance sweeps private files of the dead and of past incarnations
   const auto dead_file = b.bench.log().own_name(dead);
   make_file(b.bench.directory(), live_file.data(), 0);
   make_file(b.bench.directory(), dead_file.data(), 0);
-  make_file(b.bench.directory(), "p/own.0.0.1", 0);       // line 0 lives, but not as incarnation 0
+  make_file(b.bench.directory(), "p/own.0.0.1", 0);  // line 0 lives, but not as incarnation 0
   make_file(b.bench.directory(), "p/own.nonsense", 0);
   make_file(b.bench.directory(), "p/a file of somebody else", 0);
   must(b.care.step());

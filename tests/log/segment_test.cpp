@@ -110,7 +110,8 @@ TEST_CASE("a slot is decided once, whoever tries") {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&, t] {
-      for (std::uint64_t n = 100; n < 1'100; ++n) winners += segment.resolve(n, t % 2 ? std::uint64_t{Slot::aborted} : Slot::make(Slot::committed, 0, 16));
+      for (std::uint64_t n = 100; n < 1'100; ++n)
+        winners += segment.resolve(n, t % 2 ? std::uint64_t{Slot::aborted} : Slot::make(Slot::committed, 0, 16));
     });
   for (auto& thread : threads) thread.join();
   CHECK(winners == 1'000);

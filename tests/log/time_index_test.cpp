@@ -15,14 +15,16 @@ struct Bench {
   Member member;
   Appender appender;
   std::vector<std::pair<std::uint64_t, std::int64_t>> written;  // offset, timestamp
-  explicit Bench(const LogOptions& options = {}) : bench{options}, member{bench.claim()}, appender{bench.log(), member} {}
+  explicit Bench(const LogOptions& options = {})
+      : bench{options}, member{bench.claim()}, appender{bench.log(), member} {}
 
   void write(std::int64_t timestamp, std::size_t size = 500) {
     const auto offset = must(append_at(appender, record_text(written.size(), size), timestamp));
     written.emplace_back(offset.value, timestamp);
   }
   std::optional<Offset> find(std::int64_t at, bool with_member = true) const {
-    return must(log::offset_for_time(bench.log(), bench.pins(), with_member ? &member : nullptr, Timestamp{std::chrono::nanoseconds{at}}));
+    return must(log::offset_for_time(bench.log(), bench.pins(), with_member ? &member : nullptr,
+                                     Timestamp{std::chrono::nanoseconds{at}}));
   }
   /// The answer by looking at everything.
   std::optional<Offset> expected(std::int64_t at) const {
@@ -31,11 +33,16 @@ struct Bench {
       if (offset >= start && timestamp >= at) return Offset{static_cast<std::int64_t>(offset)};
     return std::nullopt;
   }
-  std::string index_name(std::size_t segment) const { return bench.log().time_index_name(bench.bases().at(segment)).data(); }
-  bool has_index(std::size_t segment) const { return bench.directory().identify(index_name(segment).c_str()).has_value(); }
+  std::string index_name(std::size_t segment) const {
+    return bench.log().time_index_name(bench.bases().at(segment)).data();
+  }
+  bool has_index(std::size_t segment) const {
+    return bench.directory().identify(index_name(segment).c_str()).has_value();
+  }
   std::size_t indexes() const {
     const auto names = bench.files();
-    return static_cast<std::size_t>(std::count_if(names.begin(), names.end(), [](const auto& n) { return n.ends_with(".timeindex"); }));
+    return static_cast<std::size_t>(
+        std::count_if(names.begin(), names.end(), [](const auto& n) { return n.ends_with(".timeindex"); }));
   }
 };
 
@@ -71,7 +78,8 @@ TEST_CASE("an empty log, and a time after the last record, have no offset") {
   CHECK(b.find(-1) == Offset{0});
 }
 
-TEST_CASE("the earliest offset at or after a time is found whatever order the timestamps are in, with and without indexes") {
+TEST_CASE(
+    "the earliest offset at or after a time is found whatever order the timestamps are in, with and without indexes") {
   Bench b;
   write_unordered(b, 4'000);
   REQUIRE(b.bench.bases().size() > 5);
@@ -134,7 +142,8 @@ TEST_CASE("an index that is missing, cut short, foreign or damaged in any byte i
     std::memcpy(&header, whole.data(), sizeof header);
     header.uuid ^= 1;
     header.newest_ns = 0;  // would hide the whole segment
-    header.header_crc = crc32c(Bytes{reinterpret_cast<const std::byte*>(&header), offsetof(log::TimeIndexHeader, header_crc)});
+    header.header_crc =
+        crc32c(Bytes{reinterpret_cast<const std::byte*>(&header), offsetof(log::TimeIndexHeader, header_crc)});
     auto text = whole;
     std::memcpy(text.data(), &header, sizeof header);
     plant(text);
@@ -187,7 +196,7 @@ TEST_CASE("an index left behind by a maker that died after the segment went is s
   const auto name = b.index_name(0);
   const auto text = must(shm::read_file(b.bench.directory(), name.c_str()));
   REQUIRE(log::Recycler{&b.bench.log(), &b.member}.retire(base, log::retirable_slots(b.bench.log(), base)) !=
-            log::Retired::no);
+          log::Retired::no);
   must(shm::write_file(b.bench.directory(), name.c_str(), text, 0640));
   log::PartitionMaintenance care{b.bench.log(), b.member, b.bench.pins()};
   must(care.step());
@@ -214,7 +223,8 @@ TEST_CASE("a search without the right to write leaves no file and finds the same
   }
   LogBench bench{dir.path().string(), {.writable = false}};
   auto member = bench.claim();
-  const auto found = must(log::offset_for_time(bench.log(), bench.pins(), &member, Timestamp{std::chrono::nanoseconds{1'500}}));
+  const auto found =
+      must(log::offset_for_time(bench.log(), bench.pins(), &member, Timestamp{std::chrono::nanoseconds{1'500}}));
   REQUIRE(found.has_value());
   CHECK(read_from(bench, static_cast<std::uint64_t>(found->value)).size() == 500);
   CHECK(bench.count_files("") == bench.bases().size());

@@ -81,7 +81,8 @@ TOWPATH_ROLE("open_at_once") {
 }
 
 TOWPATH_ROLE("nobody_reads") {
-  expect(::setgroups(0, nullptr) == 0 && ::setegid(65'534) == 0 && ::seteuid(65'534) == 0, "this process becomes nobody");
+  expect(::setgroups(0, nullptr) == 0 && ::setegid(65'534) == 0 && ::seteuid(65'534) == 0,
+         "this process becomes nobody");
   auto opened = Bus::open(args.at(0), by_hand());
   if (!opened) {
     say("refused: " + std::string{name(opened.error().code)});
@@ -127,7 +128,9 @@ TEST_CASE("opening a folder makes a bus of it, with the rights that the files ne
   auto bus = open_bus((dir / "bus").string());
   Raw topic{bus, "t"};
   put_records(topic, 0, 1);
-  const auto mode = [&](const char* file) { return static_cast<unsigned>(std::filesystem::status(dir / "bus" / file).permissions()); };
+  const auto mode = [&](const char* file) {
+    return static_cast<unsigned>(std::filesystem::status(dir / "bus" / file).permissions());
+  };
   CHECK(mode("") == 0750);
   CHECK(mode("ctl") == 0660);
   CHECK(mode("members") == 0660);
@@ -202,7 +205,8 @@ TEST_CASE("a control file that is cut short, foreign, of another layout or newer
     return with(text);
   };
   CHECK(with(whole) == Errc::ok);
-  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{4'095}, std::size_t{4'096}, whole.size() - 1})
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{1}, std::size_t{4'095}, std::size_t{4'096}, whole.size() - 1})
     CHECK(with(whole.substr(0, size)) == Errc::corrupt);
   CHECK(with(std::string(whole.size(), '\0')) == Errc::corrupt);
   CHECK(changed(offsetof(ControlHeader, magic), 1) == Errc::corrupt);
@@ -347,7 +351,8 @@ TEST_CASE("a user without the right to write reads everything, helps nobody and 
   CHECK(nobody() == "refused: permission_denied\n");
   // As an owner who lets everybody read: folders 0755, files 0644, but ctl and members are not for them to write.
   for (const auto& entry : std::filesystem::recursive_directory_iterator{prepared.path})
-    std::filesystem::permissions(entry, entry.is_directory() ? std::filesystem::perms{0755} : std::filesystem::perms{0644});
+    std::filesystem::permissions(entry,
+                                 entry.is_directory() ? std::filesystem::perms{0755} : std::filesystem::perms{0644});
   std::filesystem::permissions(prepared.path, std::filesystem::perms{0755});
   CHECK(nobody() == "read\n");
   CHECK(log::Slot::state(appender.segment().slots[10].load(shm::acquire)) == log::Slot::empty);  // nobody helped
@@ -397,7 +402,8 @@ TEST_CASE("a child of fork() is told so, whatever it tries, and the parent's bus
   put_records(topic, 0, 5);
   const auto status = forked([&] {
     const bool all = bus.maintain().error() == Errc::forked && Raw::open(bus, "t").error() == Errc::forked &&
-                     Admin{bus}.create_topic("x").error() == Errc::forked && Admin{bus}.list_topics().error() == Errc::forked &&
+                     Admin{bus}.create_topic("x").error() == Errc::forked &&
+                     Admin{bus}.list_topics().error() == Errc::forked &&
                      Admin{bus}.delete_topic("t").error() == Errc::forked &&
                      bus.core()->claim(MemberKind::producer, "x").error() == Errc::forked;
     return all ? 0 : 1;

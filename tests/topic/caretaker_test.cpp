@@ -83,7 +83,7 @@ TEST_CASE("when the process that maintains stands still for two seconds, others 
   child.stop();
   CHECK_FALSE(works(dir, bus));  // the first look; then 1.001 s later
   CHECK_FALSE(works(dir, bus));
-  CHECK(works(dir, bus));        // 2.002 s after the first look
+  CHECK(works(dir, bus));  // 2.002 s after the first look
   CHECK(works(dir, bus));
   child.cont();
   child.tell("step");

@@ -58,7 +58,11 @@ TEST_CASE("a topic is there once it was created, once, with its settings; gone o
   Admin admin{bus};
   CHECK(must(admin.list_topics()).empty());
   CHECK(admin.describe_topic("a").error() == Errc::unknown_topic);
-  const TopicConfig config{.partitions = 3, .segment_bytes = 1_MiB, .retention = {.bytes = 9_MiB, .age = 90s}, .max_message_bytes = 1'000, .grace = 20ms};
+  const TopicConfig config{.partitions = 3,
+                           .segment_bytes = 1_MiB,
+                           .retention = {.bytes = 9_MiB, .age = 90s},
+                           .max_message_bytes = 1'000,
+                           .grace = 20ms};
   must(admin.create_topic("b", config));
   must(admin.create_topic("a"));
   CHECK(admin.create_topic("b").error() == Errc::topic_exists);
@@ -96,7 +100,10 @@ TEST_CASE("what is altered is seen by every process at once, and stays") {
   auto other = bus_in(dir);
   Raw here{bus, "t"};
   Raw there{other, "t"};
-  must(Admin{bus}.alter_topic("t", {.segment_bytes = 2_MiB, .retention = {.bytes = 7_MiB, .age = Duration::max()}, .max_message_bytes = 77, .grace = 5ms}));
+  must(Admin{bus}.alter_topic("t", {.segment_bytes = 2_MiB,
+                                    .retention = {.bytes = 7_MiB, .age = Duration::max()},
+                                    .max_message_bytes = 77,
+                                    .grace = 5ms}));
   for (auto* topic : {&here, &there}) {
     const auto& words = topic->files()->words();
     CHECK(words.segment_bytes.load(shm::relaxed) == 2_MiB);
@@ -149,7 +156,8 @@ TEST_CASE("uids are never used again, whatever is deleted and made") {
   }
 }
 
-TEST_CASE("whoever has a topic open when it is deleted gets topic_deleted, reads on what it holds, and can make it anew") {
+TEST_CASE(
+    "whoever has a topic open when it is deleted gets topic_deleted, reads on what it holds, and can make it anew") {
   TempDir dir;
   auto bus = bus_in(dir);
   auto other = bus_in(dir);

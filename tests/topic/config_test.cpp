@@ -37,10 +37,11 @@ towpath::detail::StoredConfig sample() {
 }  // namespace
 
 TEST_CASE("topic names are 1 to 249 of letters, digits, dot, underscore and dash, and neither . nor ..") {
-  for (const auto& name : std::vector<std::string>{"a", "pose", "lidar.front", "A-Z_09", "...", "-", std::string(249, 'x')})
+  for (const auto& name :
+       std::vector<std::string>{"a", "pose", "lidar.front", "A-Z_09", "...", "-", std::string(249, 'x')})
     CHECK(check_topic_name(name).has_value());
-  for (const auto& name : std::vector<std::string>{"", ".", "..", "a/b", "../a", "a b", "a\n", "ä", "~new-1", "*", "a:b",
-                                                   "a\\b", std::string(250, 'x')})
+  for (const auto& name : std::vector<std::string>{"", ".", "..", "a/b", "../a", "a b", "a\n", "ä", "~new-1", "*",
+                                                   "a:b", "a\\b", std::string(250, 'x')})
     CHECK(check_topic_name(name).error() == Errc::invalid_name);
   CHECK(check_topic_name(std::string_view{"a\0b", 3}).error() == Errc::invalid_name);
 }
@@ -53,14 +54,22 @@ TEST_CASE("each setting has bounds, and what is outside is named") {
     CHECK(std::string_view{failure.detail}.starts_with(field));
   };
   for (const std::int32_t partitions : {0, -1, 32'768}) refused({.partitions = partitions}, "partitions");
-  for (const std::uint64_t bytes : {std::uint64_t{0}, 256_KiB - 1, 4_GiB + 1}) refused({.segment_bytes = bytes}, "segment_bytes");
+  for (const std::uint64_t bytes : {std::uint64_t{0}, 256_KiB - 1, 4_GiB + 1})
+    refused({.segment_bytes = bytes}, "segment_bytes");
   refused({.retention = {.bytes = 0}}, "retention.bytes");
   refused({.retention = {.age = 0ns}}, "retention.age");
   refused({.retention = {.age = -1ns}}, "retention.age");
   refused({.segment_bytes = 1_MiB, .max_message_bytes = 1_MiB + 1}, "max_message_bytes");
   for (const Duration grace : {Duration{0}, Duration{999us}, Duration{1h} + 1ns}) refused({.grace = grace}, "grace");
-  for (const std::uint64_t alignment : {1u, 4u, 7u, 24u, 128u}) refused({.record_alignment = alignment}, "record_alignment");
-  CHECK(check_topic_config({.partitions = 32'767, .segment_bytes = 4_GiB, .retention = {.age = Duration::max()}, .max_message_bytes = 1_GiB, .grace = 1h, .record_alignment = 64}).has_value());
+  for (const std::uint64_t alignment : {1u, 4u, 7u, 24u, 128u})
+    refused({.record_alignment = alignment}, "record_alignment");
+  CHECK(check_topic_config({.partitions = 32'767,
+                            .segment_bytes = 4_GiB,
+                            .retention = {.age = Duration::max()},
+                            .max_message_bytes = 1_GiB,
+                            .grace = 1h,
+                            .record_alignment = 64})
+            .has_value());
 }
 
 TEST_CASE("a config file says what was written, whatever the settings") {
@@ -85,7 +94,8 @@ TEST_CASE("a config file says what was written, whatever the settings") {
   stored.type_name = "std::map<int, a=b>";
   round_trip();
   const auto text = towpath::detail::to_text(sample());
-  for (const char* line : {"segment.bytes=8388608\n", "retention.bytes=1073741824\n", "retention.ms=30000\n", "max.message.bytes=1048576\n", "cleanup.policy=delete\n"})
+  for (const char* line : {"segment.bytes=8388608\n", "retention.bytes=1073741824\n", "retention.ms=30000\n",
+                           "max.message.bytes=1048576\n", "cleanup.policy=delete\n"})
     CHECK(text.find(line) != std::string::npos);  // Kafka's words
 }
 
@@ -106,11 +116,14 @@ TEST_CASE("a config file that lacks any property, or holds nonsense in one, is c
       nonsense += (i == skip ? lines[i].substr(0, lines[i].find('=')) + "=-17x" : lines[i]) + "\n";
     }
     CAPTURE(lines[skip]);
-    const bool optional = lines[skip].starts_with("#") || lines[skip].starts_with("cleanup.policy") || lines[skip].starts_with("towpath.on.full");
+    const bool optional = lines[skip].starts_with("#") || lines[skip].starts_with("cleanup.policy") ||
+                          lines[skip].starts_with("towpath.on.full");
     if (optional) continue;
     ++required;
     CHECK(towpath::detail::parse_config(without).error() == Errc::corrupt);
-    const bool is_text = lines[skip].find(".id=") != std::string::npos || lines[skip].find("type.name=") != std::string::npos || lines[skip].find("encoding=") != std::string::npos;
+    const bool is_text = lines[skip].find(".id=") != std::string::npos ||
+                         lines[skip].find("type.name=") != std::string::npos ||
+                         lines[skip].find("encoding=") != std::string::npos;
     if (!is_text) CHECK(towpath::detail::parse_config(nonsense).error() == Errc::corrupt);
   }
   CHECK(required >= 12);
@@ -122,7 +135,8 @@ TEST_CASE("a config file that lacks any property, or holds nonsense in one, is c
   };
   CHECK(with("version", "0") == Errc::ok);
   CHECK(with("version", "1") == Errc::newer_format);
-  for (const char* value : {"0", "-5", "99999999999999999999", "1e6", " 8388608", "262143"}) CHECK(with("segment.bytes", value) == Errc::corrupt);
+  for (const char* value : {"0", "-5", "99999999999999999999", "1e6", " 8388608", "262143"})
+    CHECK(with("segment.bytes", value) == Errc::corrupt);
   for (const char* value : {"0", "3", "128", "-8"}) {
     CHECK(with("towpath.record.alignment", value) == Errc::corrupt);
     CHECK(with("towpath.type.alignment", value) == Errc::corrupt);
@@ -136,7 +150,8 @@ TEST_CASE("a config file that lacks any property, or holds nonsense in one, is c
   CHECK(towpath::detail::parse_config("").error() == Errc::corrupt);
   CHECK(towpath::detail::parse_config(std::string(5'000, '\0')).error() == Errc::corrupt);
   for (std::size_t size = 0; size + 1 < text.size(); size += 7)
-    if (const auto cut = towpath::detail::parse_config(text.substr(0, size)); cut) CHECK(size > text.rfind("towpath.type.alignment"));
+    if (const auto cut = towpath::detail::parse_config(text.substr(0, size)); cut)
+      CHECK(size > text.rfind("towpath.type.alignment"));
 }
 
 TEST_CASE("two that disagree on the value type find out, and bytes look at any topic") {
@@ -146,7 +161,7 @@ TEST_CASE("two that disagree on the value type find out, and bytes look at any t
   struct Other {
     double x, y, heading;
   };
-  refused(Topic<Other>::open(bus, "pose"));          // another name
+  refused(Topic<Other>::open(bus, "pose"));  // another name
   refused(Topic<std::array<double, 4>>::open(bus, "pose"));
   refused(Topic<std::string>::open(bus, "pose"));
   refused(Topic<std::int64_t>::open(bus, "pose"));
@@ -174,7 +189,8 @@ TEST_CASE("alignment is what the type needs and the config asks, and another one
 
 TEST_CASE("the largest record is 16 MiB by default, or what a segment holds where that is less") {
   Bus bus;
-  CHECK(Topic<Pose>{bus, "small", {.segment_bytes = 1_MiB}}.files()->words().max_message_bytes.load(shm::relaxed) == 1_MiB);
+  CHECK(Topic<Pose>{bus, "small", {.segment_bytes = 1_MiB}}.files()->words().max_message_bytes.load(shm::relaxed) ==
+        1_MiB);
   CHECK(Topic<Pose>{bus, "usual"}.files()->words().max_message_bytes.load(shm::relaxed) == 16_MiB);
 }
 
@@ -211,7 +227,8 @@ TEST_CASE("a partitioner sends a key always to one partition, and records withou
       const auto first = partitioner({Bytes{key}, true, 100, partitions});
       CHECK(first >= 0);
       CHECK(first < partitions);
-      CHECK(first == static_cast<std::int32_t>((murmur2(Bytes{key}) & 0x7FFF'FFFF) % static_cast<std::uint32_t>(partitions)));
+      CHECK(first ==
+            static_cast<std::int32_t>((murmur2(Bytes{key}) & 0x7FFF'FFFF) % static_cast<std::uint32_t>(partitions)));
       ++seen[first];
     }
     CHECK(seen.size() >= std::min<std::size_t>(static_cast<std::size_t>(partitions), 500));

@@ -16,7 +16,9 @@ inline BusConfig by_hand() {
   config.maintenance = MaintenanceMode::manual;
   return config;
 }
-inline Bus open_bus(const std::string& path, const BusConfig& config = by_hand()) { return must(Bus::open(path, config)); }
+inline Bus open_bus(const std::string& path, const BusConfig& config = by_hand()) {
+  return must(Bus::open(path, config));
+}
 
 template <class T, class S>
 const log::PartitionLog& log_of(const Topic<T, S>& topic, std::int32_t partition = 0) {
@@ -25,7 +27,8 @@ const log::PartitionLog& log_of(const Topic<T, S>& topic, std::int32_t partition
 
 /// Appends records first to first + count - 1 to a partition, in the name of a member of its own.
 template <class T, class S>
-void put_records(const Topic<T, S>& topic, std::uint64_t first, std::uint64_t count, std::int32_t partition = 0, std::size_t size = 100) {
+void put_records(const Topic<T, S>& topic, std::uint64_t first, std::uint64_t count, std::int32_t partition = 0,
+                 std::size_t size = 100) {
   auto member = must(topic.bus().core()->claim(MemberKind::producer, "test"));
   log::Appender appender{log_of(topic, partition), member};
   for (std::uint64_t i = first; i < first + count; ++i) put(appender, i, size);
@@ -55,7 +58,8 @@ inline void poke(const std::filesystem::path& path, std::size_t at, const void* 
 
 inline std::size_t count_entries(const std::filesystem::path& folder, std::string_view prefix) {
   std::size_t count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator{folder}) count += entry.path().filename().string().starts_with(prefix);
+  for (const auto& entry : std::filesystem::directory_iterator{folder})
+    count += entry.path().filename().string().starts_with(prefix);
   return count;
 }
 
