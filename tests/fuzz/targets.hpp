@@ -21,9 +21,8 @@ inline void must(bool property, const char* what) {
 /// A record's frame: every part that parse() and HeaderRange give lies inside the frame, and headers come to an end.
 inline void fuzz_frame(const std::uint8_t* data, std::size_t size) {
   for (const std::size_t alignment : {std::size_t{8}, std::size_t{16}, std::size_t{64}}) {
-    // On the heap and exactly as long, so that a sanitizer sees the first byte read behind it.
-    const auto* bytes = reinterpret_cast<const std::byte*>(data);
-    const std::vector<std::byte> copy{bytes, bytes + size};
+    const auto* first = reinterpret_cast<const std::byte*>(data);
+    const std::vector<std::byte> copy{first, first + size};
     log::FrameView view;
     if (!view.parse(copy.data(), size, alignment)) continue;
     const auto inside = [&](Bytes part) {
