@@ -15,16 +15,6 @@
 
 namespace towpath::inline TOWPATH_ABI {
 
-struct PartitionOffset {
-  PartitionId partition;
-  Offset offset;
-};
-
-struct PartitionTimeOffset {
-  PartitionId partition;
-  std::optional<Offset> offset;  ///< none: no record as late as that
-};
-
 template <class T, class S = Serde<T>, class BusType = Bus>
 class Consumer;
 
@@ -51,6 +41,8 @@ class Consumer<T, S, Bus> {
   template <wait::Strategy W = wait::Backoff>
   TOWPATH_HOT Batch<T, S> poll(Duration timeout, W strategy = {}) {
     Batch<T, S> batch;
+    if (!core_) [[unlikely]]
+      return moved_from();
     if (!core_->files().core().is_mine()) [[unlikely]]
       return fail(std::move(batch), {Errc::forked, "the consumer was made before fork()"}, {});
     core_->note_progress();
@@ -258,7 +250,7 @@ class Consumer<T, S, Bus> {
     } else {
       std::optional<T> value;
       if (view.has_value) {
-        auto decoded = S::decode(view.value);
+        auto decoded = decode(view.value);
         if (!decoded) {
           if (*decoded.error().detail) refusal.detail = decoded.error().detail;
           return false;
@@ -268,6 +260,20 @@ class Consumer<T, S, Bus> {
       batch.decoded_.push_back(std::move(value));
       return true;
     }
+  }
+
+  /// A decode that throws is one that fails: the records before it are still delivered, and the position stays before
+  /// it.
+  static Result<T> decode(Bytes bytes) {
+#if TOWPATH_EXCEPTIONS
+    try {
+      return S::decode(bytes);
+    } catch (const std::exception&) {
+      return Failure{Errc::undecodable, "the serde's decode threw an exception; seek past the record"};
+    }
+#else
+    return S::decode(bytes);
+#endif
   }
 
   /// Looks again as the strategy says until something is there or the time is over.
@@ -328,6 +334,13 @@ class Consumer<T, S, Bus> {
     [[maybe_unused]] const bool nobody_could_look = std::exchange(ended_iteration_, false);
     TOWPATH_ASSERT(nobody_could_look);  // else: look at Batch::error() when a batch is empty
     return fail(Batch<T, S>{}, unseen_->failure, unseen_at_);
+  }
+
+  TOWPATH_COLD static Batch<T, S> moved_from() {
+    Batch<T, S> batch;
+    batch.unseen_ = std::make_shared<detail::Unseen>();
+    batch.failure_ = {Errc::closed, "this consumer was moved from"};
+    return batch;
   }
 
   Result<void> set_paused(PartitionId partition, bool paused) noexcept {

@@ -30,4 +30,14 @@ struct ConsumerConfig {
   bool check_crcs = true;
 };
 
+struct PartitionOffset {
+  PartitionId partition;
+  Offset offset;
+};
+
+struct PartitionTimeOffset {
+  PartitionId partition;
+  std::optional<Offset> offset;  ///< none: no record as late as that
+};
+
 }  // namespace towpath::inline TOWPATH_ABI

@@ -216,6 +216,8 @@ class Appender {
   }
 
   TOWPATH_COLD Result<void> find_segment(std::uint64_t need) {
+    if (segment_ && full_ && next_base_ <= segment_.base)
+      return Failure{Errc::corrupt, "a segment sealed without a slot"};
     auto found = segment_ ? log_->next(*member_, segment_, next_base_, crosser_, need) : log_->active(*member_, need);
     if (!found) return found.error();
     segment_ = std::move(*found);

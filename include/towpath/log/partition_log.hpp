@@ -147,6 +147,7 @@ class PartitionLog {
     return is_deleted() ? Failure{Errc::topic_deleted, "the topic was deleted under this handle"} : failure;
   }
 
+  Result<void> write_file(const char* own, const Geometry& shape) const;
   /// TAKE. True if this call made the segment, false if somebody else did.
   Result<bool> take(const shm::Member& member, std::uint64_t base, const Geometry& shape) const;
   [[nodiscard]] Result<Segment> take_spare(const char* own, const Geometry& shape) const;

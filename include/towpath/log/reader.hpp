@@ -29,7 +29,7 @@ class PinnedSegment {
   }
   ~PinnedSegment() {
     std::erase(pins_->held, this);
-    shm::unlock(pins_->file.get(), byte_);
+    if (pins_->file.is_mine()) shm::unlock(pins_->file.get(), byte_);  // in a child the number may be another file's
   }
   PinnedSegment(const PinnedSegment&) = delete;
   PinnedSegment& operator=(const PinnedSegment&) = delete;
@@ -89,6 +89,17 @@ inline Result<PinRef> pin_segment(const PartitionLog& log, const std::shared_ptr
 
 /// Slots [first, last) of a pinned segment, all resolved; `count` of them are committed.
 struct Run {
+  Run() noexcept = default;
+  Run(Run&& other) noexcept { swap(other); }
+  Run& operator=(Run&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  void swap(Run& other) noexcept {
+    std::swap(segment, other.segment);
+    std::swap(first, other.first), std::swap(last, other.last), std::swap(count, other.count);
+  }
+
   PinRef segment;
   std::uint64_t first = 0;
   std::uint64_t last = 0;
@@ -216,7 +227,8 @@ class Reader {
   /// Slot n is empty, or there is none. Sealed there: on to the next segment. Else tells idle from blocked.
   TOWPATH_HOT Progress at_the_end(const Segment& segment, std::uint64_t n) {
     const std::uint64_t sealed = segment.header->sealed.load(shm::acquire);
-    if (sealed != 0 && n + 1 >= sealed) return advance(segment.base + sealed - 1);
+    if (sealed != 0 && n + 1 >= sealed)
+      return sealed > 1 ? advance(segment.base + sealed - 1) : fail({Errc::corrupt, "a segment sealed without a slot"});
     const std::uint64_t tail = segment.header->tail.load(shm::acquire);
     const bool open = sealed != 0 || Tail::count(tail) > n || Tail::bytes(tail) > segment.capacity;
     return open ? Progress::blocked : Progress::idle;
@@ -242,7 +254,10 @@ class Reader {
       return Progress::records;
     }
     if (pinned.error() != Errc::not_found) return fail(pinned.error());
-    return log_->state().log_start.load(shm::seq_cst) > position_ ? Progress::out_of_range : Progress::idle;
+    const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
+    if (start > position_) return Progress::out_of_range;
+    const bool missing = start <= base && log_->state().hint.load(shm::acquire) > base;
+    return missing ? fail({Errc::corrupt, "a segment is missing in the middle of the log"}) : Progress::idle;
   }
 
   Progress fail(const Failure& failure) noexcept {

@@ -23,17 +23,14 @@ inline Geometry PartitionLog::following(const Segment& last, std::uint64_t need)
   return Geometry::plan(bytes, filled / used, need);
 }
 
-inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& shape) const {
+inline Result<void> PartitionLog::write_file(const char* own, const Geometry& shape) const {
   if (auto folder = parts_.directory->make_folder(parts_.folder.c_str());
       !folder && folder.error() != Errc::already_exists)
     return folder.error() == Errc::not_found ? Failure{Errc::topic_deleted, "its folder is gone"} : folder.error();
   auto file = parts_.directory->create(own, 0640);
   if (!file) return file.error();
   TOWPATH_FAILPOINT("make.created");
-  if (auto room = shm::allocate(*file, 0, shape.segment_bytes); !room) {
-    parts_.directory->remove(own).ignore();  // ext4 leaves a partly grown file
-    return room.error();
-  }
+  if (auto room = shm::allocate(*file, 0, shape.segment_bytes); !room) return room;
   SegmentHeader header{};
   header.magic = segment_magic;
   header.version = segment_format_version;
@@ -48,15 +45,21 @@ inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& 
   header.generation.store(1, shm::relaxed);
   header.sealed.store(0, shm::relaxed);
   TOWPATH_FAILPOINT("make.allocated");
-  if (auto written = shm::write_all(*file, &header, sizeof header, 0); !written) {
-    parts_.directory->remove(own).ignore();
-    return written.error();
+  return shm::write_all(*file, &header, sizeof header, 0);
+}
+
+inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& shape) const {
+  const auto written = write_file(own, shape);  // its descriptor is closed again before the next is opened
+  auto segment =
+      written ? Segment::open(*parts_.directory, own, unset_base, Use::append) : Result<Segment>{written.error()};
+  if (!segment) {
+    parts_.directory->remove(own).ignore();  // whatever is there of it, so that tries on a full machine pile nothing up
+    return segment;
   }
-  auto segment = Segment::open(*parts_.directory, own, unset_base, Use::append);
   // Small ones are given their pages now, half a millisecond per MiB, instead of by a fault every 4 KiB. Large ones are
   // made ahead by maintenance.
   constexpr std::uint64_t small = std::uint64_t{1} << 20;
-  if (segment && shape.segment_bytes <= small) segment->control->populate(0, segment->control->size(), true);
+  if (shape.segment_bytes <= small) segment->control->populate(0, segment->control->size(), true);
   return segment;
 }
 

@@ -36,13 +36,17 @@ class Producer<T, S, Bus, P> {
   /// `visible` also the errors of flush(): then the record is in the log, and sending it again makes a second one.
   /// Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for each open record.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value, const SendOptions& options = {}) noexcept(encodes_quietly) {
+    if (!core_) [[unlikely]]
+      return Failure{Errc::closed, "this producer was moved from"};
     log::FrameSpec spec = describe(options);
     spec.value_size = S::size(value);
     return append(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
   }
 
   /// Appends a record without a value: Kafka's tombstone, which says that the key is gone. Errors as send().
-  Result<RecordMetadata> send_tombstone(const SendOptions& options) noexcept {
+  Result<RecordMetadata> send_tombstone(const SendOptions& options) noexcept(chooses_quietly) {
+    if (!core_) [[unlikely]]
+      return Failure{Errc::closed, "this producer was moved from"};
     log::FrameSpec spec = describe(options);
     spec.has_value = false;
     return append(spec, options, [](std::span<std::byte>) noexcept {});
@@ -54,15 +58,16 @@ class Producer<T, S, Bus, P> {
   = delete;
 
   /// Room for one value in the log; key and headers are given now. Errors as send().
-  Result<Loan<T>> loan(
-      const SendOptions& options = {}) noexcept requires ZeroCopy<T> && std::same_as<S, Serde<T>> && requires {
+  Result<Loan<T>> loan(const SendOptions& options = {}) noexcept(
+      chooses_quietly) requires ZeroCopy<T> && std::same_as<S, Serde<T>> && requires {
     S::alignment;
   }
   { return borrow(sizeof(T), options); }
 
   /// Room for a value of `size` bytes. Errors as send().
-  Result<Loan<T>> loan(std::size_t size, const SendOptions& options = {}) noexcept
-      requires(!requires { S::fixed_size; }) {
+  Result<Loan<T>> loan(std::size_t size, const SendOptions& options = {}) noexcept(chooses_quietly) requires(!requires {
+    S::fixed_size;
+  }) {
     return borrow(size, options);
   }
 
@@ -98,12 +103,15 @@ class Producer<T, S, Bus, P> {
 
   /// Returns when everything this producer sent can be seen by every reader. At most the grace for each open record of
   /// another producer that is in the way. Errors: topic_deleted, forked, those of mapping.
-  Result<void> flush() noexcept { return core_->flush(); }
+  Result<void> flush() noexcept {
+    return core_ ? core_->flush() : Failure{Errc::closed, "this producer was moved from"};
+  }
 
   [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
 
  private:
-  static constexpr bool encodes_quietly = noexcept(
+  static constexpr bool chooses_quietly = noexcept(std::declval<P&>()(std::declval<const PartitionRequest&>()));
+  static constexpr bool encodes_quietly = chooses_quietly&& noexcept(
       S::encode(std::declval<const T&>(), std::span<std::byte>{}))&& noexcept(S::size(std::declval<const T&>()));
 
   Producer(const Topic<T, S>& topic, std::unique_ptr<detail::ProducerCore> core, P partitioner)
@@ -119,7 +127,7 @@ class Producer<T, S, Bus, P> {
   }
 
   TOWPATH_HOT Result<std::int32_t> choose(const log::FrameSpec& spec, const SendOptions& options,
-                                          std::uint64_t bytes) noexcept {
+                                          std::uint64_t bytes) noexcept(chooses_quietly) {
     const std::int32_t count = core_->partitions();
     if (!options.partition && count == 1) [[likely]]
       return 0;
@@ -182,7 +190,9 @@ class Producer<T, S, Bus, P> {
     return sent;
   }
 
-  Result<Loan<T>> borrow(std::size_t size, const SendOptions& options) noexcept {
+  Result<Loan<T>> borrow(std::size_t size, const SendOptions& options) noexcept(chooses_quietly) {
+    if (!core_) [[unlikely]]
+      return Failure{Errc::closed, "this producer was moved from"};
     log::FrameSpec spec = describe(options);
     spec.value_size = size;
     const auto layout = log::FrameLayout::of(spec, core_->value_alignment());

@@ -31,10 +31,14 @@ class ProducerCore {
       return Errc::forked;
     if (loan_open) [[unlikely]]
       return Errc::loan_open;
-    if (layout.length - layout.value_at > files_->words().max_message_bytes.load(shm::relaxed)) [[unlikely]]
-      return Errc::message_too_large;
     if (spec.headers.size() > 65'535) [[unlikely]]
       return Errc::invalid_argument;
+    // Part by part before the sum, which a size that makes no sense would overflow.
+    const std::uint64_t limit = files_->words().max_message_bytes.load(shm::relaxed);
+    bool fits = spec.value_size <= limit && spec.key.size() <= limit;
+    for (const auto& header : spec.headers) fits = fits && header.key.size() <= limit && header.value.size() <= limit;
+    if (!fits || layout.length - layout.value_at > limit) [[unlikely]]
+      return Errc::message_too_large;
     return Errc::ok;
   }
 

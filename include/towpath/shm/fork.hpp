@@ -18,7 +18,7 @@ namespace towpath::inline TOWPATH_ABI::shm {
 class ForkGuard {
  public:
   static ForkGuard& instance() {
-    static ForkGuard guard;
+    static ForkGuard& guard = *new ForkGuard;  // never destroyed: handles may be globals
     return guard;
   }
 
@@ -94,13 +94,15 @@ class LockDescriptor {
 
   [[nodiscard]] const FileDescriptor& get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
+  /// False in a child after fork(): the descriptor was closed there.
+  [[nodiscard]] bool is_mine() const noexcept { return ForkGuard::instance().generation() == generation_; }
 
  private:
   void close() noexcept {
     if (!fd_) return;
     const int fd = fd_.release();
     // In a child the descriptor was closed already, and its number may be somebody else's by now.
-    if (ForkGuard::instance().generation() == generation_) ForkGuard::instance().close(fd);
+    if (is_mine()) ForkGuard::instance().close(fd);
   }
 
   FileDescriptor fd_;

@@ -118,7 +118,7 @@ class Region {
 class RegionCache {
  public:
   static RegionCache& instance() {
-    static RegionCache cache;
+    static RegionCache& cache = *new RegionCache;  // never destroyed: handles may be globals
     // A child that opens a bus anew must not find the lock taken by a thread that it does not have.
     [[maybe_unused]] static const int registered = ::pthread_atfork(
         [] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); }, [] { instance().mutex_.unlock(); });
@@ -145,7 +145,7 @@ class RegionCache {
                               view == View::readable ? Access::read : Access::read_write);
     if (!region) return region.error();
     make_room();
-    entries_.insert_or_assign(opened, Entry{*region, ++tick_});
+    entries_.insert_or_assign(opened, Entry{*region, &directory, ++tick_});
     return *region;
   }
 
@@ -153,6 +153,12 @@ class RegionCache {
   void forget(const Region* region) {
     const std::lock_guard hold{mutex_};
     std::erase_if(entries_, [&](const auto& entry) { return entry.second.region.get() == region; });
+  }
+
+  /// Drops what was mapped through the directory, which is about to go; whoever uses a region keeps it.
+  void forget(const Directory& directory) {
+    const std::lock_guard hold{mutex_};
+    std::erase_if(entries_, [&](const auto& entry) { return entry.second.owner == &directory; });
   }
 
   /// Drops the regions that nobody uses and of which `is_gone(region)` is true: their files were removed.
@@ -188,6 +194,7 @@ class RegionCache {
   };
   struct Entry {
     std::shared_ptr<Region> region;
+    const Directory* owner;  // through which it was mapped; never followed
     std::uint64_t used;
   };
 

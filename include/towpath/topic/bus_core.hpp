@@ -34,6 +34,12 @@ class BusCore {
     return core;
   }
 
+  BusCore(const BusCore&) = delete;
+  BusCore& operator=(const BusCore&) = delete;
+  ~BusCore() {
+    if (directory_) shm::RegionCache::instance().forget(*directory_);
+  }
+
   [[nodiscard]] shm::Directory& directory() const noexcept { return *directory_; }
   [[nodiscard]] const BusConfig& config() const noexcept { return config_; }
   [[nodiscard]] ControlHeader& control() const noexcept { return *control_; }

@@ -32,7 +32,8 @@ class Catalog {
       return topic;
     auto opened = TopicFiles::open(core_, name);
     if (opened && is_deleted(**opened)) {  // whoever began to delete it died, or is about to take it away
-      if ((*opened)->is_writable()) take_away(name).ignore();
+      if (auto member = core_->claim(shm::MemberKind::maintenance, "delete topic"); (*opened)->is_writable() && member)
+        take_away(name, *member).ignore();
       return Failure{Errc::unknown_topic, "the topic was deleted"};
     }
     if (opened) open_.insert_or_assign(name, *opened);
@@ -67,11 +68,13 @@ class Catalog {
     auto topic = open(name);
     if (!topic) return topic.error();
     if (!(*topic)->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
+    auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");  // before anything changes
+    if (!member) return member.error();
     bool mine = false;
     for (std::int32_t i = 0; i < (*topic)->partitions(); ++i)
       if (auto log = (*topic)->partition({i}); log) mine = close_log(**log) || mine;
     TOWPATH_FAILPOINT("delete.flagged");
-    const auto gone = take_away(name);
+    const auto gone = take_away(name, *member);
     // Somebody who saw the flag may have been faster with the rest.
     return mine && gone.error() == Errc::unknown_topic ? Result<void>{} : gone;
   }
@@ -101,10 +104,8 @@ class Catalog {
 
  private:
   /// From the first rename on the topic does not exist. Errors: unknown_topic (somebody else was faster).
-  Result<void> take_away(const std::string& name) {
-    auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");
-    if (!member) return member.error();
-    const auto away = private_folder("~gone-", *member);
+  Result<void> take_away(const std::string& name, const shm::Member& member) {
+    const auto away = private_folder("~gone-", member);
     const auto renamed = core_->directory().rename(("topics/" + name).c_str(), away.c_str());
     if (!renamed)
       return renamed.error() == Errc::not_found ? Failure{Errc::unknown_topic, "somebody else deleted it"} : renamed;

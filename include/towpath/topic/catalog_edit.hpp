@@ -93,12 +93,13 @@ inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& w
   StoredConfig after = before;
   after.config = settle(wanted, Schema{});
   after.config.record_alignment = before.config.record_alignment;
-  // The words rule; the file is for people and for the next to open the topic.
+  // The words rule; the file is for people and for the next to open the topic. It goes first, for it may find no room.
+  if (auto written = shm::write_file((*topic)->directory(), "config", to_text(after), 0640, true); !written)
+    return written;
+  TOWPATH_FAILPOINT("alter.written");
   publish_settings((*topic)->words(), after.config);
-  TOWPATH_FAILPOINT("alter.published");
-  auto written = shm::write_file((*topic)->directory(), "config", to_text(after), 0640, true);
   core_->control().catalog_generation.fetch_add(1, shm::release);
-  return written;
+  return {};
 }
 
 inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitions) {

@@ -37,6 +37,12 @@ class TopicFiles {
     return topic;
   }
 
+  TopicFiles(const TopicFiles&) = delete;
+  TopicFiles& operator=(const TopicFiles&) = delete;
+  ~TopicFiles() {
+    if (folder_) shm::RegionCache::instance().forget(*folder_);
+  }
+
   [[nodiscard]] BusCore& core() const noexcept { return *core_; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const StoredConfig& stored() const noexcept { return stored_; }
