@@ -126,7 +126,7 @@ TEST_CASE("every access of a word goes through its policy, once, with the order 
 
   RecordingPolicy::seen.clear();
   CHECK(word.raise_to(100, shm::release));
-  const std::vector<Access> raising = {{"load", shm::relaxed}, {"compare_exchange", shm::release, shm::relaxed}};
+  const std::vector<Access> raising = {{"load", shm::seq_cst}, {"compare_exchange", shm::release, shm::seq_cst}};
   CHECK(RecordingPolicy::seen == raising);
 }
 

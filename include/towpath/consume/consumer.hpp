@@ -281,16 +281,14 @@ class Consumer<T, S, Bus> {
   TOWPATH_COLD void wait_for(Batch<T, S>& batch, Duration timeout, W& strategy) {
     constexpr std::uint64_t glances = 64;  // between close looks
     const Monotonic deadline = core_->clock().steady() + std::min(timeout, Duration{std::chrono::hours{24 * 365}});
-    bool looked = false;
     for (std::uint64_t round = 0; timeout > Duration::zero(); ++round) {
       const bool sleeps = strategy(round) == wait::Next::sleep;
       if (!sleeps && (round + 1) % glances != 0 && is_quiet()) continue;
-      const Monotonic now = core_->clock().steady();
-      if (looked && (now >= deadline || core_->take_wakeup())) return;
-      if (looked && sleeps) core_->sleep(deadline - now, look_ == Look::blocked);
       const Look seen = look(batch);
       if (seen == Look::found || seen == Look::failed) return;
-      looked = true;
+      const Monotonic now = core_->clock().steady();
+      if (now >= deadline || core_->take_wakeup()) return;
+      if (sleeps) core_->sleep(deadline - now, look_ == Look::blocked);
     }
   }
 

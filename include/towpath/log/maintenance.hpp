@@ -109,7 +109,9 @@ class PartitionMaintenance {
 
   void retire_by_bytes() {
     const std::uint64_t limit = log_->words().retention_bytes.load(shm::relaxed);
-    const auto kept = [&] { return total() + spares_ * (live_.empty() ? 0 : live_.back().bytes); };
+    const auto kept = [&] {
+      return total() + std::min(spares_, wanted_spares) * (live_.empty() ? 0 : live_.back().bytes);
+    };
     while (limit != 0 && kept() > limit && live_.size() > 1 && retire_front()) {
     }
   }

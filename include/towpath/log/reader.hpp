@@ -270,7 +270,10 @@ class Reader {
     if (position_ < log_->state().log_start.load(shm::seq_cst)) return Progress::out_of_range;
     if (current_ && !holds_position()) keep_recent();
     if (!current_ && !find_recent()) {
-      if (const auto at = find_segment(); at != Progress::records) return at;
+      const auto at = find_segment();
+      // No segment at hint: an empty log, and what was sought lies behind its end.
+      if (at == Progress::idle && position_ > log_->state().hint.load(shm::acquire)) return Progress::out_of_range;
+      if (at != Progress::records) return at;
     }
     const std::uint64_t n = position_ - current_->base;
     if (current_->sealed_count() == 0 && n > Tail::count(current_->header->tail.load(shm::acquire)))
