@@ -1689,7 +1689,7 @@ namespace towpath::inline TOWPATH_ABI::shm {
 class ForkGuard {
  public:
   static ForkGuard& instance() {
-    static ForkGuard guard;
+    static ForkGuard& guard = *new ForkGuard;  // never destroyed: handles may be globals
     return guard;
   }
 
@@ -1765,13 +1765,15 @@ class LockDescriptor {
 
   [[nodiscard]] const FileDescriptor& get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
+  /// False in a child after fork(): the descriptor was closed there.
+  [[nodiscard]] bool is_mine() const noexcept { return ForkGuard::instance().generation() == generation_; }
 
  private:
   void close() noexcept {
     if (!fd_) return;
     const int fd = fd_.release();
     // In a child the descriptor was closed already, and its number may be somebody else's by now.
-    if (ForkGuard::instance().generation() == generation_) ForkGuard::instance().close(fd);
+    if (is_mine()) ForkGuard::instance().close(fd);
   }
 
   FileDescriptor fd_;
@@ -1888,7 +1890,7 @@ class Region {
 class RegionCache {
  public:
   static RegionCache& instance() {
-    static RegionCache cache;
+    static RegionCache& cache = *new RegionCache;  // never destroyed: handles may be globals
     // A child that opens a bus anew must not find the lock taken by a thread that it does not have.
     [[maybe_unused]] static const int registered = ::pthread_atfork(
         [] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); }, [] { instance().mutex_.unlock(); });
@@ -1915,7 +1917,7 @@ class RegionCache {
                               view == View::readable ? Access::read : Access::read_write);
     if (!region) return region.error();
     make_room();
-    entries_.insert_or_assign(opened, Entry{*region, ++tick_});
+    entries_.insert_or_assign(opened, Entry{*region, &directory, ++tick_});
     return *region;
   }
 
@@ -1923,6 +1925,12 @@ class RegionCache {
   void forget(const Region* region) {
     const std::lock_guard hold{mutex_};
     std::erase_if(entries_, [&](const auto& entry) { return entry.second.region.get() == region; });
+  }
+
+  /// Drops what was mapped through the directory, which is about to go; whoever uses a region keeps it.
+  void forget(const Directory& directory) {
+    const std::lock_guard hold{mutex_};
+    std::erase_if(entries_, [&](const auto& entry) { return entry.second.owner == &directory; });
   }
 
   /// Drops the regions that nobody uses and of which `is_gone(region)` is true: their files were removed.
@@ -1958,6 +1966,7 @@ class RegionCache {
   };
   struct Entry {
     std::shared_ptr<Region> region;
+    const Directory* owner;  // through which it was mapped; never followed
     std::uint64_t used;
   };
 
@@ -2768,6 +2777,7 @@ class PartitionLog {
     return is_deleted() ? Failure{Errc::topic_deleted, "the topic was deleted under this handle"} : failure;
   }
 
+  Result<void> write_file(const char* own, const Geometry& shape) const;
   /// TAKE. True if this call made the segment, false if somebody else did.
   Result<bool> take(const shm::Member& member, std::uint64_t base, const Geometry& shape) const;
   [[nodiscard]] Result<Segment> take_spare(const char* own, const Geometry& shape) const;
@@ -2909,7 +2919,7 @@ class PinnedSegment {
   }
   ~PinnedSegment() {
     std::erase(pins_->held, this);
-    shm::unlock(pins_->file.get(), byte_);
+    if (pins_->file.is_mine()) shm::unlock(pins_->file.get(), byte_);  // in a child the number may be another file's
   }
   PinnedSegment(const PinnedSegment&) = delete;
   PinnedSegment& operator=(const PinnedSegment&) = delete;
@@ -2969,6 +2979,17 @@ inline Result<PinRef> pin_segment(const PartitionLog& log, const std::shared_ptr
 
 /// Slots [first, last) of a pinned segment, all resolved; `count` of them are committed.
 struct Run {
+  Run() noexcept = default;
+  Run(Run&& other) noexcept { swap(other); }
+  Run& operator=(Run&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  void swap(Run& other) noexcept {
+    std::swap(segment, other.segment);
+    std::swap(first, other.first), std::swap(last, other.last), std::swap(count, other.count);
+  }
+
   PinRef segment;
   std::uint64_t first = 0;
   std::uint64_t last = 0;
@@ -3096,7 +3117,8 @@ class Reader {
   /// Slot n is empty, or there is none. Sealed there: on to the next segment. Else tells idle from blocked.
   TOWPATH_HOT Progress at_the_end(const Segment& segment, std::uint64_t n) {
     const std::uint64_t sealed = segment.header->sealed.load(shm::acquire);
-    if (sealed != 0 && n + 1 >= sealed) return advance(segment.base + sealed - 1);
+    if (sealed != 0 && n + 1 >= sealed)
+      return sealed > 1 ? advance(segment.base + sealed - 1) : fail({Errc::corrupt, "a segment sealed without a slot"});
     const std::uint64_t tail = segment.header->tail.load(shm::acquire);
     const bool open = sealed != 0 || Tail::count(tail) > n || Tail::bytes(tail) > segment.capacity;
     return open ? Progress::blocked : Progress::idle;
@@ -3122,7 +3144,10 @@ class Reader {
       return Progress::records;
     }
     if (pinned.error() != Errc::not_found) return fail(pinned.error());
-    return log_->state().log_start.load(shm::seq_cst) > position_ ? Progress::out_of_range : Progress::idle;
+    const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
+    if (start > position_) return Progress::out_of_range;
+    const bool missing = start <= base && log_->state().hint.load(shm::acquire) > base;
+    return missing ? fail({Errc::corrupt, "a segment is missing in the middle of the log"}) : Progress::idle;
   }
 
   Progress fail(const Failure& failure) noexcept {
@@ -3135,7 +3160,10 @@ class Reader {
     if (position_ < log_->state().log_start.load(shm::seq_cst)) return Progress::out_of_range;
     if (current_ && !holds_position()) keep_recent();
     if (!current_ && !find_recent()) {
-      if (const auto at = find_segment(); at != Progress::records) return at;
+      const auto at = find_segment();
+      // No segment at hint: an empty log, and what was sought lies behind its end.
+      if (at == Progress::idle && position_ > log_->state().hint.load(shm::acquire)) return Progress::out_of_range;
+      if (at != Progress::records) return at;
     }
     const std::uint64_t n = position_ - current_->base;
     if (current_->sealed_count() == 0 && n > Tail::count(current_->header->tail.load(shm::acquire)))
@@ -3360,6 +3388,16 @@ struct ConsumerConfig {
   std::optional<Duration> consumer_timeout = std::nullopt;
   /// Verify the checksums of records on disk; a wrong one is `corrupt`. Default true. (In memory there are none.)
   bool check_crcs = true;
+};
+
+struct PartitionOffset {
+  PartitionId partition;
+  Offset offset;
+};
+
+struct PartitionTimeOffset {
+  PartitionId partition;
+  std::optional<Offset> offset;  ///< none: no record as late as that
 };
 
 }  // namespace towpath::inline TOWPATH_ABI
@@ -3658,11 +3696,15 @@ class FolderDirectory final : public Directory {
     if (!stream) return system_failure(errno, "fdopendir");
     fd->release();  // closedir closes it
     std::vector<std::string> names;
+    errno = 0;  // the only way to tell an error from the end
     while (const auto* entry = ::readdir(stream)) {
       const std::string_view name{entry->d_name};
       if (name != "." && name != "..") names.emplace_back(name);
+      errno = 0;
     }
+    const int error = errno;
     ::closedir(stream);
+    if (error != 0) return system_failure(error, "readdir");
     return names;
   }
 
@@ -4040,6 +4082,12 @@ class BusCore {
     return core;
   }
 
+  BusCore(const BusCore&) = delete;
+  BusCore& operator=(const BusCore&) = delete;
+  ~BusCore() {
+    if (directory_) shm::RegionCache::instance().forget(*directory_);
+  }
+
   [[nodiscard]] shm::Directory& directory() const noexcept { return *directory_; }
   [[nodiscard]] const BusConfig& config() const noexcept { return config_; }
   [[nodiscard]] ControlHeader& control() const noexcept { return *control_; }
@@ -4393,6 +4441,12 @@ class TopicFiles {
                                   : Failure{Errc::unknown_topic, "the topic is going away"};
     if (!opened) return opened.error();
     return topic;
+  }
+
+  TopicFiles(const TopicFiles&) = delete;
+  TopicFiles& operator=(const TopicFiles&) = delete;
+  ~TopicFiles() {
+    if (folder_) shm::RegionCache::instance().forget(*folder_);
   }
 
   [[nodiscard]] BusCore& core() const noexcept { return *core_; }
@@ -5074,17 +5128,14 @@ inline Geometry PartitionLog::following(const Segment& last, std::uint64_t need)
   return Geometry::plan(bytes, filled / used, need);
 }
 
-inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& shape) const {
+inline Result<void> PartitionLog::write_file(const char* own, const Geometry& shape) const {
   if (auto folder = parts_.directory->make_folder(parts_.folder.c_str());
       !folder && folder.error() != Errc::already_exists)
     return folder.error() == Errc::not_found ? Failure{Errc::topic_deleted, "its folder is gone"} : folder.error();
   auto file = parts_.directory->create(own, 0640);
   if (!file) return file.error();
   TOWPATH_FAILPOINT("make.created");
-  if (auto room = shm::allocate(*file, 0, shape.segment_bytes); !room) {
-    parts_.directory->remove(own).ignore();  // ext4 leaves a partly grown file
-    return room.error();
-  }
+  if (auto room = shm::allocate(*file, 0, shape.segment_bytes); !room) return room;
   SegmentHeader header{};
   header.magic = segment_magic;
   header.version = segment_format_version;
@@ -5099,15 +5150,21 @@ inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& 
   header.generation.store(1, shm::relaxed);
   header.sealed.store(0, shm::relaxed);
   TOWPATH_FAILPOINT("make.allocated");
-  if (auto written = shm::write_all(*file, &header, sizeof header, 0); !written) {
-    parts_.directory->remove(own).ignore();
-    return written.error();
+  return shm::write_all(*file, &header, sizeof header, 0);
+}
+
+inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& shape) const {
+  const auto written = write_file(own, shape);  // its descriptor is closed again before the next is opened
+  auto segment =
+      written ? Segment::open(*parts_.directory, own, unset_base, Use::append) : Result<Segment>{written.error()};
+  if (!segment) {
+    parts_.directory->remove(own).ignore();  // whatever is there of it, so that tries on a full machine pile nothing up
+    return segment;
   }
-  auto segment = Segment::open(*parts_.directory, own, unset_base, Use::append);
   // Small ones are given their pages now, half a millisecond per MiB, instead of by a fault every 4 KiB. Large ones are
   // made ahead by maintenance.
   constexpr std::uint64_t small = std::uint64_t{1} << 20;
-  if (segment && shape.segment_bytes <= small) segment->control->populate(0, segment->control->size(), true);
+  if (shape.segment_bytes <= small) segment->control->populate(0, segment->control->size(), true);
   return segment;
 }
 
@@ -5431,6 +5488,8 @@ class Appender {
   }
 
   TOWPATH_COLD Result<void> find_segment(std::uint64_t need) {
+    if (segment_ && full_ && next_base_ <= segment_.base)
+      return Failure{Errc::corrupt, "a segment sealed without a slot"};
     auto found = segment_ ? log_->next(*member_, segment_, next_base_, crosser_, need) : log_->active(*member_, need);
     if (!found) return found.error();
     segment_ = std::move(*found);
@@ -5561,7 +5620,9 @@ class PartitionMaintenance {
 
   void retire_by_bytes() {
     const std::uint64_t limit = log_->words().retention_bytes.load(shm::relaxed);
-    const auto kept = [&] { return total() + spares_ * (live_.empty() ? 0 : live_.back().bytes); };
+    const auto kept = [&] {
+      return total() + std::min(spares_, wanted_spares) * (live_.empty() ? 0 : live_.back().bytes);
+    };
     while (limit != 0 && kept() > limit && live_.size() > 1 && retire_front()) {
     }
   }
@@ -5689,14 +5750,16 @@ class Catalog {
   Result<std::shared_ptr<TopicFiles>> open(const std::string& name) {
     if (auto fine = check_topic_name(name); !fine) return fine.error();
     const std::lock_guard hold{mutex_};
-    auto& known = open_[name];
-    if (auto topic = known.lock(); topic && !is_deleted(*topic)) return topic;
+    const auto before = open_.find(name);
+    if (auto topic = before == open_.end() ? nullptr : before->second.lock(); topic && !is_deleted(*topic))
+      return topic;
     auto opened = TopicFiles::open(core_, name);
     if (opened && is_deleted(**opened)) {  // whoever began to delete it died, or is about to take it away
-      if ((*opened)->is_writable()) take_away(name).ignore();
+      if (auto member = core_->claim(shm::MemberKind::maintenance, "delete topic"); (*opened)->is_writable() && member)
+        take_away(name, *member).ignore();
       return Failure{Errc::unknown_topic, "the topic was deleted"};
     }
-    if (opened) known = *opened;
+    if (opened) open_.insert_or_assign(name, *opened);
     return opened;
   }
 
@@ -5728,11 +5791,13 @@ class Catalog {
     auto topic = open(name);
     if (!topic) return topic.error();
     if (!(*topic)->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
+    auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");  // before anything changes
+    if (!member) return member.error();
     bool mine = false;
     for (std::int32_t i = 0; i < (*topic)->partitions(); ++i)
       if (auto log = (*topic)->partition({i}); log) mine = close_log(**log) || mine;
     TOWPATH_FAILPOINT("delete.flagged");
-    const auto gone = take_away(name);
+    const auto gone = take_away(name, *member);
     // Somebody who saw the flag may have been faster with the rest.
     return mine && gone.error() == Errc::unknown_topic ? Result<void>{} : gone;
   }
@@ -5762,10 +5827,8 @@ class Catalog {
 
  private:
   /// From the first rename on the topic does not exist. Errors: unknown_topic (somebody else was faster).
-  Result<void> take_away(const std::string& name) {
-    auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");
-    if (!member) return member.error();
-    const auto away = private_folder("~gone-", *member);
+  Result<void> take_away(const std::string& name, const shm::Member& member) {
+    const auto away = private_folder("~gone-", member);
     const auto renamed = core_->directory().rename(("topics/" + name).c_str(), away.c_str());
     if (!renamed)
       return renamed.error() == Errc::not_found ? Failure{Errc::unknown_topic, "somebody else deleted it"} : renamed;
@@ -5925,12 +5988,13 @@ inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& w
   StoredConfig after = before;
   after.config = settle(wanted, Schema{});
   after.config.record_alignment = before.config.record_alignment;
-  // The words rule; the file is for people and for the next to open the topic.
+  // The words rule; the file is for people and for the next to open the topic. It goes first, for it may find no room.
+  if (auto written = shm::write_file((*topic)->directory(), "config", to_text(after), 0640, true); !written)
+    return written;
+  TOWPATH_FAILPOINT("alter.written");
   publish_settings((*topic)->words(), after.config);
-  TOWPATH_FAILPOINT("alter.published");
-  auto written = shm::write_file((*topic)->directory(), "config", to_text(after), 0640, true);
   core_->control().catalog_generation.fetch_add(1, shm::release);
-  return written;
+  return {};
 }
 
 inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitions) {
@@ -5941,13 +6005,14 @@ inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitio
   const std::int32_t before = (*topic)->partitions();
   if (partitions < before || partitions > max_partitions)
     return Failure{Errc::invalid_argument, "partitions: a topic only grows, to 32,767 at most"};
+  if (partitions == before) return {};
   const auto added = static_cast<std::uint64_t>(partitions - before);
   const std::uint64_t first = core_->control().next_uid.fetch_add(added, shm::relaxed) + 1;
   const auto extend = [&](const char* file, std::uint32_t block_bytes, bool with_uids) -> Result<void> {
     auto fd = (*topic)->directory().open(file, shm::Access::read_write);
     if (!fd) return fd.error();
     const std::uint64_t from = log::blocks_offset + static_cast<std::uint64_t>(before) * block_bytes;
-    if (auto room = shm::allocate(*fd, from, added * block_bytes); added != 0 && !room) return room;
+    if (auto room = shm::allocate(*fd, from, added * block_bytes); !room) return room;
     for (std::uint64_t i = 0; with_uids && i < added; ++i) {
       const std::uint64_t uid = first + i;
       if (auto done =
@@ -6114,10 +6179,23 @@ class Caretaker {
     return done;
   }
 
+  /// A round that runs out of memory must not end the user's process.
+  Failure guarded_step() noexcept {
+#if TOWPATH_EXCEPTIONS
+    try {
+      return step().error();
+    } catch (const std::exception&) {
+      return {Errc::out_of_memory, "a round of maintenance was given up"};
+    }
+#else
+    return step().error();
+#endif
+  }
+
   void run() noexcept {
     shm::become_background_thread("towpath-maint");
     while (!stopping_.load(std::memory_order_acquire)) {
-      const auto done = step().error();
+      const auto done = guarded_step();
       {
         const std::lock_guard hold{mutex_};
         last_ = done;
@@ -6327,16 +6405,6 @@ Topic(Bus&, const TopicSpec<T>&) -> Topic<T, Serde<T>, Bus>;
 
 namespace towpath::inline TOWPATH_ABI {
 
-struct PartitionOffset {
-  PartitionId partition;
-  Offset offset;
-};
-
-struct PartitionTimeOffset {
-  PartitionId partition;
-  std::optional<Offset> offset;  ///< none: no record as late as that
-};
-
 template <class T, class S = Serde<T>, class BusType = Bus>
 class Consumer;
 
@@ -6363,6 +6431,8 @@ class Consumer<T, S, Bus> {
   template <wait::Strategy W = wait::Backoff>
   TOWPATH_HOT Batch<T, S> poll(Duration timeout, W strategy = {}) {
     Batch<T, S> batch;
+    if (!core_) [[unlikely]]
+      return moved_from();
     if (!core_->files().core().is_mine()) [[unlikely]]
       return fail(std::move(batch), {Errc::forked, "the consumer was made before fork()"}, {});
     core_->note_progress();
@@ -6570,7 +6640,7 @@ class Consumer<T, S, Bus> {
     } else {
       std::optional<T> value;
       if (view.has_value) {
-        auto decoded = S::decode(view.value);
+        auto decoded = decode(view.value);
         if (!decoded) {
           if (*decoded.error().detail) refusal.detail = decoded.error().detail;
           return false;
@@ -6582,21 +6652,33 @@ class Consumer<T, S, Bus> {
     }
   }
 
+  /// A decode that throws is one that fails: the records before it are still delivered, and the position stays before
+  /// it.
+  static Result<T> decode(Bytes bytes) {
+#if TOWPATH_EXCEPTIONS
+    try {
+      return S::decode(bytes);
+    } catch (const std::exception&) {
+      return Failure{Errc::undecodable, "the serde's decode threw an exception; seek past the record"};
+    }
+#else
+    return S::decode(bytes);
+#endif
+  }
+
   /// Looks again as the strategy says until something is there or the time is over.
   template <class W>
   TOWPATH_COLD void wait_for(Batch<T, S>& batch, Duration timeout, W& strategy) {
     constexpr std::uint64_t glances = 64;  // between close looks
     const Monotonic deadline = core_->clock().steady() + std::min(timeout, Duration{std::chrono::hours{24 * 365}});
-    bool looked = false;
     for (std::uint64_t round = 0; timeout > Duration::zero(); ++round) {
       const bool sleeps = strategy(round) == wait::Next::sleep;
       if (!sleeps && (round + 1) % glances != 0 && is_quiet()) continue;
-      const Monotonic now = core_->clock().steady();
-      if (looked && (now >= deadline || core_->take_wakeup())) return;
-      if (looked && sleeps) core_->sleep(deadline - now, look_ == Look::blocked);
       const Look seen = look(batch);
       if (seen == Look::found || seen == Look::failed) return;
-      looked = true;
+      const Monotonic now = core_->clock().steady();
+      if (now >= deadline || core_->take_wakeup()) return;
+      if (sleeps) core_->sleep(deadline - now, look_ == Look::blocked);
     }
   }
 
@@ -6640,6 +6722,13 @@ class Consumer<T, S, Bus> {
     [[maybe_unused]] const bool nobody_could_look = std::exchange(ended_iteration_, false);
     TOWPATH_ASSERT(nobody_could_look);  // else: look at Batch::error() when a batch is empty
     return fail(Batch<T, S>{}, unseen_->failure, unseen_at_);
+  }
+
+  TOWPATH_COLD static Batch<T, S> moved_from() {
+    Batch<T, S> batch;
+    batch.unseen_ = std::make_shared<detail::Unseen>();
+    batch.failure_ = {Errc::closed, "this consumer was moved from"};
+    return batch;
   }
 
   Result<void> set_paused(PartitionId partition, bool paused) noexcept {
@@ -6870,10 +6959,14 @@ class ProducerCore {
       return Errc::forked;
     if (loan_open) [[unlikely]]
       return Errc::loan_open;
-    if (layout.length - layout.value_at > files_->words().max_message_bytes.load(shm::relaxed)) [[unlikely]]
-      return Errc::message_too_large;
     if (spec.headers.size() > 65'535) [[unlikely]]
       return Errc::invalid_argument;
+    // Part by part before the sum, which a size that makes no sense would overflow.
+    const std::uint64_t limit = files_->words().max_message_bytes.load(shm::relaxed);
+    bool fits = spec.value_size <= limit && spec.key.size() <= limit;
+    for (const auto& header : spec.headers) fits = fits && header.key.size() <= limit && header.value.size() <= limit;
+    if (!fits || layout.length - layout.value_at > limit) [[unlikely]]
+      return Errc::message_too_large;
     return Errc::ok;
   }
 
@@ -7155,13 +7248,17 @@ class Producer<T, S, Bus, P> {
   /// `visible` also the errors of flush(): then the record is in the log, and sending it again makes a second one.
   /// Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for each open record.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value, const SendOptions& options = {}) noexcept(encodes_quietly) {
+    if (!core_) [[unlikely]]
+      return Failure{Errc::closed, "this producer was moved from"};
     log::FrameSpec spec = describe(options);
     spec.value_size = S::size(value);
     return append(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
   }
 
   /// Appends a record without a value: Kafka's tombstone, which says that the key is gone. Errors as send().
-  Result<RecordMetadata> send_tombstone(const SendOptions& options) noexcept {
+  Result<RecordMetadata> send_tombstone(const SendOptions& options) noexcept(chooses_quietly) {
+    if (!core_) [[unlikely]]
+      return Failure{Errc::closed, "this producer was moved from"};
     log::FrameSpec spec = describe(options);
     spec.has_value = false;
     return append(spec, options, [](std::span<std::byte>) noexcept {});
@@ -7173,15 +7270,16 @@ class Producer<T, S, Bus, P> {
   = delete;
 
   /// Room for one value in the log; key and headers are given now. Errors as send().
-  Result<Loan<T>> loan(
-      const SendOptions& options = {}) noexcept requires ZeroCopy<T> && std::same_as<S, Serde<T>> && requires {
+  Result<Loan<T>> loan(const SendOptions& options = {}) noexcept(
+      chooses_quietly) requires ZeroCopy<T> && std::same_as<S, Serde<T>> && requires {
     S::alignment;
   }
   { return borrow(sizeof(T), options); }
 
   /// Room for a value of `size` bytes. Errors as send().
-  Result<Loan<T>> loan(std::size_t size, const SendOptions& options = {}) noexcept
-      requires(!requires { S::fixed_size; }) {
+  Result<Loan<T>> loan(std::size_t size, const SendOptions& options = {}) noexcept(chooses_quietly) requires(!requires {
+    S::fixed_size;
+  }) {
     return borrow(size, options);
   }
 
@@ -7217,12 +7315,15 @@ class Producer<T, S, Bus, P> {
 
   /// Returns when everything this producer sent can be seen by every reader. At most the grace for each open record of
   /// another producer that is in the way. Errors: topic_deleted, forked, those of mapping.
-  Result<void> flush() noexcept { return core_->flush(); }
+  Result<void> flush() noexcept {
+    return core_ ? core_->flush() : Failure{Errc::closed, "this producer was moved from"};
+  }
 
   [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
 
  private:
-  static constexpr bool encodes_quietly = noexcept(
+  static constexpr bool chooses_quietly = noexcept(std::declval<P&>()(std::declval<const PartitionRequest&>()));
+  static constexpr bool encodes_quietly = chooses_quietly&& noexcept(
       S::encode(std::declval<const T&>(), std::span<std::byte>{}))&& noexcept(S::size(std::declval<const T&>()));
 
   Producer(const Topic<T, S>& topic, std::unique_ptr<detail::ProducerCore> core, P partitioner)
@@ -7238,7 +7339,7 @@ class Producer<T, S, Bus, P> {
   }
 
   TOWPATH_HOT Result<std::int32_t> choose(const log::FrameSpec& spec, const SendOptions& options,
-                                          std::uint64_t bytes) noexcept {
+                                          std::uint64_t bytes) noexcept(chooses_quietly) {
     const std::int32_t count = core_->partitions();
     if (!options.partition && count == 1) [[likely]]
       return 0;
@@ -7301,7 +7402,9 @@ class Producer<T, S, Bus, P> {
     return sent;
   }
 
-  Result<Loan<T>> borrow(std::size_t size, const SendOptions& options) noexcept {
+  Result<Loan<T>> borrow(std::size_t size, const SendOptions& options) noexcept(chooses_quietly) {
+    if (!core_) [[unlikely]]
+      return Failure{Errc::closed, "this producer was moved from"};
     log::FrameSpec spec = describe(options);
     spec.value_size = size;
     const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
@@ -7417,7 +7520,8 @@ class Admin {
 // ---- towpath/topic/partition.hpp ----
 
 // A Partition<T> is a read-only look at one partition: where its log begins and ends, how much room it takes. It moves
-// nobody's position and pins nothing while it is not asked. Thread-safe.
+// nobody's position and pins nothing while it is not asked. Thread-safe. In a child after fork() its plain values are
+// 0.
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -7437,6 +7541,7 @@ class Partition {
  public:
   /// Errors: unknown_partition.
   static Result<Partition> open(const Topic<T, S>& topic, PartitionId id) {
+    if (auto fine = topic.files()->core().usable(); !fine) return fine.error();
     auto log = topic.files()->partition(id);
     if (!log) return log.error();
     return Partition{topic, *log, id};
@@ -7446,27 +7551,33 @@ class Partition {
 
   /// The first offset that can still be read.
   [[nodiscard]] Offset begin_offset() const noexcept {
+    if (!is_mine()) return {};
     return {static_cast<std::int64_t>(log_->state().log_start.load(shm::acquire))};
   }
 
   /// The offset after the last record below which every record is committed or aborted. Errors: those of mapping.
   [[nodiscard]] Result<Offset> end_offset() const {
+    if (auto fine = topic_.files()->core().usable(); !fine) return fine.error();
     auto pins = topic_.files()->open_pins_holder();
     if (!pins) return pins.error();
     return log::Reader{*log_, std::move(*pins)}.find_end();
   }
 
   /// Bytes of the live segments' files.
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return log_->state().live_bytes.load(shm::relaxed); }
+  [[nodiscard]] std::uint64_t bytes() const noexcept {
+    return is_mine() ? log_->state().live_bytes.load(shm::relaxed) : 0;
+  }
 
   /// How many live segments there are. Errors: those of listing a folder.
   [[nodiscard]] Result<std::size_t> segments() const {
+    if (auto fine = topic_.files()->core().usable(); !fine) return fine.error();
     const auto bases = log_->bases();
     if (!bases) return bases.error();
     return bases->size();
   }
 
   [[nodiscard]] PartitionCounters counters() const noexcept {
+    if (!is_mine()) return {};
     const auto& state = log_->state();
     const auto read = [](const shm::Word64& word) { return word.load(shm::relaxed); };
     return {read(state.dropped), read(state.aborted),  read(state.rolls), read(state.recycled),
@@ -7474,6 +7585,9 @@ class Partition {
   }
 
  private:
+  /// False in a child after fork(), where nothing is mapped: plain values are then zero, results say forked.
+  [[nodiscard]] bool is_mine() const noexcept { return topic_.files()->core().is_mine(); }
+
   Partition(Topic<T, S> topic, const log::PartitionLog* log, PartitionId id)
       : topic_{std::move(topic)}, log_{log}, id_{id} {}
 
