@@ -1,10 +1,14 @@
-# towpath_test(log/segment_test [FAILPOINTS] [NEEDS_EXCEPTIONS] [NOT_SINGLE] [SERIAL]
-#              [TIMEOUT seconds] [LABELS ...] [LIBRARIES ...])
-#   One executable and one ctest test from tests/log/segment_test.cpp, called log.segment_test; with TOWPATH_TEST_SINGLE
-#   ON a second one, log.segment_test.single, that sees nothing but single_include/.
+# towpath_suite(log [FAILPOINTS] [NOT_SINGLE] [NEEDS_EXCEPTIONS])
+#   One executable, log_tests, of the tests of a folder; with TOWPATH_TEST_SINGLE ON a second one, log_tests.single, that
+#   sees nothing but single_include/.
 #   FAILPOINTS        TOWPATH_FAILPOINT(name) calls tests/support/failpoint.hpp
+#   NOT_SINGLE        no second one on single_include/ (for tests that include no towpath header)
 #   NEEDS_EXCEPTIONS  left out, with a notice, where exceptions are off
-#   NOT_SINGLE        no second test on single_include/ (for tests that include no towpath header)
+# towpath_test(log/segment_test [ALONE] [SERIAL] [TIMEOUT seconds] [LABELS ...] [LIBRARIES ...])
+#   Adds tests/log/segment_test.cpp to its folder's executable, and one ctest test, log.segment_test, that runs the cases
+#   of that file; log.segment_test.single for the other executable. Names in the files of a folder must differ, for they
+#   are compiled as one (TOWPATH_TEST_UNITY).
+#   ALONE             an executable of its own, for what must be defined for a whole program
 #   SERIAL            no other test runs meanwhile (for tests that load both cores on purpose)
 #   TIMEOUT           default 60 s; sanitizers get four times as much
 #   LIBRARIES         further link targets
@@ -14,7 +18,8 @@ include_guard(GLOBAL)
 
 set(TOWPATH_TEST_SINGLE "OFF" CACHE STRING "Register every test a second time on single_include/: ON, OFF; only: just there")
 set_property(CACHE TOWPATH_TEST_SINGLE PROPERTY STRINGS ON OFF only)
-option(TOWPATH_TEST_PCH "Precompile what the tests include of doctest, fmt, Boost and the standard library" ON)
+# Most of the time to compile a test goes into the library's own code, so a folder at a time takes a third of the time.
+option(TOWPATH_TEST_UNITY "Compile the tests of a folder as one file: faster for all, slower for one" OFF)
 
 find_package(doctest REQUIRED)
 set(towpath_tests_dir "${PROJECT_SOURCE_DIR}/tests")
@@ -53,55 +58,51 @@ add_library(towpath_test_main OBJECT
 target_link_libraries(towpath_test_main PUBLIC towpath_test_base Threads::Threads)
 target_compile_features(towpath_test_main PUBLIC cxx_std_20)
 
-# The library's own headers are not among these: precompiling them saves nothing, for the time goes into generating code.
-set(towpath_pch_headers <doctest/doctest.h> <fmt/format.h> <boost/crc.hpp> <algorithm> <array> <atomic> <chrono> <cstdint>
-  <cstring> <filesystem> <functional> <map> <memory> <mutex> <optional> <random> <set> <span> <stop_token> <string>
-  <string_view> <thread> <tuple> <unordered_map> <variant> <vector>)
-if(NOT TOWPATH_NOEXCEPT)
-  list(APPEND towpath_pch_headers <boost/interprocess/mapped_region.hpp>)
-endif()
-
-# All tests share one precompiled header, those with failpoints another; the first test that needs one makes its target.
-function(towpath_share_pch target failpoints)
-  if(NOT TOWPATH_TEST_PCH)
-    if(failpoints)
-      target_compile_options(${target} PRIVATE "SHELL:-include ${towpath_tests_dir}/support/failpoint.hpp")
-    endif()
-    return()
+function(towpath_test_executable target library failpoints)
+  add_executable(${target} ${ARGN})
+  target_link_libraries(${target} PRIVATE ${library} towpath_test_main)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${TOWPATH_TEST_UNITY} UNITY_BUILD_BATCH_SIZE 0)
+  if(failpoints)  # before any towpath header
+    target_compile_options(${target} PRIVATE "SHELL:-include ${towpath_tests_dir}/support/failpoint.hpp")
   endif()
-  set(headers ${towpath_pch_headers})
-  set(pch towpath_test_pch)
-  if(failpoints)
-    # It must come before any towpath header, and only the first file on the command line can be a precompiled one.
-    list(PREPEND headers "${towpath_tests_dir}/support/failpoint.hpp")
-    string(APPEND pch _failpoints)
-  endif()
-  if(NOT TARGET ${pch})
-    file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/${pch}.cpp" CONTENT "// Holds a precompiled header of the tests.\n")
-    add_library(${pch} OBJECT "${PROJECT_BINARY_DIR}/${pch}.cpp")
-    target_compile_features(${pch} PRIVATE cxx_std_20)
-    target_link_libraries(${pch} PRIVATE towpath_test_base Boost::headers fmt::fmt Threads::Threads)
-    target_precompile_headers(${pch} PRIVATE ${headers})
-  endif()
-  target_precompile_headers(${target} REUSE_FROM ${pch})
 endfunction()
 
-function(towpath_add_test_executable target name library)
-  add_executable(${target} "${towpath_tests_dir}/${name}.cpp")
-  target_link_libraries(${target} PRIVATE ${library} towpath_test_main ${arg_LIBRARIES})
-  towpath_share_pch(${target} ${arg_FAILPOINTS})
-  add_test(NAME ${target} COMMAND ${target})
-  set_tests_properties(${target} PROPERTIES TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ${arg_SERIAL} LABELS "${arg_LABELS}")
+# Which executables a suite has, as pairs "suffix|library".
+function(towpath_test_variants variable not_single)
+  set(variants "")
+  if(NOT TOWPATH_TEST_SINGLE STREQUAL "only" OR not_single)
+    list(APPEND variants "|towpath")
+  endif()
+  if(NOT TOWPATH_TEST_SINGLE STREQUAL "OFF" AND NOT not_single)
+    list(APPEND variants ".single|towpath_single")
+  endif()
+  set(${variable} "${variants}" PARENT_SCOPE)
+endfunction()
+
+function(towpath_suite folder)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "FAILPOINTS;NOT_SINGLE;NEEDS_EXCEPTIONS" "" "")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "towpath_suite(${folder}): unknown arguments: ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+  set(variants "")
+  if(arg_NEEDS_EXCEPTIONS AND TOWPATH_NOEXCEPT)
+    message(NOTICE "towpath: not built without exceptions: the tests of ${folder}/")
+  else()
+    towpath_test_variants(variants ${arg_NOT_SINGLE})
+  endif()
+  foreach(variant IN LISTS variants)
+    string(REPLACE "|" ";" variant "${variant}")
+    list(GET variant 0 suffix)
+    list(GET variant 1 library)
+    towpath_test_executable(${folder}_tests${suffix} ${library} ${arg_FAILPOINTS})
+  endforeach()
+  set(towpath_suite_variants "${variants}" PARENT_SCOPE)
 endfunction()
 
 function(towpath_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "FAILPOINTS;NEEDS_EXCEPTIONS;NOT_SINGLE;SERIAL" "TIMEOUT" "LABELS;LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "ALONE;SERIAL" "TIMEOUT" "LABELS;LIBRARIES")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "towpath_test(${name}): unknown arguments: ${arg_UNPARSED_ARGUMENTS}")
-  endif()
-  if(arg_NEEDS_EXCEPTIONS AND TOWPATH_NOEXCEPT)
-    message(NOTICE "towpath: not built without exceptions: ${name}")
-    return()
   endif()
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
@@ -109,14 +110,26 @@ function(towpath_test name)
   if(TOWPATH_SANITIZE)
     math(EXPR arg_TIMEOUT "4 * ${arg_TIMEOUT}")
   endif()
-  string(REPLACE "/" "." target "${name}")
-  if(NOT TOWPATH_TEST_SINGLE STREQUAL "only" OR arg_NOT_SINGLE)
-    towpath_add_test_executable(${target} ${name} towpath)
-  endif()
-  if(NOT TOWPATH_TEST_SINGLE STREQUAL "OFF" AND NOT arg_NOT_SINGLE)
-    list(APPEND arg_LABELS single)
-    towpath_add_test_executable(${target}.single ${name} towpath_single)
-  endif()
+  string(REPLACE "/" "." test "${name}")
+  string(REGEX REPLACE "/.*" "" folder "${name}")
+  foreach(variant IN LISTS towpath_suite_variants)
+    string(REPLACE "|" ";" variant "${variant}")
+    list(GET variant 0 suffix)
+    list(GET variant 1 library)
+    set(executable ${folder}_tests${suffix})
+    set(source "${towpath_tests_dir}/${name}.cpp")
+    if(arg_ALONE)
+      set(executable ${test}${suffix})
+      towpath_test_executable(${executable} ${library} OFF "${source}")
+    else()
+      target_sources(${executable} PRIVATE "${source}")
+    endif()
+    target_link_libraries(${executable} PRIVATE ${arg_LIBRARIES})
+    add_test(NAME ${test}${suffix} COMMAND ${executable} "--source-file=*/${name}.cpp")
+    set_tests_properties(${test}${suffix} PROPERTIES
+      TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ${arg_SERIAL} LABELS "${arg_LABELS}"
+      FAIL_REGULAR_EXPRESSION "test cases: *0 [|]")  # a name that fits no test must not pass
+  endforeach()
 endfunction()
 
 # The compiler command with the flags of the project's own targets, for checks that compile without building.

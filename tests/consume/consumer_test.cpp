@@ -9,8 +9,8 @@ using namespace towpath::test;
 
 namespace {
 
-struct Bench {
-  explicit Bench(const TopicConfig& config = {}) : topic{bus, "topic", config} {}
+struct ConsumerBench {
+  explicit ConsumerBench(const TopicConfig& config = {}) : topic{bus, "topic", config} {}
   Bus bus;
   Topic<std::string> topic;
   Producer<std::string> producer{topic};
@@ -19,7 +19,7 @@ struct Bench {
 }  // namespace
 
 TEST_CASE("latest is fixed when the consumer is made, earliest reads everything, none waits for a seek") {
-  Bench bench;
+  ConsumerBench bench;
   send_texts(bench.producer, 0, 3);
   Consumer latest{bench.topic};
   Consumer earliest{bench.topic, from(OffsetReset::earliest)};
@@ -36,7 +36,7 @@ TEST_CASE("latest is fixed when the consumer is made, earliest reads everything,
 }
 
 TEST_CASE("an empty topic is waited for, and nothing in time is an empty batch without an error") {
-  Bench bench;
+  ConsumerBench bench;
   Consumer consumer{bench.topic};
   const auto begun = Clock{}.steady();
   const auto batch = consumer.poll(30ms);
@@ -52,7 +52,7 @@ TEST_CASE("an empty topic is waited for, and nothing in time is an empty batch w
 }
 
 TEST_CASE("a batch holds at most max_poll_records, of one partition, and partitions take turns") {
-  Bench bench{partitioned(3)};
+  ConsumerBench bench{partitioned(3)};
   auto config = from(OffsetReset::earliest);
   config.max_poll_records = 4;
   Consumer consumer{bench.topic, config};
@@ -72,7 +72,7 @@ TEST_CASE("a batch holds at most max_poll_records, of one partition, and partiti
 }
 
 TEST_CASE("a paused partition keeps its place, and an assignment keeps what stays") {
-  Bench bench{partitioned(2)};
+  ConsumerBench bench{partitioned(2)};
   Consumer consumer{bench.topic, from(OffsetReset::earliest)};
   for (std::int32_t p = 0; p < 2; ++p) send_texts(bench.producer, 0, 3, p);
   consumer.pause({0}).value();
@@ -95,7 +95,7 @@ TEST_CASE("a paused partition keeps its place, and an assignment keeps what stay
 }
 
 TEST_CASE("a consumer of all partitions takes on those that are added, from their first record") {
-  Bench bench;
+  ConsumerBench bench;
   Consumer all{bench.topic};
   auto some_config = from(OffsetReset::earliest);
   some_config.partitions = {{0}};
@@ -109,7 +109,7 @@ TEST_CASE("a consumer of all partitions takes on those that are added, from thei
 }
 
 TEST_CASE("seeks go to offsets, to both ends, and to times") {
-  Bench bench;
+  ConsumerBench bench;
   Consumer consumer{bench.topic};
   for (int i = 0; i < 10; ++i)
     bench.producer.send(std::to_string(i), {.timestamp = Timestamp{std::chrono::seconds{100 + i * 10}}}).value();
@@ -140,7 +140,7 @@ TEST_CASE("seeks go to offsets, to both ends, and to times") {
 }
 
 TEST_CASE("beginning and end offsets follow the log and move no position") {
-  Bench bench{partitioned(2)};
+  ConsumerBench bench{partitioned(2)};
   Consumer consumer{bench.topic, from(OffsetReset::earliest)};
   send_texts(bench.producer, 0, 5, 1);
   const auto begins = consumer.beginning_offsets().value();
@@ -154,7 +154,7 @@ TEST_CASE("beginning and end offsets follow the log and move no position") {
 }
 
 TEST_CASE("whoever retention overtakes is told exactly how many offsets are gone") {
-  Bench bench{forgetful()};
+  ConsumerBench bench{forgetful()};
   Consumer earliest{bench.topic, from(OffsetReset::earliest)};
   Consumer none{bench.topic, from(OffsetReset::none)};
   none.seek({0}, {0}).value();
@@ -174,7 +174,7 @@ TEST_CASE("whoever retention overtakes is told exactly how many offsets are gone
 }
 
 TEST_CASE("a batch is read in place, pins its segment against recycling, and may outlive its consumer") {
-  Bench bench{forgetful()};
+  ConsumerBench bench{forgetful()};
   std::optional<Consumer<std::string>> consumer{std::in_place, bench.topic, from(OffsetReset::earliest)};
   std::vector<std::string> sent;
   for (char c = 'a'; c < 'd'; ++c) {
@@ -196,7 +196,7 @@ TEST_CASE("a batch is read in place, pins its segment against recycling, and may
 }
 
 TEST_CASE("an error that somebody looked at is not told again, one that nobody saw is") {
-  Bench bench;
+  ConsumerBench bench;
   Consumer consumer{bench.topic, from(OffsetReset::none)};
   {
     const auto batch = consumer.poll(0ms);
@@ -215,7 +215,7 @@ TEST_CASE("an error that somebody looked at is not told again, one that nobody s
 }
 
 TEST_CASE("iteration ends after consumer_timeout, and at an error that the next poll tells") {
-  Bench bench;
+  ConsumerBench bench;
   auto config = from(OffsetReset::earliest);
   config.consumer_timeout = 20ms;
   Consumer consumer{bench.topic, config};
@@ -229,7 +229,7 @@ TEST_CASE("iteration ends after consumer_timeout, and at an error that the next 
 }
 
 TEST_CASE("a deleted topic says so to its consumers, after what they could still read, also while they wait") {
-  Bench bench;
+  ConsumerBench bench;
   Consumer consumer{bench.topic, from(OffsetReset::earliest)};
   Consumer waiting{bench.topic};
   Consumer spinning{bench.topic};
@@ -246,7 +246,7 @@ TEST_CASE("a deleted topic says so to its consumers, after what they could still
 }
 
 TEST_CASE("invalid requests are refused") {
-  Bench bench;
+  ConsumerBench bench;
   ConsumerConfig config;
   config.max_poll_records = 0;
   CHECK(Consumer<std::string>::open(bench.topic, config).error() == Errc::invalid_argument);
@@ -299,7 +299,7 @@ TEST_CASE("on disk a flipped byte is corrupt, the position stays, and without ch
 }
 
 TEST_CASE("a record prints all that Kafka's console tools show") {
-  Bench bench;
+  ConsumerBench bench;
   Consumer consumer{bench.topic};
   const Header headers[] = {{"trace", Bytes{std::string_view{"a\x01"}}}};
   bench.producer.send("tea\n", {.key = "cup", .headers = Headers{headers}, .timestamp = Timestamp{Duration{42}}}).value();

@@ -9,7 +9,7 @@ using namespace towpath::test;
 
 namespace {
 
-struct Bench {
+struct WaitingBench {
   Bus bus;
   Topic<std::string> topic{bus, "topic"};
   Producer<std::string> producer{topic};
@@ -19,7 +19,7 @@ using Clock_ = std::chrono::steady_clock;
 
 template <class W>
 void woken_by_another_thread() {
-  Bench bench;
+  WaitingBench bench;
   Consumer consumer{bench.topic};
   for (int i = 0; i < 20; ++i) {
     std::thread other{[&] { consumer.wakeup(); }};
@@ -32,7 +32,7 @@ void woken_by_another_thread() {
 
 template <class W>
 void record_ends_the_wait() {
-  Bench bench;
+  WaitingBench bench;
   Consumer consumer{bench.topic};
   for (int i = 0; i < 20; ++i) {
     std::thread other{[&] { bench.producer.send("x").value(); }};
@@ -55,7 +55,7 @@ TEST_CASE_TEMPLATE("a record ends the wait, whatever it waits with", W, wait::Sp
 
 TEST_CASE_TEMPLATE("a wakeup before the poll ends the next one that would wait, once", W, wait::Spin, wait::Backoff,
                    wait::Block) {
-  Bench bench;
+  WaitingBench bench;
   Consumer consumer{bench.topic};
   consumer.wakeup();
   const auto begun = Clock_::now();
@@ -67,7 +67,7 @@ TEST_CASE_TEMPLATE("a wakeup before the poll ends the next one that would wait, 
 }
 
 TEST_CASE("a stop ends a poll that waits, and one that has not begun") {
-  Bench bench;
+  WaitingBench bench;
   Consumer consumer{bench.topic};
   std::stop_source stop;
   std::thread other{[&] { stop.request_stop(); }};
@@ -79,7 +79,7 @@ TEST_CASE("a stop ends a poll that waits, and one that has not begun") {
 }
 
 TEST_CASE("run handles each record until it is told to stop, and ends at an error behind what it handled") {
-  Bench bench;
+  WaitingBench bench;
   Consumer consumer{bench.topic};
   send_texts(bench.producer, 0, 5);
   std::stop_source stop;
@@ -97,7 +97,7 @@ TEST_CASE("run handles each record until it is told to stop, and ends at an erro
 
 TEST_CASE("a hundred waiters on one partition are all woken: more than the mask has bits") {
   constexpr std::size_t waiters = 100;
-  Bench bench;
+  WaitingBench bench;
   std::vector<Consumer<std::string>> consumers;
   for (std::size_t i = 0; i < waiters; ++i) consumers.emplace_back(bench.topic);
   std::atomic<unsigned> got{0};
@@ -117,7 +117,7 @@ TEST_CASE("a hundred waiters on one partition are all woken: more than the mask 
 }
 
 TEST_CASE("a consumer that goes gives its place among the waiters back") {
-  Bench bench;
+  WaitingBench bench;
   auto& block = *bench.topic.files()->partition({0}).value()->waits();
   for (int i = 0; i < 200; ++i) {
     Consumer consumer{bench.topic};

@@ -17,15 +17,15 @@ LogOptions by_hand(Duration grace = 1s) {
   return options;
 }
 
-struct Bench {
+struct HelpingBench {
   LogBench bench;
   Member member;
   Appender appender;
   Reader reader;
   Run run;
-  explicit Bench(const LogOptions& options = by_hand())
+  explicit HelpingBench(const LogOptions& options = by_hand())
       : bench{options}, member{bench.claim()}, appender{bench.log(), member}, reader{bench.log(), bench.pins()} {}
-  explicit Bench(const std::string& folder)
+  explicit HelpingBench(const std::string& folder)
       : bench{folder, by_hand()},
         member{bench.claim()},
         appender{bench.log(), member},
@@ -69,7 +69,7 @@ TOWPATH_ROLE("cross_the_end") {
 }
 
 TEST_CASE("the slot of a dead owner is aborted as soon as somebody asks, long before the grace") {
-  Bench b;
+  HelpingBench b;
   put(b.appender, 0);
   auto victim = b.bench.claim();
   must(Appender{b.bench.log(), victim}.reserve(124));
@@ -87,7 +87,7 @@ TEST_CASE("the slot of a dead owner is aborted as soon as somebody asks, long be
 }
 
 TEST_CASE("the slot of a live owner is left alone for the whole grace and aborted after it") {
-  Bench b;
+  HelpingBench b;
   auto frozen = b.bench.claim();
   Appender its{b.bench.log(), frozen};
   const auto room = must(its.reserve(124));
@@ -104,7 +104,7 @@ TEST_CASE("the slot of a live owner is left alone for the whole grace and aborte
 }
 
 TEST_CASE("the grace counts once per stall: 1,000 open slots of a live owner go together") {
-  Bench b;
+  HelpingBench b;
   auto frozen = b.bench.claim();
   Appender its{b.bench.log(), frozen};
   for (int i = 0; i < 1'000; ++i) must(its.reserve(40));
@@ -118,7 +118,7 @@ TEST_CASE("the grace counts once per stall: 1,000 open slots of a live owner go 
 }
 
 TEST_CASE("a slot that was reserved while the stall lasted gets a grace of its own") {
-  Bench b;
+  HelpingBench b;
   auto first = b.bench.claim();
   auto second = b.bench.claim();
   must(Appender{b.bench.log(), first}.reserve(40));
@@ -138,7 +138,7 @@ TEST_CASE("a slot that was reserved while the stall lasted gets a grace of its o
 }
 
 TEST_CASE("getting on resets the grace: a reader that is blocked again waits again") {
-  Bench b;
+  HelpingBench b;
   auto slow = b.bench.claim();
   Appender its{b.bench.log(), slow};
   auto room = must(its.reserve(40));
@@ -155,7 +155,7 @@ TEST_CASE("getting on resets the grace: a reader that is blocked again waits aga
 }
 
 TEST_CASE("a reader that asked for help while nothing was open counts the grace from when something is") {
-  Bench b;
+  HelpingBench b;
   put(b.appender, 0);
   REQUIRE(b.collect() == Progress::records);
   CHECK_FALSE(b.reader.help());  // idle
@@ -173,7 +173,7 @@ TEST_CASE("a reader that asked for help while nothing was open counts the grace 
 }
 
 TEST_CASE("the grace is what the topic says now") {
-  Bench b{by_hand(10ms)};
+  HelpingBench b{by_hand(10ms)};
   auto frozen = b.bench.claim();
   must(Appender{b.bench.log(), frozen}.reserve(40));
   CHECK(b.collect() == Progress::blocked);
@@ -185,7 +185,7 @@ TEST_CASE("the grace is what the topic says now") {
 }
 
 TEST_CASE("an owner that is in flight in another partition, or on another offset, holds nobody up") {
-  Bench b;
+  HelpingBench b;
   auto dead = b.bench.claim();
   must(Appender{b.bench.log(), dead}.reserve(40));
   die(std::move(dead));
@@ -217,7 +217,7 @@ TEST_CASE("an owner that is in flight in another partition, or on another offset
 }
 
 TEST_CASE("an open slot of a dead owner behind one of a live owner waits its turn") {
-  Bench b;
+  HelpingBench b;
   auto live = b.bench.claim();
   Appender its{b.bench.log(), live};
   const auto room = must(its.reserve(40));
@@ -240,7 +240,7 @@ TEST_CASE("an open slot of a dead owner behind one of a live owner waits its tur
 
 TEST_CASE("processes killed with open slots cost their own records only, and at once") {
   TempDir dir;
-  Bench b{dir.path().string()};
+  HelpingBench b{dir.path().string()};
   for (std::uint64_t i = 0; i < 10; ++i) put(b.appender, i);
   auto child = spawn("reserve_many", {dir.path().string(), "50"});
   child.wait_for("reserved", 10s);
@@ -261,7 +261,7 @@ TEST_CASE("processes killed with open slots cost their own records only, and at 
 
 TEST_CASE("a process stopped with open slots holds readers up for the grace and no longer") {
   TempDir dir;
-  Bench b{dir.path().string()};
+  HelpingBench b{dir.path().string()};
   auto child = spawn("reserve_many", {dir.path().string(), "3"});
   child.wait_for("reserved", 10s);
   child.stop();
@@ -280,7 +280,7 @@ TEST_CASE("whoever crosses the end of a segment and dies before sealing it is ma
                             "next.before_hint"}) {
     CAPTURE(std::string{where});
     TempDir dir;
-    Bench b{dir.path().string()};
+    HelpingBench b{dir.path().string()};
     auto child = spawn("cross_the_end", {dir.path().string(), where});
     CHECK(child.wait(20s) == ExitStatus{-1, SIGKILL});
     const auto acknowledged =

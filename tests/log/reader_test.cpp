@@ -12,12 +12,12 @@ using log::Run;
 
 namespace {
 
-struct Bench {
+struct ReaderBench {
   LogBench bench;
   Member member;
   Appender appender;
   Reader reader;
-  explicit Bench(const LogOptions& options = {})
+  explicit ReaderBench(const LogOptions& options = {})
       : bench{options}, member{bench.claim()}, appender{bench.log(), member}, reader{bench.log(), bench.pins()} {}
 
   /// Appends records 0 to count - 1; every one whose number `aborted` says is given up instead, with its own offset.
@@ -39,7 +39,7 @@ struct Bench {
 }  // namespace
 
 TEST_CASE("an empty log is idle at 0 and out of range above") {
-  Bench b;
+  ReaderBench b;
   Run run;
   CHECK(b.collect(run) == Progress::idle);
   b.reader.seek(5);
@@ -53,7 +53,7 @@ TEST_CASE("an empty log is idle at 0 and out of range above") {
 }
 
 TEST_CASE("a batch holds at most what was asked for and the position follows its last record") {
-  Bench b;
+  ReaderBench b;
   b.fill(100);
   Run run;
   REQUIRE(b.collect(run, 7) == Progress::records);
@@ -65,7 +65,7 @@ TEST_CASE("a batch holds at most what was asked for and the position follows its
 }
 
 TEST_CASE("a batch never spans two segments, and segments follow each other without a gap") {
-  Bench b;
+  ReaderBench b;
   b.fill(2'000);
   REQUIRE(b.bench.bases().size() > 5);
   std::vector<std::uint64_t> bases;
@@ -80,7 +80,7 @@ TEST_CASE("a batch never spans two segments, and segments follow each other with
 }
 
 TEST_CASE("a seek reaches any offset of any segment, in any order, and reads from exactly there") {
-  Bench b;
+  ReaderBench b;
   b.fill(1'500);
   const auto all = read_all(b.bench);
   REQUIRE(all.size() == 1'500);
@@ -97,7 +97,7 @@ TEST_CASE("a seek reaches any offset of any segment, in any order, and reads fro
 }
 
 TEST_CASE("a seek into a stretch of aborted offsets finds the next record, also in the next segment") {
-  Bench b;
+  ReaderBench b;
   b.fill(1'500, [](std::uint64_t i) { return i % 100 >= 20; });
   const auto all = read_all(b.bench);
   const auto end = static_cast<std::uint64_t>(must(b.reader.find_end()).value);
@@ -117,7 +117,7 @@ TEST_CASE("a seek into a stretch of aborted offsets finds the next record, also 
 }
 
 TEST_CASE("an aborted slot at the end does not move the position") {
-  Bench b;
+  ReaderBench b;
   b.fill(3);
   b.appender.abandon(must(b.appender.reserve(24)));
   Run run;
@@ -130,7 +130,7 @@ TEST_CASE("an aborted slot at the end does not move the position") {
 }
 
 TEST_CASE("at every roll the position is that of the next record: slots behind the seal are no offsets") {
-  Bench b;
+  ReaderBench b;
   std::uint64_t last = 0;
   for (std::uint64_t i = 0; i < 2'000; ++i) {
     const auto offset = static_cast<std::uint64_t>(put(b.appender, i, 1'000).value);
@@ -144,7 +144,7 @@ TEST_CASE("at every roll the position is that of the next record: slots behind t
 }
 
 TEST_CASE("a record that is not accepted ends the batch before it, and the position stays until it is") {
-  Bench b;
+  ReaderBench b;
   b.fill(10);
   const auto until = [&](std::uint64_t limit) {
     return [limit](std::uint64_t, std::uint64_t n, const log::Segment&) { return n < limit; };
@@ -160,7 +160,7 @@ TEST_CASE("a record that is not accepted ends the batch before it, and the posit
 }
 
 TEST_CASE("the end is behind the last record, also over aborted offsets and segments, and stops at an open one") {
-  Bench b;
+  ReaderBench b;
   CHECK(must(b.reader.find_end()) == Offset{0});
   b.fill(700);
   const auto all = read_all(b.bench);
@@ -176,7 +176,7 @@ TEST_CASE("the end is behind the last record, also over aborted offsets and segm
 }
 
 TEST_CASE("find_end() starts at resolved_to and does not go back when that lies below the log's start") {
-  Bench b;
+  ReaderBench b;
   b.fill(700);
   const auto bases = b.bench.bases();
   REQUIRE(bases.size() >= 3);
@@ -188,7 +188,7 @@ TEST_CASE("find_end() starts at resolved_to and does not go back when that lies 
 }
 
 TEST_CASE("a position that retention overtook is out of range, and so is one past the end") {
-  Bench b;
+  ReaderBench b;
   b.fill(1'000);
   const auto bases = b.bench.bases();
   REQUIRE(bases.size() >= 3);
@@ -202,7 +202,7 @@ TEST_CASE("a position that retention overtook is out of range, and so is one pas
 }
 
 TEST_CASE("a reader that is inside a segment when it is retired reads it to its end and then goes on") {
-  Bench b;
+  ReaderBench b;
   b.fill(600);
   const auto bases = b.bench.bases();
   REQUIRE(bases.size() >= 2);
@@ -219,7 +219,7 @@ TEST_CASE("a reader that is inside a segment when it is retired reads it to its 
 }
 
 TEST_CASE("a segment stays pinned while its batch is held, and is let go with it") {
-  Bench b;
+  ReaderBench b;
   b.fill(600);
   const auto bases = b.bench.bases();
   Run held;
@@ -234,7 +234,7 @@ TEST_CASE("a segment stays pinned while its batch is held, and is let go with it
 }
 
 TEST_CASE("two readers of one consumer share a pin, and it lasts until the last lets go") {
-  Bench b;
+  ReaderBench b;
   b.fill(5);
   const auto pins = b.bench.pins();
   Reader one{b.bench.log(), pins};
@@ -251,7 +251,7 @@ TEST_CASE("two readers of one consumer share a pin, and it lasts until the last 
 }
 
 TEST_CASE("random seeks keep some segments pinned, never more than the limit, and none that was retired") {
-  Bench b;
+  ReaderBench b;
   b.fill(20'000);
   const auto bases = b.bench.bases();
   REQUIRE(bases.size() > Reader::max_recent + 5);
@@ -276,7 +276,7 @@ TEST_CASE("random seeks keep some segments pinned, never more than the limit, an
 }
 
 TEST_CASE("there is something when a record, an abort or a next segment has come, and nothing before") {
-  Bench b;
+  ReaderBench b;
   Run run;
   CHECK_FALSE(b.reader.has_something());
   put(b.appender, 0, 1'000);
@@ -310,7 +310,7 @@ TEST_CASE("a process that may only read reads all and changes no word") {
 }
 
 TEST_CASE("readers beside a writer see every record once and in order") {
-  Bench b;
+  ReaderBench b;
   const std::uint64_t count = sanitized ? 20'000 : 100'000;
   std::vector<std::thread> threads;
   std::atomic<int> finished{0};
@@ -339,7 +339,7 @@ TEST_CASE("readers beside a writer see every record once and in order") {
 }
 
 TEST_CASE("a damaged segment in the way is a failure with its reason, and the position stays") {
-  Bench b;
+  ReaderBench b;
   b.fill(600);
   const auto bases = b.bench.bases();
   REQUIRE(bases.size() >= 3);

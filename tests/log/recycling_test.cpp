@@ -10,12 +10,12 @@ using log::Run;
 
 namespace {
 
-struct Bench {
+struct RecyclingBench {
   LogBench bench;
   Member member;
   Appender appender;
   std::uint64_t next = 0;
-  explicit Bench(const LogOptions& options = {})
+  explicit RecyclingBench(const LogOptions& options = {})
       : bench{options}, member{bench.claim()}, appender{bench.log(), member} {}
 
   /// Appends until the log has `count` segments beyond those it has.
@@ -32,7 +32,7 @@ struct Bench {
 };
 
 /// Everything that is left is in order, up to the last that was appended.
-void check_tail(const Bench& b) {
+void check_tail(const RecyclingBench& b) {
   const auto records = read_all(b.bench);
   REQUIRE_FALSE(records.empty());
   CHECK(check_sequence(records, records.front().number()) == b.next);
@@ -41,7 +41,7 @@ void check_tail(const Bench& b) {
 }  // namespace
 
 TEST_CASE("a retired segment becomes a spare, and the next roll of that size takes it instead of a new file") {
-  Bench b;
+  RecyclingBench b;
   b.roll(2);
   const auto inode = must(b.bench.directory().identify(b.bench.log().segment_name(b.bench.bases()[0]).data())).id;
   CHECK(b.retire_front() == Retired::recycled);
@@ -57,14 +57,14 @@ TEST_CASE("a retired segment becomes a spare, and the next roll of that size tak
 }
 
 TEST_CASE("a spare is clean: no slot decided, not sealed, closed, unset, another uuid and generation") {
-  Bench b;
+  RecyclingBench b;
   b.roll(2);
   const auto before = must(b.bench.log().open(0, log::Use::append));
-  const auto uuid = before.uuid;
+  const auto uuid_before = before.uuid;
   CHECK(b.retire_front() != Retired::no);
   const auto spare = must(
       log::Segment::open(b.bench.directory(), b.bench.log().spare_name(0).data(), log::unset_base, log::Use::append));
-  CHECK(spare.uuid != uuid);
+  CHECK(spare.uuid != uuid_before);
   CHECK(spare.header->generation.load(shm::acquire) == 2);
   CHECK(spare.header->sealed.load(shm::acquire) == 0);
   CHECK(log::Tail::is_closed(spare.header->tail.load(shm::acquire)));
@@ -73,7 +73,7 @@ TEST_CASE("a spare is clean: no slot decided, not sealed, closed, unset, another
 }
 
 TEST_CASE("a thousand segments through recycling need a handful of files and lose nothing that is kept") {
-  Bench b{{.retention_bytes = 1_MiB}};
+  RecyclingBench b{{.retention_bytes = 1_MiB}};
   b.roll(sanitized ? 200 : 1'000);
   CHECK(b.bench.state().fresh.load(shm::relaxed) < 20);
   CHECK(b.bench.count_files("") < 20);
@@ -81,7 +81,7 @@ TEST_CASE("a thousand segments through recycling need a handful of files and los
 }
 
 TEST_CASE("a segment that somebody pins is unlinked, not recycled, and its reader reads on") {
-  Bench b;
+  RecyclingBench b;
   b.roll(2);
   Reader reader{b.bench.log(), b.bench.pins()};
   Run run;
@@ -99,7 +99,7 @@ TEST_CASE("a segment that somebody pins is unlinked, not recycled, and its reade
 }
 
 TEST_CASE("a live member in flight in a segment keeps it from being recycled; one elsewhere, or dead, does not") {
-  Bench b;
+  RecyclingBench b;
   b.roll(2);
   const auto bases = b.bench.bases();
   auto other = b.bench.claim();
@@ -131,7 +131,7 @@ TEST_CASE("a live member in flight in a segment keeps it from being recycled; on
 TEST_CASE("where recycling is off every retired segment is unlinked") {
   LogOptions options;
   options.format.recycling = false;
-  Bench b{options};
+  RecyclingBench b{options};
   b.roll(3);
   CHECK(b.retire_front() != Retired::no);
   CHECK(b.retire_front() != Retired::no);
@@ -142,7 +142,7 @@ TEST_CASE("where recycling is off every retired segment is unlinked") {
 }
 
 TEST_CASE("two that retire one segment: one does it, and what is counted as dropped is counted once") {
-  Bench b;
+  RecyclingBench b;
   b.roll(2);
   auto other = b.bench.claim();
   const auto base = b.bench.bases()[0];
@@ -154,7 +154,7 @@ TEST_CASE("two that retire one segment: one does it, and what is counted as drop
 }
 
 TEST_CASE("the active segment, and one whose follower is not there yet, may not go") {
-  Bench b;
+  RecyclingBench b;
   put(b.appender, b.next++);
   CHECK(log::retirable_slots(b.bench.log(), 0) == 0);
   const auto active = must(b.bench.log().open(0, log::Use::append));
@@ -164,7 +164,7 @@ TEST_CASE("the active segment, and one whose follower is not there yet, may not 
 
 TEST_CASE(
     "a segment of another shape than the next one will have is unlinked, and a spare of another shape never used") {
-  Bench b{{.segment_bytes = 4_MiB}};
+  RecyclingBench b{{.segment_bytes = 4_MiB}};
   b.roll(1);
   CHECK(b.retire_front() == Retired::unlinked);  // of 256 KiB; the next one will be of 4 MiB
   CHECK(b.bench.count_files("spare.") == 0);
@@ -176,7 +176,7 @@ TEST_CASE(
 }
 
 TEST_CASE("no more spares are kept than there are names for") {
-  Bench b;
+  RecyclingBench b;
   b.roll(log::spare_names + 3);
   for (std::size_t i = 0; i < log::spare_names + 2; ++i) CHECK(b.retire_front() != Retired::no);
   CHECK(b.bench.count_files("spare.") == log::spare_names);
@@ -185,7 +185,7 @@ TEST_CASE("no more spares are kept than there are names for") {
 }
 
 TEST_CASE("a stale reserver, whose segment was recycled under another base, touches nothing there and gets on") {
-  Bench b;
+  RecyclingBench b;
   put(b.appender, b.next++, 1'000);
   auto sleeper_member = b.bench.claim();
   Appender sleeper{b.bench.log(), sleeper_member};
@@ -202,7 +202,7 @@ TEST_CASE("a stale reserver, whose segment was recycled under another base, touc
 }
 
 TEST_CASE("a sleeper whose segment is a closed spare finds the log's end") {
-  Bench b;
+  RecyclingBench b;
   auto sleeper_member = b.bench.claim();
   Appender sleeper{b.bench.log(), sleeper_member};
   put(sleeper, b.next++, 1'000);

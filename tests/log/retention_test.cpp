@@ -9,14 +9,14 @@ using log::Run;
 
 namespace {
 
-struct Bench {
+struct RetentionBench {
   LogBench bench;
   Member member;
   Appender appender;
   Member care_member;
   PartitionMaintenance care;
   std::uint64_t next = 0;
-  explicit Bench(LogOptions options) : Bench{(options.clock = ManualClock::clock(), options), 0} {}
+  explicit RetentionBench(LogOptions options) : RetentionBench{(options.clock = ManualClock::clock(), options), 0} {}
 
   void write(std::uint64_t count, std::size_t size = 1'000) {
     for (std::uint64_t i = 0; i < count; ++i) must(append_at(appender, record_text(next++, size), now()));
@@ -35,7 +35,7 @@ struct Bench {
   }
 
  private:
-  Bench(const LogOptions& options, int)
+  RetentionBench(const LogOptions& options, int)
       : bench{options},
         member{bench.claim()},
         appender{bench.log(), member},
@@ -46,7 +46,7 @@ struct Bench {
 }  // namespace
 
 TEST_CASE("without maintenance the log stays within its limit and two segments") {
-  Bench b{{.retention_bytes = 1_MiB}};
+  RetentionBench b{{.retention_bytes = 1_MiB}};
   for (int i = 0; i < 100; ++i) {
     b.write(100);
     CHECK(b.live_bytes() <= 1_MiB + 2 * 256_KiB + 256_KiB);
@@ -58,7 +58,7 @@ TEST_CASE("without maintenance the log stays within its limit and two segments")
 }
 
 TEST_CASE("with maintenance the log and its spares stay within the limit") {
-  Bench b{{.retention_bytes = 2_MiB}};
+  RetentionBench b{{.retention_bytes = 2_MiB}};
   for (int i = 0; i < 100; ++i) {
     b.write(100);
     must(b.care.step());
@@ -69,7 +69,7 @@ TEST_CASE("with maintenance the log and its spares stay within the limit") {
 }
 
 TEST_CASE("no limit: nothing goes") {
-  Bench b{{}};
+  RetentionBench b{{}};
   b.write(5'000);
   must(b.care.step());
   ManualClock::pass(24h * 365);
@@ -79,7 +79,7 @@ TEST_CASE("no limit: nothing goes") {
 }
 
 TEST_CASE("a limit that is lowered takes effect at the next round") {
-  Bench b{{}};
+  RetentionBench b{{}};
   b.write(5'000);
   must(b.care.step());
   b.bench.words().retention_bytes.store(1_MiB, shm::relaxed);
@@ -89,7 +89,7 @@ TEST_CASE("a limit that is lowered takes effect at the next round") {
 }
 
 TEST_CASE("sealed segments go when their newest record is older than the age, not before") {
-  Bench b{{.retention_age = 10s}};
+  RetentionBench b{{.retention_age = 10s}};
   b.write(300);
   ManualClock::pass(5s);
   b.write(300);
@@ -109,7 +109,7 @@ TEST_CASE("sealed segments go when their newest record is older than the age, no
 
 TEST_CASE(
     "the active segment is rolled when its newest record expires, so that it can go too; an empty one never rolls") {
-  Bench b{{.retention_age = 10s}};
+  RetentionBench b{{.retention_age = 10s}};
   b.write(5);
   ManualClock::pass(11s);
   must(b.care.step());
@@ -128,7 +128,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a segment lives as long as its newest record, also when an older one was appended after it") {
-  Bench b{{.retention_age = 10s}};
+  RetentionBench b{{.retention_age = 10s}};
   ManualClock::pass(1h);
   b.write(100);
   while (b.bench.bases().size() < 2)
@@ -143,7 +143,7 @@ TEST_CASE("a segment lives as long as its newest record, also when an older one 
 }
 
 TEST_CASE("an active segment whose last record is old but whose newest is not stays open") {
-  Bench b{{.retention_age = 10s}};
+  RetentionBench b{{.retention_age = 10s}};
   ManualClock::pass(1h);
   b.write(3);
   must(append_at(b.appender, record_text(b.next++), b.now() - 3'600'000'000'000));
@@ -154,7 +154,7 @@ TEST_CASE("an active segment whose last record is old but whose newest is not st
 }
 
 TEST_CASE("spares are made while the log rolls at full size, and given back when it has been quiet for a minute") {
-  Bench b{{}};
+  RetentionBench b{{}};
   b.write(10);
   must(b.care.step());
   CHECK(b.bench.count_files("spare.") == 0);
@@ -171,7 +171,7 @@ TEST_CASE("spares are made while the log rolls at full size, and given back when
 }
 
 TEST_CASE("maintenance sweeps private files of the dead and of past incarnations, never those of the living") {
-  Bench b{{}};
+  RetentionBench b{{}};
   b.write(1);
   auto dead = b.bench.claim();
   const auto live_file = b.bench.log().own_name(b.member);
@@ -191,7 +191,7 @@ TEST_CASE("maintenance sweeps private files of the dead and of past incarnations
 }
 
 TEST_CASE("a retirement that a dead process began is finished") {
-  Bench b{{}};
+  RetentionBench b{{}};
   b.write(1'000);
   const auto bases = b.bench.bases();
   REQUIRE(bases.size() > 3);
@@ -204,7 +204,7 @@ TEST_CASE("a retirement that a dead process began is finished") {
 }
 
 TEST_CASE("maintenance raises resolved_to, past slots of the dead at once and of the frozen after the grace") {
-  Bench b{{}};
+  RetentionBench b{{}};
   b.write(10);
   must(b.care.step());
   CHECK(b.bench.state().resolved_to.load(shm::acquire) == 10);
@@ -227,14 +227,14 @@ TEST_CASE("maintenance raises resolved_to, past slots of the dead at once and of
 }
 
 TEST_CASE("maintenance of a log without a folder, and of one that was deleted, does nothing and fails nothing") {
-  Bench b{{}};
+  RetentionBench b{{}};
   must(b.care.step());
   CHECK(b.bench.bases().empty());
   CHECK_FALSE(b.bench.directory().list("p").has_value());
 }
 
 TEST_CASE("live_bytes is put right by maintenance after a crash left it wrong") {
-  Bench b{{}};
+  RetentionBench b{{}};
   b.write(1'000);
   b.bench.state().live_bytes.store(1, shm::relaxed);
   must(b.care.step());
@@ -242,7 +242,7 @@ TEST_CASE("live_bytes is put right by maintenance after a crash left it wrong") 
 }
 
 TEST_CASE("a sealed segment of nothing but aborted offsets does not keep those behind it from expiring") {
-  Bench b{{.retention_age = 10s}};
+  RetentionBench b{{.retention_age = 10s}};
   b.appender.abandon(must(b.appender.reserve(40)));
   must(b.appender.roll());
   b.write(300);
@@ -252,7 +252,7 @@ TEST_CASE("a sealed segment of nothing but aborted offsets does not keep those b
 }
 
 TEST_CASE("timestamps at the ends of time expire, or do not, and overflow nothing") {
-  Bench b{{.retention_age = 10s}};
+  RetentionBench b{{.retention_age = 10s}};
   must(append_at(b.appender, record_text(0), std::numeric_limits<std::int64_t>::min()));
   must(b.appender.roll());
   must(append_at(b.appender, record_text(1), std::numeric_limits<std::int64_t>::max()));

@@ -10,12 +10,12 @@ using log::Appender;
 
 namespace {
 
-struct Bench {
+struct TimeIndexBench {
   LogBench bench;
   Member member;
   Appender appender;
   std::vector<std::pair<std::uint64_t, std::int64_t>> written;  // offset, timestamp
-  explicit Bench(const LogOptions& options = {})
+  explicit TimeIndexBench(const LogOptions& options = {})
       : bench{options}, member{bench.claim()}, appender{bench.log(), member} {}
 
   void write(std::int64_t timestamp, std::size_t size = 500) {
@@ -47,7 +47,7 @@ struct Bench {
 };
 
 /// Timestamps that mostly rise, with outliers both ways.
-void write_unordered(Bench& b, std::uint64_t count) {
+void write_unordered(TimeIndexBench& b, std::uint64_t count) {
   std::mt19937_64 random{4'711};
   std::int64_t now = 1'000'000;
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -58,7 +58,7 @@ void write_unordered(Bench& b, std::uint64_t count) {
   }
 }
 
-void check_some(const Bench& b, bool with_member = true) {
+void check_some(const TimeIndexBench& b, bool with_member = true) {
   std::mt19937_64 random{815};
   for (int i = 0; i < 300; ++i) {
     const auto at = 990'000 + static_cast<std::int64_t>(random() % 60'000);
@@ -70,7 +70,7 @@ void check_some(const Bench& b, bool with_member = true) {
 }  // namespace
 
 TEST_CASE("an empty log, and a time after the last record, have no offset") {
-  Bench b;
+  TimeIndexBench b;
   CHECK(b.find(0) == std::nullopt);
   b.write(100);
   CHECK(b.find(101) == std::nullopt);
@@ -80,7 +80,7 @@ TEST_CASE("an empty log, and a time after the last record, have no offset") {
 
 TEST_CASE(
     "the earliest offset at or after a time is found whatever order the timestamps are in, with and without indexes") {
-  Bench b;
+  TimeIndexBench b;
   write_unordered(b, 4'000);
   REQUIRE(b.bench.bases().size() > 5);
   check_some(b, false);
@@ -92,13 +92,13 @@ TEST_CASE(
 }
 
 TEST_CASE("every timestamp of the log leads to a record that has it or a later one, and to the first such") {
-  Bench b;
+  TimeIndexBench b;
   write_unordered(b, 1'500);
   for (const auto& [offset, timestamp] : b.written) REQUIRE(b.find(timestamp) == b.expected(timestamp));
 }
 
 TEST_CASE("an index that says a segment is too old spares looking into it, and its answer is that of a scan") {
-  Bench b;
+  TimeIndexBench b;
   for (std::int64_t i = 0; i < 3'000; ++i) b.write(i * 10);
   CHECK(b.find(29'990) == b.expected(29'990));
   CHECK(b.has_index(0));
@@ -107,7 +107,7 @@ TEST_CASE("an index that says a segment is too old spares looking into it, and i
 }
 
 TEST_CASE("an index that is missing, cut short, foreign or damaged in any byte is made anew, never trusted") {
-  Bench b;
+  TimeIndexBench b;
   for (std::int64_t i = 0; i < 1'500; ++i) b.write(i * 10);
   const auto ask = [&] {
     for (std::int64_t at = 0; at < 15'000; at += 1'111) REQUIRE(b.find(at) == b.expected(at));
@@ -155,7 +155,7 @@ TEST_CASE("an index that is missing, cut short, foreign or damaged in any byte i
 }
 
 TEST_CASE("no index is left of a sealed segment in which a slot is still open: its record may come") {
-  Bench b;
+  TimeIndexBench b;
   b.write(5);
   auto slow_member = b.bench.claim();
   Appender slow{b.bench.log(), slow_member};
@@ -174,7 +174,7 @@ TEST_CASE("no index is left of a sealed segment in which a slot is still open: i
 }
 
 TEST_CASE("after retention the answer is within what is left, and the index goes with its segment") {
-  Bench b;
+  TimeIndexBench b;
   write_unordered(b, 3'000);
   check_some(b);
   const auto before = b.indexes();
@@ -189,7 +189,7 @@ TEST_CASE("after retention the answer is within what is left, and the index goes
 }
 
 TEST_CASE("an index left behind by a maker that died after the segment went is swept") {
-  Bench b;
+  TimeIndexBench b;
   write_unordered(b, 1'000);
   check_some(b);
   const auto base = b.bench.bases().front();
@@ -205,7 +205,7 @@ TEST_CASE("an index left behind by a maker that died after the segment went is s
 }
 
 TEST_CASE("nothing is pinned after a search") {
-  Bench b;
+  TimeIndexBench b;
   write_unordered(b, 1'000);
   const auto pins = b.bench.pins();
   must(log::offset_for_time(b.bench.log(), pins, &b.member, Timestamp::max()));
@@ -231,7 +231,7 @@ TEST_CASE("a search without the right to write leaves no file and finds the same
 }
 
 TEST_CASE("a segment that is missing in the middle is corrupt, a deleted topic topic_deleted") {
-  Bench b;
+  TimeIndexBench b;
   write_unordered(b, 1'000);
   must(b.bench.directory().remove(b.bench.log().segment_name(b.bench.bases()[1]).data()));
   CHECK(log::offset_for_time(b.bench.log(), b.bench.pins(), nullptr, Timestamp::max()).error() == Errc::corrupt);

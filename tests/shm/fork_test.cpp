@@ -20,10 +20,10 @@ namespace {
 
 constexpr std::uint64_t plain_byte = 5'000;
 
-struct Bench {
+struct ForkBench {
   TempDir dir;
   std::unique_ptr<shm::Directory> directory = open_folder(dir.path().string());
-  Bench() { Table::create(*directory); }
+  ForkBench() { Table::create(*directory); }
 };
 
 bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
@@ -47,7 +47,7 @@ TOWPATH_ROLE("parent_of_a_survivor") {
 }
 
 TEST_CASE("a killed parent's locks are free although its child lives") {
-  Bench bench;
+  ForkBench bench;
   Table table{*bench.directory};
   const auto asker = must(bench.directory->open("members", Access::read_write));
   auto parent = spawn("parent_of_a_survivor", {bench.dir.path().string()});
@@ -62,7 +62,7 @@ TEST_CASE("a killed parent's locks are free although its child lives") {
 }
 
 TEST_CASE("a child has none of its parent's maps") {
-  Bench bench;
+  ForkBench bench;
   const auto file = must(bench.directory->open("ctl", Access::read_write));
   const auto region = must(Region::map(file, 4096, Access::read_write));
   region->data()[0] = std::byte{1};
@@ -90,7 +90,7 @@ TEST_CASE("each process in a line of forks has a generation of its own, and the 
 }
 
 TEST_CASE("a child made without the C library's fork notices too, and drops the locks when it opens a bus") {
-  Bench bench;
+  ForkBench bench;
   shm::LockDescriptor lock{must(bench.directory->open("members", Access::read_write))};
   const int fd = lock.get().get();
   const auto mine = ForkGuard::instance().generation();
@@ -110,7 +110,7 @@ TEST_CASE("a child made without the C library's fork notices too, and drops the 
 }
 
 TEST_CASE("lock descriptors are closed in the child, others are not, and grandchildren have none either") {
-  Bench bench;
+  ForkBench bench;
   const shm::LockDescriptor lock{must(bench.directory->open("members", Access::read_write))};
   const auto plain = must(bench.directory->open("members", Access::read_write));
   const auto status = forked([&] {
@@ -122,7 +122,7 @@ TEST_CASE("lock descriptors are closed in the child, others are not, and grandch
 }
 
 TEST_CASE("a lock descriptor that was closed is not closed again in a child") {
-  Bench bench;
+  ForkBench bench;
   int number = -1;
   {
     const shm::LockDescriptor lock{must(bench.directory->open("members", Access::read_write))};
@@ -135,7 +135,7 @@ TEST_CASE("a lock descriptor that was closed is not closed again in a child") {
 }
 
 TEST_CASE("the child's destructors close no descriptor that is another's by now") {
-  Bench bench;
+  ForkBench bench;
   std::optional<shm::LockDescriptor> lock{must(bench.directory->open("members", Access::read_write))};
   const auto status = forked([&] {
     const int number = lock->get().get();
@@ -148,7 +148,7 @@ TEST_CASE("the child's destructors close no descriptor that is another's by now"
 }
 
 TEST_CASE("the child's destructors unmap nothing that is another's by now") {
-  Bench bench;
+  ForkBench bench;
   auto region = must(Region::map(must(bench.directory->open("ctl", Access::read_write)), 4096, Access::read_write));
   const auto status = forked([&] {
     void* const at = region->data();
@@ -163,7 +163,7 @@ TEST_CASE("the child's destructors unmap nothing that is another's by now") {
 }
 
 TEST_CASE("the child's destructors give back no line and no role of the parent") {
-  Bench bench;
+  ForkBench bench;
   std::optional<Table> table{std::in_place, *bench.directory};
   auto member = must(table->members.claim(MemberKind::producer, "parent"));
   must(table->members.take_role(shm::Role::maintenance));
@@ -183,7 +183,7 @@ TEST_CASE("the child's destructors give back no line and no role of the parent")
 }
 
 TEST_CASE("claiming and taking roles in a child is `forked`, not a crash and not a lock of the parent's") {
-  Bench bench;
+  ForkBench bench;
   Table table{*bench.directory};
   const auto status = forked([&] {
     if (table.members.claim(MemberKind::producer, "child").error() != Errc::forked) return 1;
@@ -193,7 +193,7 @@ TEST_CASE("claiming and taking roles in a child is `forked`, not a crash and not
 }
 
 TEST_CASE("a child that opens anew claims lines of its own beside the parent's") {
-  Bench bench;
+  ForkBench bench;
   Table table{*bench.directory};
   const auto mine = must(table.members.claim(MemberKind::producer, "parent"));
   const auto status = forked([&] {
@@ -209,7 +209,7 @@ TEST_CASE("a child that opens anew claims lines of its own beside the parent's")
 }
 
 TEST_CASE("the region cache gives a child regions of its own, not the parent's addresses") {
-  Bench bench;
+  ForkBench bench;
   must(shm::write_file(*bench.directory, "file", "content", 0640));
   auto& cache = RegionCache::instance();
   const auto before = must(cache.map(*bench.directory, "file", shm::View::whole, 7));
@@ -229,7 +229,7 @@ TEST_CASE("a child can map and lock although another thread was in the middle of
     MESSAGE("skipped: a sanitizer's allocator does not survive the fork of a process with threads");
     return;
   }
-  Bench bench;
+  ForkBench bench;
   auto& cache = RegionCache::instance();
   std::atomic<bool> stop = false;
   std::thread busy{[&] {

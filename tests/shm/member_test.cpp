@@ -13,11 +13,11 @@ using shm::MemberKind;
 
 namespace {
 
-struct Bench {
+struct MemberBench {
   TempDir dir;
   std::unique_ptr<shm::Directory> directory = open_folder(dir.path().string());
   std::unique_ptr<Table> table;
-  Bench() {
+  MemberBench() {
     Table::create(*directory);
     table = std::make_unique<Table>(*directory);
   }
@@ -73,7 +73,7 @@ TOWPATH_ROLE("take_role") {
 }
 
 TEST_CASE("a claimed line names its owner and is empty when it is left") {
-  Bench bench;
+  MemberBench bench;
   unsigned index = 0;
   {
     const auto member = must(bench.members().claim(MemberKind::producer, "lidar"));
@@ -95,13 +95,13 @@ TEST_CASE("a claimed line names its owner and is empty when it is left") {
 }
 
 TEST_CASE("a name that is too long is cut and still ends") {
-  Bench bench;
+  MemberBench bench;
   const auto member = must(bench.members().claim(MemberKind::consumer, std::string(100, 'n')));
   CHECK(std::string{member.line().name} == std::string(27, 'n'));
 }
 
 TEST_CASE("1,024 lines can be claimed, the next is too_many_members, and one comes back for one that is left") {
-  Bench bench;
+  MemberBench bench;
   auto all = claim_all(bench.members());
   CHECK(all.size() == 1'024);
   std::vector<bool> seen(1'024, false);
@@ -118,7 +118,7 @@ TEST_CASE("1,024 lines can be claimed, the next is too_many_members, and one com
 }
 
 TEST_CASE("each claim raises the incarnation and finds nothing of the one before") {
-  Bench bench;
+  MemberBench bench;
   for (std::uint64_t round = 1; round <= 5; ++round) {
     const auto member = must(bench.members().claim(MemberKind::producer, "again"));
     CHECK(member.index() == 0);
@@ -131,7 +131,7 @@ TEST_CASE("each claim raises the incarnation and finds nothing of the one before
 }
 
 TEST_CASE("a member that is moved leaves once") {
-  Bench bench;
+  MemberBench bench;
   auto one = must(bench.members().claim(MemberKind::producer, "one"));
   Member other{std::move(one)};
   CHECK_FALSE(one);  // NOLINT: that it is empty is what is asked
@@ -146,7 +146,7 @@ TEST_CASE("a member that is moved leaves once") {
 }
 
 TEST_CASE("the high-water mark covers every line that was ever claimed") {
-  Bench bench;
+  MemberBench bench;
   CHECK(bench.members().used() == 0);
   {
     const auto one = must(bench.members().claim(MemberKind::producer, "one"));
@@ -159,7 +159,7 @@ TEST_CASE("the high-water mark covers every line that was ever claimed") {
 }
 
 TEST_CASE("whether a member lives looks the same from its own process and from another") {
-  Bench bench;
+  MemberBench bench;
   const auto mine = must(bench.members().claim(MemberKind::producer, "mine"));
   auto child = bench.spawn_here("claim", "1");
   child.wait_for("claimed 1", 10s);
@@ -177,7 +177,7 @@ TEST_CASE("whether a member lives looks the same from its own process and from a
 }
 
 TEST_CASE("a stopped member lives") {
-  Bench bench;
+  MemberBench bench;
   auto child = bench.spawn_here("claim", "1");
   child.wait_for("claimed 0", 10s);
   child.stop();
@@ -187,7 +187,7 @@ TEST_CASE("a stopped member lives") {
 }
 
 TEST_CASE("a killed member's line comes back with a higher incarnation and without its reservation") {
-  Bench bench;
+  MemberBench bench;
   auto child = bench.spawn_here("claim", "3");
   child.wait_for("claimed 0 1 2", 10s);
   child.kill();
@@ -203,7 +203,7 @@ TEST_CASE("a killed member's line comes back with a higher incarnation and witho
 }
 
 TEST_CASE("a line of the dead is taken before a fresh one, so that scans stay short") {
-  Bench bench;
+  MemberBench bench;
   auto child = bench.spawn_here("claim", "1");
   child.wait_for("claimed 0", 10s);
   child.kill();
@@ -211,7 +211,7 @@ TEST_CASE("a line of the dead is taken before a fresh one, so that scans stay sh
 }
 
 TEST_CASE("processes never share a line, and one that leaves gives its lines to others") {
-  Bench bench;
+  MemberBench bench;
   auto one = bench.spawn_here("claim", "300");
   auto other = bench.spawn_here("claim", "300");
   std::vector<int> claimed(1'024, 0);
@@ -232,7 +232,7 @@ TEST_CASE("processes never share a line, and one that leaves gives its lines to 
 }
 
 TEST_CASE("threads that claim and leave never hold one line together") {
-  Bench bench;
+  MemberBench bench;
   std::vector<std::atomic<int>> holders(shm::max_members);
   std::atomic<int> shared = 0;
   std::vector<std::thread> threads;
@@ -250,7 +250,7 @@ TEST_CASE("threads that claim and leave never hold one line together") {
 }
 
 TEST_CASE("a role is held once, also within one process, and roles do not hinder each other") {
-  Bench bench;
+  MemberBench bench;
   Table second{*bench.directory};
   must(bench.members().take_role(shm::Role::maintenance));
   CHECK(bench.members().take_role(shm::Role::maintenance).error() == Errc::busy);
@@ -264,7 +264,7 @@ TEST_CASE("a role is held once, also within one process, and roles do not hinder
 }
 
 TEST_CASE("a role is no line and a line is no role") {
-  Bench bench;
+  MemberBench bench;
   must(bench.members().take_role(shm::Role::maintenance));
   must(bench.members().take_role(shm::Role::recovery));
   must(bench.members().take_role(shm::Role::server));
@@ -272,7 +272,7 @@ TEST_CASE("a role is no line and a line is no role") {
 }
 
 TEST_CASE("a role passes between processes when it is dropped and when its holder is killed") {
-  Bench bench;
+  MemberBench bench;
   auto child = bench.spawn_here("take_role");
   child.wait_for("taken", 10s);
   CHECK(bench.members().take_role(shm::Role::maintenance).error() == Errc::busy);

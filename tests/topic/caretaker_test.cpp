@@ -10,13 +10,6 @@ using Raw = Topic<Bytes>;
 
 constexpr TopicConfig small{.segment_bytes = 256_KiB, .retention = {.bytes = 512_KiB}, .max_message_bytes = 256_KiB};
 
-/// A bus over the folder, maintained by hand, in the test's own time.
-Bus bus_in(const TempDir& dir) {
-  auto config = by_hand();
-  config.clock = ManualClock::clock();
-  return open_bus((dir / "bus").string(), config);
-}
-
 /// Puts a file where only maintenance removes it: a private file of a member that is no more.
 std::filesystem::path plant(const TempDir& dir) {
   const auto path = dir / "bus" / "topics" / "t" / "0" / "own.1000.7.1";

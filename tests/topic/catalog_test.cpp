@@ -12,11 +12,6 @@ namespace {
 
 using Raw = Topic<Bytes>;
 
-Bus bus_in(const TempDir& dir) {
-  auto config = by_hand();
-  config.clock = ManualClock::clock();
-  return open_bus((dir / "bus").string(), config);
-}
 std::filesystem::path topics_in(const TempDir& dir) { return dir / "bus" / "topics"; }
 
 /// Nothing of a creation or deletion that was cut off is left once maintenance came by.

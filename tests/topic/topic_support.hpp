@@ -20,6 +20,13 @@ inline Bus open_bus(const std::string& path, const BusConfig& config = by_hand()
   return must(Bus::open(path, config));
 }
 
+/// A bus over the folder, maintained by hand, in the test's own time.
+inline Bus bus_in(const TempDir& dir) {
+  auto config = by_hand();
+  config.clock = ManualClock::clock();
+  return open_bus((dir / "bus").string(), config);
+}
+
 template <class T, class S>
 const log::PartitionLog& log_of(const Topic<T, S>& topic, std::int32_t partition = 0) {
   return *must(topic.files()->partition({partition}));
