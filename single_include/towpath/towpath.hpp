@@ -2894,20 +2894,22 @@ class Stall {
 
 }  // namespace towpath::inline TOWPATH_ABI::log
 
-// ---- towpath/log/reader.hpp ----
+// ---- towpath/log/pin.hpp ----
 
-// A Reader walks one partition (protocol.md READ, ATTACH). It belongs to one thread. It pins each segment that it may
-// look into, so that nobody recycles the bytes under it; a pin is a byte lock, which dies with the process.
-// Nothing here blocks: collect() says why there is nothing, and help() does something about a stall.
+// A pin keeps a segment from being recycled while somebody reads it (protocol.md ATTACH): a byte lock in the topic's
+// pins file, which dies with the process. One descriptor per Consumer, which belongs to one thread, as do the
+// references here.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
 class PinnedSegment;
 
 /// One consumer's descriptor of a topic's pins file, and what it pins: locks of one descriptor do not count twice.
+/// It lives as long as anything that was read through it, and so does the topic's name.
 struct Pins {
   shm::LockDescriptor file;
   std::vector<PinnedSegment*> held;
+  std::string topic;
 };
 
 /// A segment that its holders may read in place. Counted by hand: a Consumer and its batches live in one thread.
@@ -2952,6 +2954,8 @@ class PinRef {
   explicit operator bool() const noexcept { return pinned_ != nullptr; }
   const Segment& operator*() const noexcept { return pinned_->segment_; }
   const Segment* operator->() const noexcept { return &pinned_->segment_; }
+  /// The name of the topic that the segment belongs to.
+  [[nodiscard]] const std::string& topic() const noexcept { return pinned_->pins_->topic; }
 
  private:
   void add() noexcept {
@@ -2976,6 +2980,15 @@ inline Result<PinRef> pin_segment(const PartitionLog& log, const std::shared_ptr
   shm::unlock(pins->file.get(), byte);
   return segment.error();
 }
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/reader.hpp ----
+
+// A Reader walks one partition (protocol.md READ). It belongs to one thread. It pins each segment that it may look
+// into. Nothing here blocks: collect() says why there is nothing, and help() does something about a stall.
+
+namespace towpath::inline TOWPATH_ABI::log {
 
 /// Slots [first, last) of a pinned segment, all resolved; `count` of them are committed.
 struct Run {
@@ -3250,10 +3263,21 @@ namespace towpath::inline TOWPATH_ABI {
 
 namespace detail {
 
-/// An error that poll returned, until somebody looks at it.
-struct Unseen {
+/// What an empty batch has to tell, shared with the consumer, which tells it again until somebody looked at it.
+struct Trouble {
   Failure failure;
+  Offset at;
+  std::string topic;
+  bool looked = false;
 };
+
+/// The values of a serde that decodes; nothing for one that reads in place.
+template <class T, bool reads_in_place>
+struct Decoded {
+  std::vector<std::optional<T>> values;
+};
+template <class T>
+struct Decoded<T, true> {};
 
 }  // namespace detail
 
@@ -3281,7 +3305,13 @@ class [[nodiscard]] Batch {
 
    private:
     friend class Batch;
-    iterator(const Batch& batch, std::uint64_t n) noexcept : batch_{&batch}, n_{n} { find(); }
+    iterator(const Batch& batch, std::uint64_t n) noexcept : batch_{&batch}, n_{n} {
+      if (batch.empty()) return;
+      record_.topic_ = batch.run_.segment.topic();
+      record_.partition_ = batch.partition_;
+      record_.checksummed_ = batch.run_.segment->checksummed;
+      find();
+    }
 
     /// On to the next committed slot. The log was looked at when it was polled; what a hostile writer changed since is
     /// skipped, never followed outside the segment.
@@ -3309,7 +3339,8 @@ class [[nodiscard]] Batch {
   [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(run_.count); }
 
   [[nodiscard]] std::string_view topic() const noexcept {
-    return topic_ ? std::string_view{*topic_} : std::string_view{};
+    if (run_.segment) return run_.segment.topic();
+    return trouble_ ? std::string_view{trouble_->topic} : std::string_view{};
   }
   [[nodiscard]] PartitionId partition() const noexcept { return partition_; }
 
@@ -3320,12 +3351,12 @@ class [[nodiscard]] Batch {
   /// Why there are no (more) records: undecodable, corrupt, offset_out_of_range, no_offset, topic_deleted, forked, and
   /// what mapping can fail with. Errc::ok when there simply were none in time. One that nobody looks at comes again.
   [[nodiscard]] Failure error() const noexcept {
-    if (!unseen_) return {};
-    if (!looked_) looked_ = true, unseen_->failure = Failure{};
-    return failure_;
+    if (!trouble_) return {};
+    trouble_->looked = true;
+    return trouble_->failure;
   }
   /// Where: the offset that could not be read.
-  [[nodiscard]] Offset error_offset() const noexcept { return error_offset_; }
+  [[nodiscard]] Offset error_offset() const noexcept { return trouble_ ? trouble_->at : Offset{}; }
 
  private:
   template <class, class, class>
@@ -3333,33 +3364,28 @@ class [[nodiscard]] Batch {
   template <class, class, class>
   friend class ConsumerIterator;
 
+  static constexpr bool reads_in_place = InPlaceSerde<S, T>;
+
   TOWPATH_HOT bool read(std::uint64_t n, std::size_t index, Record<T, S>& record) const noexcept {
     const log::Segment& segment = *run_.segment;
     const std::uint64_t slot = segment.slots[n].load(shm::relaxed);  // acquired when it was polled
     if (log::Slot::state(slot) != log::Slot::committed || !segment.contains(slot)) return false;
     if (!record.frame_.parse(segment.data + log::Slot::position(slot), log::Slot::length(slot), value_alignment_))
       return false;
-    record.topic_ = *topic_;
-    record.partition_ = partition_;
     record.offset_ = Offset{static_cast<std::int64_t>(segment.base + n)};
-    record.checksummed_ = segment.checksummed;
-    if constexpr (!InPlaceSerde<S, T>) {
-      if (index >= decoded_.size()) return false;
-      record.decoded_ = decoded_[index] ? &*decoded_[index] : nullptr;
+    if constexpr (!reads_in_place) {
+      if (index >= decoded_.values.size()) return false;
+      record.decoded_ = decoded_.values[index] ? &*decoded_.values[index] : nullptr;
     }
     return true;
   }
 
   log::Run run_;
-  std::shared_ptr<const std::string> topic_;
-  PartitionId partition_;
-  std::uint64_t value_alignment_ = 8;
   std::uint64_t missed_ = 0;
-  std::vector<std::optional<T>> decoded_;  // for serdes that decode; empty for those that read in place
-  std::shared_ptr<detail::Unseen> unseen_;
-  Failure failure_;
-  Offset error_offset_;
-  mutable bool looked_ = false;
+  std::uint64_t value_alignment_ = 8;
+  PartitionId partition_;
+  [[no_unique_address]] detail::Decoded<T, reads_in_place> decoded_;
+  std::shared_ptr<detail::Trouble> trouble_;
 };
 
 }  // namespace towpath::inline TOWPATH_ABI
@@ -4479,7 +4505,7 @@ class TopicFiles {
   Result<std::shared_ptr<log::Pins>> open_pins_holder() const {
     auto file = folder_->open("pins", shm::Access::read);
     if (!file) return file.error();
-    return std::make_shared<log::Pins>(log::Pins{shm::LockDescriptor{std::move(*file)}, {}});
+    return std::make_shared<log::Pins>(log::Pins{shm::LockDescriptor{std::move(*file)}, {}, name_});
   }
 
   /// Says that the topic has `count` partitions, whose blocks are allocated and filled.
@@ -4846,7 +4872,7 @@ class ConsumerIterator {
       batch_ = consumer_->poll(timeout.value_or(std::chrono::hours{1}));
       at_ = batch_.begin();
       if (!batch_.empty()) continue;
-      const bool failed = batch_.failure_.code != Errc::ok;
+      const bool failed = batch_.trouble_ && batch_.trouble_->failure.code != Errc::ok;
       if (failed) consumer_->ended_iteration_ = true;
       if (timeout || failed) return void(consumer_ = nullptr);
     }
@@ -6434,9 +6460,9 @@ class Consumer<T, S, Bus> {
     if (!core_) [[unlikely]]
       return moved_from();
     if (!core_->files().core().is_mine()) [[unlikely]]
-      return fail(std::move(batch), {Errc::forked, "the consumer was made before fork()"}, {});
+      return failed({Errc::forked, "the consumer was made before fork()"}, {});
     core_->note_progress();
-    if (unseen_->failure.code != Errc::ok) [[unlikely]]
+    if (trouble_ && !trouble_->looked) [[unlikely]]
       return again();
     if (pace_.is_stream()) [[unlikely]]
       pace_.stay_away(timeout, core_->clock());
@@ -6557,8 +6583,6 @@ class Consumer<T, S, Bus> {
   Consumer(const Topic<T, S>& topic, std::unique_ptr<detail::ConsumerCore> core)
       : topic_{topic},
         core_{std::move(core)},
-        name_{topic.files(), &topic.files()->name()},
-        unseen_{std::make_shared<detail::Unseen>()},
         value_alignment_{topic.files()->format().value_alignment},
         max_records_{core_->config().max_poll_records} {}
 
@@ -6591,7 +6615,6 @@ class Consumer<T, S, Bus> {
       const auto progress =
           assigned.has_position ? assigned.reader.collect(batch.run_, max_records_, take) : log::Progress::out_of_range;
       if (progress == log::Progress::records) [[likely]] {
-        batch.topic_ = name_;
         batch.partition_ = assigned.id;
         batch.value_alignment_ = value_alignment_;
         batch.missed_ = std::exchange(assigned.missed, 0);
@@ -6647,7 +6670,7 @@ class Consumer<T, S, Bus> {
         }
         value = std::move(*decoded);
       }
-      batch.decoded_.push_back(std::move(value));
+      batch.decoded_.values.push_back(std::move(value));
       return true;
     }
   }
@@ -6683,10 +6706,11 @@ class Consumer<T, S, Bus> {
   }
 
   /// Retention overtook a partition and nothing new is there: the empty batch says so now, not with the next record.
-  TOWPATH_COLD void tell_missed(Batch<T, S>& batch) noexcept {
+  TOWPATH_COLD void tell_missed(Batch<T, S>& batch) {
     for (auto& assigned : core_->assigned()) {
-      if (assigned->missed == 0 || batch.failure_.code != Errc::ok) continue;
-      batch.topic_ = name_, batch.partition_ = assigned->id;
+      if (assigned->missed == 0 || batch.trouble_) continue;
+      batch.trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{{}, {}, name(), true});
+      batch.partition_ = assigned->id;
       batch.missed_ = std::exchange(assigned->missed, 0);
       return;
     }
@@ -6699,21 +6723,19 @@ class Consumer<T, S, Bus> {
   }
 
   TOWPATH_COLD Look end_with(Batch<T, S>& batch, const Failure& failure, Offset at) {
-    batch = fail(Batch<T, S>{}, failure, at);
+    batch = failed(failure, at);
     return Look::failed;
   }
   Look end_with(Batch<T, S>& batch, const Failure& failure, const detail::Assigned& assigned) {
     const auto result = end_with(batch, failure, Offset{static_cast<std::int64_t>(assigned.reader.position())});
-    batch.topic_ = name_, batch.partition_ = assigned.id;
+    batch.partition_ = assigned.id;
     return result;
   }
 
-  TOWPATH_COLD Batch<T, S> fail(Batch<T, S> batch, const Failure& failure, Offset at) {
-    unseen_->failure = failure;
-    batch.unseen_ = unseen_;
-    batch.failure_ = failure;
-    batch.error_offset_ = at;
-    unseen_at_ = at;
+  TOWPATH_COLD Batch<T, S> failed(const Failure& failure, Offset at) {
+    trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{failure, at, name()});
+    Batch<T, S> batch;
+    batch.trouble_ = trouble_;
     return batch;
   }
 
@@ -6721,15 +6743,19 @@ class Consumer<T, S, Bus> {
   TOWPATH_COLD Batch<T, S> again() {
     [[maybe_unused]] const bool nobody_could_look = std::exchange(ended_iteration_, false);
     TOWPATH_ASSERT(nobody_could_look);  // else: look at Batch::error() when a batch is empty
-    return fail(Batch<T, S>{}, unseen_->failure, unseen_at_);
+    Batch<T, S> batch;
+    batch.trouble_ = trouble_;
+    return batch;
   }
 
   TOWPATH_COLD static Batch<T, S> moved_from() {
     Batch<T, S> batch;
-    batch.unseen_ = std::make_shared<detail::Unseen>();
-    batch.failure_ = {Errc::closed, "this consumer was moved from"};
+    batch.trouble_ =
+        std::make_shared<detail::Trouble>(detail::Trouble{{Errc::closed, "this consumer was moved from"}, {}, {}});
     return batch;
   }
+
+  [[nodiscard]] const std::string& name() const noexcept { return core_->files().name(); }
 
   Result<void> set_paused(PartitionId partition, bool paused) noexcept {
     auto* assigned = core_->find(partition);
@@ -6764,9 +6790,7 @@ class Consumer<T, S, Bus> {
 
   Topic<T, S> topic_;
   std::unique_ptr<detail::ConsumerCore> core_;
-  std::shared_ptr<const std::string> name_;
-  std::shared_ptr<detail::Unseen> unseen_;
-  Offset unseen_at_;
+  std::shared_ptr<detail::Trouble> trouble_;  // the last there was; null: none yet
   std::uint64_t value_alignment_;
   std::size_t max_records_;
   std::size_t turn_ = 0;

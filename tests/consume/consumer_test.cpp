@@ -188,8 +188,8 @@ TEST_CASE("a batch is read in place, pins its segment against recycling, and may
   const std::string filler(50'000, 'z');
   for (int i = 0; i < 200; ++i) bench.producer.send(filler).value();
   const auto partition = Partition<std::string>::open(bench.topic, {0}).value();
-  CHECK(partition.begin_offset() > Offset{3});   // retired
-  CHECK(partition.counters().recycled > 0);      // others were recycled meanwhile
+  CHECK(partition.begin_offset() > Offset{3});  // retired
+  CHECK(partition.counters().recycled > 0);     // others were recycled meanwhile
   std::size_t i = 0;
   for (const auto& record : batch) CHECK(record.value() == sent[i++]);
   CHECK((*batch.begin()).value().data() == place);
@@ -302,7 +302,8 @@ TEST_CASE("a record prints all that Kafka's console tools show") {
   ConsumerBench bench;
   Consumer consumer{bench.topic};
   const Header headers[] = {{"trace", Bytes{std::string_view{"a\x01"}}}};
-  bench.producer.send("tea\n", {.key = "cup", .headers = Headers{headers}, .timestamp = Timestamp{Duration{42}}}).value();
+  bench.producer.send("tea\n", {.key = "cup", .headers = Headers{headers}, .timestamp = Timestamp{Duration{42}}})
+      .value();
   bench.producer.send_tombstone({.key = "cup", .timestamp = Timestamp{Duration{43}}}).value();
   bench.producer.send(std::string(70, 'y'), {.timestamp = Timestamp{Duration{44}}}).value();
   std::vector<std::string> lines;
@@ -317,5 +318,6 @@ TEST_CASE("a record prints all that Kafka's console tools show") {
         "serialized_value_size=-1 key=cup");
   CHECK(lines[2] ==
         "topic=topic partition=0 offset=2 timestamp=44 timestamp_type=create_time serialized_key_size=-1 "
-        "serialized_value_size=70 value=" + std::string(64, 'y') + "... (70 B)");
+        "serialized_value_size=70 value=" +
+            std::string(64, 'y') + "... (70 B)");
 }

@@ -37,8 +37,10 @@ bool mount_privately(const char* type, const std::string& at, const std::string&
 void run_or_skip(std::string_view role, const TempDir& dir) {
   auto child = spawn(role, {dir.path().string()});
   CHECK(child.wait(30s) == exited_well);
-  if (child.output().starts_with("skipped")) MESSAGE(child.output());
-  else CHECK(child.output() == "done\n");
+  if (child.output().starts_with("skipped"))
+    MESSAGE(child.output());
+  else
+    CHECK(child.output() == "done\n");
 }
 
 }  // namespace

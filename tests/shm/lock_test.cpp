@@ -121,9 +121,7 @@ TEST_CASE("closing the descriptor drops its locks; closing another of the same f
   CHECK_FALSE(shm::is_locked(file.asker, 3));
 }
 
-TEST_CASE("a question that cannot be asked counts as yes") {
-  CHECK(shm::is_locked(shm::FileDescriptor{}, 0));
-}
+TEST_CASE("a question that cannot be asked counts as yes") { CHECK(shm::is_locked(shm::FileDescriptor{}, 0)); }
 
 TEST_CASE("locks hold between processes until they are let go or their owner is killed") {
   LockFile file;

@@ -51,8 +51,10 @@ TOWPATH_ROLE("too_many_maps") {
   Failure failure;
   while (regions.size() < limit && failure.code == Errc::ok) {
     auto region = Region::map(file, 4096, Access::read_write);
-    if (region) regions.push_back(std::move(*region));
-    else failure = region.error();
+    if (region)
+      regions.push_back(std::move(*region));
+    else
+      failure = region.error();
   }
   regions.resize(regions.size() - 100);
   expect(failure == Errc::too_many_maps, "the map beyond the limit is too_many_maps");
@@ -256,6 +258,8 @@ TEST_CASE("out of maps is too_many_maps and ends when some are let go") {
   }
   auto child = spawn("too_many_maps");
   CHECK(child.wait(60s) == exited_well);
-  if (child.output().starts_with("skipped")) MESSAGE(child.output());
-  else CHECK(child.output() == "done\n");
+  if (child.output().starts_with("skipped"))
+    MESSAGE(child.output());
+  else
+    CHECK(child.output() == "done\n");
 }

@@ -42,12 +42,23 @@ TOWPATH_ROLE("too_few_descriptors") {
 
 TEST_CASE("every refusal of the kernel has a code that tells the user what to do") {
   const std::pair<int, Errc> expected[] = {
-      {ENOENT, Errc::not_found},          {EEXIST, Errc::already_exists},     {EACCES, Errc::permission_denied},
-      {EPERM, Errc::permission_denied},   {EROFS, Errc::permission_denied},   {ENOTDIR, Errc::not_a_directory},
-      {EISDIR, Errc::not_a_directory},    {ELOOP, Errc::unsafe_directory},    {EXDEV, Errc::unsafe_directory},
-      {ENOSPC, Errc::no_space},           {EDQUOT, Errc::no_space},           {EMFILE, Errc::too_many_files},
-      {ENFILE, Errc::too_many_files},     {ENOMEM, Errc::out_of_memory},      {ENOSYS, Errc::unsupported_platform},
-      {EIO, Errc::io_error},              {EINVAL, Errc::io_error},
+      {ENOENT, Errc::not_found},
+      {EEXIST, Errc::already_exists},
+      {EACCES, Errc::permission_denied},
+      {EPERM, Errc::permission_denied},
+      {EROFS, Errc::permission_denied},
+      {ENOTDIR, Errc::not_a_directory},
+      {EISDIR, Errc::not_a_directory},
+      {ELOOP, Errc::unsafe_directory},
+      {EXDEV, Errc::unsafe_directory},
+      {ENOSPC, Errc::no_space},
+      {EDQUOT, Errc::no_space},
+      {EMFILE, Errc::too_many_files},
+      {ENFILE, Errc::too_many_files},
+      {ENOMEM, Errc::out_of_memory},
+      {ENOSYS, Errc::unsupported_platform},
+      {EIO, Errc::io_error},
+      {EINVAL, Errc::io_error},
   };
   for (const auto& row : expected) {
     CAPTURE(row.first);
@@ -108,8 +119,10 @@ TEST_CASE("the boot id stays the same and looks like a uuid") {
   const auto id = shm::boot_id();
   CHECK(id == shm::boot_id());
   const std::string text{id.data()};
-  if (text.empty()) MESSAGE("skipped: this kernel hides its boot id");
-  else CHECK(text.substr(0, 36).find_first_not_of("0123456789abcdef-") == std::string::npos);
+  if (text.empty())
+    MESSAGE("skipped: this kernel hides its boot id");
+  else
+    CHECK(text.substr(0, 36).find_first_not_of("0123456789abcdef-") == std::string::npos);
   CHECK(id.back() == '\0');
 }
 

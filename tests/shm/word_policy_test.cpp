@@ -10,11 +10,17 @@ inline std::map<std::string, int> counted;
 
 struct Policy {
   template <class T, class Order>
-  static T load(const T& at, Order) { return ++counted["load"], at; }
+  static T load(const T& at, Order) {
+    return ++counted["load"], at;
+  }
   template <class T, class Order>
-  static void store(T& at, T value, Order) { ++counted["store"], at = value; }
+  static void store(T& at, T value, Order) {
+    ++counted["store"], at = value;
+  }
   template <class T, class Order>
-  static T exchange(T& at, T value, Order) { return ++counted["exchange"], std::exchange(at, value); }
+  static T exchange(T& at, T value, Order) {
+    return ++counted["exchange"], std::exchange(at, value);
+  }
   template <class T, class Order>
   static bool compare_exchange(T& at, T& expected, T desired, Order, Order) {
     ++counted["compare_exchange"];
@@ -22,11 +28,17 @@ struct Policy {
     return at = desired, true;
   }
   template <class T, class Order>
-  static T fetch_add(T& at, T value, Order) { return ++counted["fetch_add"], std::exchange(at, at + value); }
+  static T fetch_add(T& at, T value, Order) {
+    return ++counted["fetch_add"], std::exchange(at, at + value);
+  }
   template <class T, class Order>
-  static T fetch_or(T& at, T value, Order) { return ++counted["fetch_or"], std::exchange(at, at | value); }
+  static T fetch_or(T& at, T value, Order) {
+    return ++counted["fetch_or"], std::exchange(at, at | value);
+  }
   template <class T, class Order>
-  static T fetch_and(T& at, T value, Order) { return ++counted["fetch_and"], std::exchange(at, at & value); }
+  static T fetch_and(T& at, T value, Order) {
+    return ++counted["fetch_and"], std::exchange(at, at & value);
+  }
 };
 
 }  // namespace checker

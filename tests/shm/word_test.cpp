@@ -19,15 +19,15 @@ namespace {
 
 // Notes every access with its order, then does it: what a checker would put in DirectPolicy's place.
 struct RecordingPolicy {
-  struct Access {
+  struct RecordedAccess {
     const char* what;
     std::memory_order order;
     std::memory_order on_failure = std::memory_order_relaxed;
-    bool operator==(const Access& other) const {
+    bool operator==(const RecordedAccess& other) const {
       return std::strcmp(what, other.what) == 0 && order == other.order && on_failure == other.on_failure;
     }
   };
-  static inline std::vector<Access> seen;
+  static inline std::vector<RecordedAccess> seen;
 
   template <class T>
   static T load(const T& at, std::memory_order order) {
@@ -92,9 +92,13 @@ static_assert(!std::is_copy_constructible_v<Word64> && !std::is_copy_assignable_
 static_assert(sizeof(Word<std::uint8_t>) == 1 && sizeof(Word32) == 4 && alignof(Word64) == 8);
 static_assert(!std::is_convertible_v<Word64, std::uint64_t>, "a load without a named order");
 template <class W>
-concept LoadsWithoutOrder = requires(W& word) { word.load(); };
+concept LoadsWithoutOrder = requires(W& word) {
+  word.load();
+};
 template <class W>
-concept StoresWithoutOrder = requires(W& word) { word.store(1); };
+concept StoresWithoutOrder = requires(W& word) {
+  word.store(1);
+};
 static_assert(!LoadsWithoutOrder<Word64> && !StoresWithoutOrder<Word64>);
 
 TEST_CASE_TEMPLATE("a word does what its operations say, at every width", T, std::uint8_t, std::uint16_t, std::uint32_t,
@@ -106,11 +110,11 @@ TEST_CASE_TEMPLATE("a word does what its operations say, at every width", T, std
 
 TEST_CASE("every access of a word goes through its policy, once, with the order it was given") {
   using Recorded = Word<std::uint64_t, RecordingPolicy>;
-  using Access = RecordingPolicy::Access;
+  using RecordedAccess = RecordingPolicy::RecordedAccess;
   RecordingPolicy::seen.clear();
   Recorded word;
   use_every_operation(word);
-  const std::vector<Access> expected = {
+  const std::vector<RecordedAccess> expected = {
       {"store", shm::release},
       {"load", shm::acquire},
       {"exchange", shm::acq_rel},
@@ -126,7 +130,8 @@ TEST_CASE("every access of a word goes through its policy, once, with the order 
 
   RecordingPolicy::seen.clear();
   CHECK(word.raise_to(100, shm::release));
-  const std::vector<Access> raising = {{"load", shm::seq_cst}, {"compare_exchange", shm::release, shm::seq_cst}};
+  const std::vector<RecordedAccess> raising = {{"load", shm::seq_cst},
+                                               {"compare_exchange", shm::release, shm::seq_cst}};
   CHECK(RecordingPolicy::seen == raising);
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <towpath/consume/record.hpp>
@@ -14,10 +15,21 @@ namespace towpath::inline TOWPATH_ABI {
 
 namespace detail {
 
-/// An error that poll returned, until somebody looks at it.
-struct Unseen {
+/// What an empty batch has to tell, shared with the consumer, which tells it again until somebody looked at it.
+struct Trouble {
   Failure failure;
+  Offset at;
+  std::string topic;
+  bool looked = false;
 };
+
+/// The values of a serde that decodes; nothing for one that reads in place.
+template <class T, bool reads_in_place>
+struct Decoded {
+  std::vector<std::optional<T>> values;
+};
+template <class T>
+struct Decoded<T, true> {};
 
 }  // namespace detail
 
@@ -45,7 +57,13 @@ class [[nodiscard]] Batch {
 
    private:
     friend class Batch;
-    iterator(const Batch& batch, std::uint64_t n) noexcept : batch_{&batch}, n_{n} { find(); }
+    iterator(const Batch& batch, std::uint64_t n) noexcept : batch_{&batch}, n_{n} {
+      if (batch.empty()) return;
+      record_.topic_ = batch.run_.segment.topic();
+      record_.partition_ = batch.partition_;
+      record_.checksummed_ = batch.run_.segment->checksummed;
+      find();
+    }
 
     /// On to the next committed slot. The log was looked at when it was polled; what a hostile writer changed since is
     /// skipped, never followed outside the segment.
@@ -73,7 +91,8 @@ class [[nodiscard]] Batch {
   [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(run_.count); }
 
   [[nodiscard]] std::string_view topic() const noexcept {
-    return topic_ ? std::string_view{*topic_} : std::string_view{};
+    if (run_.segment) return run_.segment.topic();
+    return trouble_ ? std::string_view{trouble_->topic} : std::string_view{};
   }
   [[nodiscard]] PartitionId partition() const noexcept { return partition_; }
 
@@ -84,12 +103,12 @@ class [[nodiscard]] Batch {
   /// Why there are no (more) records: undecodable, corrupt, offset_out_of_range, no_offset, topic_deleted, forked, and
   /// what mapping can fail with. Errc::ok when there simply were none in time. One that nobody looks at comes again.
   [[nodiscard]] Failure error() const noexcept {
-    if (!unseen_) return {};
-    if (!looked_) looked_ = true, unseen_->failure = Failure{};
-    return failure_;
+    if (!trouble_) return {};
+    trouble_->looked = true;
+    return trouble_->failure;
   }
   /// Where: the offset that could not be read.
-  [[nodiscard]] Offset error_offset() const noexcept { return error_offset_; }
+  [[nodiscard]] Offset error_offset() const noexcept { return trouble_ ? trouble_->at : Offset{}; }
 
  private:
   template <class, class, class>
@@ -97,33 +116,28 @@ class [[nodiscard]] Batch {
   template <class, class, class>
   friend class ConsumerIterator;
 
+  static constexpr bool reads_in_place = InPlaceSerde<S, T>;
+
   TOWPATH_HOT bool read(std::uint64_t n, std::size_t index, Record<T, S>& record) const noexcept {
     const log::Segment& segment = *run_.segment;
     const std::uint64_t slot = segment.slots[n].load(shm::relaxed);  // acquired when it was polled
     if (log::Slot::state(slot) != log::Slot::committed || !segment.contains(slot)) return false;
     if (!record.frame_.parse(segment.data + log::Slot::position(slot), log::Slot::length(slot), value_alignment_))
       return false;
-    record.topic_ = *topic_;
-    record.partition_ = partition_;
     record.offset_ = Offset{static_cast<std::int64_t>(segment.base + n)};
-    record.checksummed_ = segment.checksummed;
-    if constexpr (!InPlaceSerde<S, T>) {
-      if (index >= decoded_.size()) return false;
-      record.decoded_ = decoded_[index] ? &*decoded_[index] : nullptr;
+    if constexpr (!reads_in_place) {
+      if (index >= decoded_.values.size()) return false;
+      record.decoded_ = decoded_.values[index] ? &*decoded_.values[index] : nullptr;
     }
     return true;
   }
 
   log::Run run_;
-  std::shared_ptr<const std::string> topic_;
-  PartitionId partition_;
-  std::uint64_t value_alignment_ = 8;
   std::uint64_t missed_ = 0;
-  std::vector<std::optional<T>> decoded_;  // for serdes that decode; empty for those that read in place
-  std::shared_ptr<detail::Unseen> unseen_;
-  Failure failure_;
-  Offset error_offset_;
-  mutable bool looked_ = false;
+  std::uint64_t value_alignment_ = 8;
+  PartitionId partition_;
+  [[no_unique_address]] detail::Decoded<T, reads_in_place> decoded_;
+  std::shared_ptr<detail::Trouble> trouble_;
 };
 
 }  // namespace towpath::inline TOWPATH_ABI

@@ -44,9 +44,9 @@ class Consumer<T, S, Bus> {
     if (!core_) [[unlikely]]
       return moved_from();
     if (!core_->files().core().is_mine()) [[unlikely]]
-      return fail(std::move(batch), {Errc::forked, "the consumer was made before fork()"}, {});
+      return failed({Errc::forked, "the consumer was made before fork()"}, {});
     core_->note_progress();
-    if (unseen_->failure.code != Errc::ok) [[unlikely]]
+    if (trouble_ && !trouble_->looked) [[unlikely]]
       return again();
     if (pace_.is_stream()) [[unlikely]]
       pace_.stay_away(timeout, core_->clock());
@@ -167,8 +167,6 @@ class Consumer<T, S, Bus> {
   Consumer(const Topic<T, S>& topic, std::unique_ptr<detail::ConsumerCore> core)
       : topic_{topic},
         core_{std::move(core)},
-        name_{topic.files(), &topic.files()->name()},
-        unseen_{std::make_shared<detail::Unseen>()},
         value_alignment_{topic.files()->format().value_alignment},
         max_records_{core_->config().max_poll_records} {}
 
@@ -201,7 +199,6 @@ class Consumer<T, S, Bus> {
       const auto progress =
           assigned.has_position ? assigned.reader.collect(batch.run_, max_records_, take) : log::Progress::out_of_range;
       if (progress == log::Progress::records) [[likely]] {
-        batch.topic_ = name_;
         batch.partition_ = assigned.id;
         batch.value_alignment_ = value_alignment_;
         batch.missed_ = std::exchange(assigned.missed, 0);
@@ -257,7 +254,7 @@ class Consumer<T, S, Bus> {
         }
         value = std::move(*decoded);
       }
-      batch.decoded_.push_back(std::move(value));
+      batch.decoded_.values.push_back(std::move(value));
       return true;
     }
   }
@@ -293,10 +290,11 @@ class Consumer<T, S, Bus> {
   }
 
   /// Retention overtook a partition and nothing new is there: the empty batch says so now, not with the next record.
-  TOWPATH_COLD void tell_missed(Batch<T, S>& batch) noexcept {
+  TOWPATH_COLD void tell_missed(Batch<T, S>& batch) {
     for (auto& assigned : core_->assigned()) {
-      if (assigned->missed == 0 || batch.failure_.code != Errc::ok) continue;
-      batch.topic_ = name_, batch.partition_ = assigned->id;
+      if (assigned->missed == 0 || batch.trouble_) continue;
+      batch.trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{{}, {}, name(), true});
+      batch.partition_ = assigned->id;
       batch.missed_ = std::exchange(assigned->missed, 0);
       return;
     }
@@ -309,21 +307,19 @@ class Consumer<T, S, Bus> {
   }
 
   TOWPATH_COLD Look end_with(Batch<T, S>& batch, const Failure& failure, Offset at) {
-    batch = fail(Batch<T, S>{}, failure, at);
+    batch = failed(failure, at);
     return Look::failed;
   }
   Look end_with(Batch<T, S>& batch, const Failure& failure, const detail::Assigned& assigned) {
     const auto result = end_with(batch, failure, Offset{static_cast<std::int64_t>(assigned.reader.position())});
-    batch.topic_ = name_, batch.partition_ = assigned.id;
+    batch.partition_ = assigned.id;
     return result;
   }
 
-  TOWPATH_COLD Batch<T, S> fail(Batch<T, S> batch, const Failure& failure, Offset at) {
-    unseen_->failure = failure;
-    batch.unseen_ = unseen_;
-    batch.failure_ = failure;
-    batch.error_offset_ = at;
-    unseen_at_ = at;
+  TOWPATH_COLD Batch<T, S> failed(const Failure& failure, Offset at) {
+    trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{failure, at, name()});
+    Batch<T, S> batch;
+    batch.trouble_ = trouble_;
     return batch;
   }
 
@@ -331,15 +327,19 @@ class Consumer<T, S, Bus> {
   TOWPATH_COLD Batch<T, S> again() {
     [[maybe_unused]] const bool nobody_could_look = std::exchange(ended_iteration_, false);
     TOWPATH_ASSERT(nobody_could_look);  // else: look at Batch::error() when a batch is empty
-    return fail(Batch<T, S>{}, unseen_->failure, unseen_at_);
+    Batch<T, S> batch;
+    batch.trouble_ = trouble_;
+    return batch;
   }
 
   TOWPATH_COLD static Batch<T, S> moved_from() {
     Batch<T, S> batch;
-    batch.unseen_ = std::make_shared<detail::Unseen>();
-    batch.failure_ = {Errc::closed, "this consumer was moved from"};
+    batch.trouble_ =
+        std::make_shared<detail::Trouble>(detail::Trouble{{Errc::closed, "this consumer was moved from"}, {}, {}});
     return batch;
   }
+
+  [[nodiscard]] const std::string& name() const noexcept { return core_->files().name(); }
 
   Result<void> set_paused(PartitionId partition, bool paused) noexcept {
     auto* assigned = core_->find(partition);
@@ -374,9 +374,7 @@ class Consumer<T, S, Bus> {
 
   Topic<T, S> topic_;
   std::unique_ptr<detail::ConsumerCore> core_;
-  std::shared_ptr<const std::string> name_;
-  std::shared_ptr<detail::Unseen> unseen_;
-  Offset unseen_at_;
+  std::shared_ptr<detail::Trouble> trouble_;  // the last there was; null: none yet
   std::uint64_t value_alignment_;
   std::size_t max_records_;
   std::size_t turn_ = 0;

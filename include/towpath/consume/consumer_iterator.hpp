@@ -41,7 +41,7 @@ class ConsumerIterator {
       batch_ = consumer_->poll(timeout.value_or(std::chrono::hours{1}));
       at_ = batch_.begin();
       if (!batch_.empty()) continue;
-      const bool failed = batch_.failure_.code != Errc::ok;
+      const bool failed = batch_.trouble_ && batch_.trouble_->failure.code != Errc::ok;
       if (failed) consumer_->ended_iteration_ = true;
       if (timeout || failed) return void(consumer_ = nullptr);
     }

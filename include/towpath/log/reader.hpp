@@ -1,91 +1,14 @@
-// A Reader walks one partition (protocol.md READ, ATTACH). It belongs to one thread. It pins each segment that it may
-// look into, so that nobody recycles the bytes under it; a pin is a byte lock, which dies with the process.
-// Nothing here blocks: collect() says why there is nothing, and help() does something about a stall.
+// A Reader walks one partition (protocol.md READ). It belongs to one thread. It pins each segment that it may look
+// into. Nothing here blocks: collect() says why there is nothing, and help() does something about a stall.
 #pragma once
 
-#include <memory>
 #include <optional>
-#include <vector>
 
 #include <towpath/log/frame.hpp>
 #include <towpath/log/helping.hpp>
+#include <towpath/log/pin.hpp>
 
 namespace towpath::inline TOWPATH_ABI::log {
-
-class PinnedSegment;
-
-/// One consumer's descriptor of a topic's pins file, and what it pins: locks of one descriptor do not count twice.
-struct Pins {
-  shm::LockDescriptor file;
-  std::vector<PinnedSegment*> held;
-};
-
-/// A segment that its holders may read in place. Counted by hand: a Consumer and its batches live in one thread.
-class PinnedSegment {
- public:
-  PinnedSegment(Segment segment, std::shared_ptr<Pins> pins, std::uint64_t byte)
-      : segment_{std::move(segment)}, pins_{std::move(pins)}, byte_{byte} {
-    pins_->held.push_back(this);
-  }
-  ~PinnedSegment() {
-    std::erase(pins_->held, this);
-    if (pins_->file.is_mine()) shm::unlock(pins_->file.get(), byte_);  // in a child the number may be another file's
-  }
-  PinnedSegment(const PinnedSegment&) = delete;
-  PinnedSegment& operator=(const PinnedSegment&) = delete;
-
-  [[nodiscard]] std::uint64_t byte() const noexcept { return byte_; }
-
- private:
-  friend class PinRef;
-  Segment segment_;
-  std::shared_ptr<Pins> pins_;
-  std::uint64_t byte_;
-  std::uint32_t uses_ = 0;
-};
-
-/// A counted reference to a PinnedSegment, for one thread.
-class PinRef {
- public:
-  PinRef() noexcept = default;
-  explicit PinRef(PinnedSegment* pinned) noexcept : pinned_{pinned} { add(); }
-  PinRef(const PinRef& other) noexcept : pinned_{other.pinned_} { add(); }
-  PinRef(PinRef&& other) noexcept : pinned_{std::exchange(other.pinned_, nullptr)} {}
-  PinRef& operator=(PinRef other) noexcept {
-    std::swap(pinned_, other.pinned_);
-    return *this;
-  }
-  ~PinRef() {
-    if (pinned_ && --pinned_->uses_ == 0) delete pinned_;
-  }
-
-  explicit operator bool() const noexcept { return pinned_ != nullptr; }
-  const Segment& operator*() const noexcept { return pinned_->segment_; }
-  const Segment* operator->() const noexcept { return &pinned_->segment_; }
-
- private:
-  void add() noexcept {
-    if (pinned_) ++pinned_->uses_;
-  }
-  PinnedSegment* pinned_ = nullptr;
-};
-
-/// ATTACH: the segment at `base`, pinned for the holder of `pins` until the last reference goes.
-/// Errors: not_found (retired, or not made yet), and those of locking and mapping.
-inline Result<PinRef> pin_segment(const PartitionLog& log, const std::shared_ptr<Pins>& pins, std::uint64_t base) {
-  const std::uint64_t byte = log.pin_byte(base);
-  for (auto* held : pins->held)
-    if (held->byte() == byte) return PinRef{held};
-  if (const auto locked = shm::try_lock(pins->file.get(), byte, shm::LockKind::read); !locked) return locked.error();
-  TOWPATH_FAILPOINT("attach.pinned");
-  auto segment = log.open(base, log.may_help() ? Use::help : Use::look);
-  // Pin, open, then look: pairs with R1 before R5, and sees through a retired name that a slow maker put back.
-  const bool retired = segment && log.state().log_start.load(shm::seq_cst) > base;
-  if (retired) segment = Failure{Errc::not_found, "retired"};
-  if (segment) return PinRef{new PinnedSegment{std::move(*segment), pins, byte}};
-  shm::unlock(pins->file.get(), byte);
-  return segment.error();
-}
 
 /// Slots [first, last) of a pinned segment, all resolved; `count` of them are committed.
 struct Run {

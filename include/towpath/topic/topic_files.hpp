@@ -73,7 +73,7 @@ class TopicFiles {
   Result<std::shared_ptr<log::Pins>> open_pins_holder() const {
     auto file = folder_->open("pins", shm::Access::read);
     if (!file) return file.error();
-    return std::make_shared<log::Pins>(log::Pins{shm::LockDescriptor{std::move(*file)}, {}});
+    return std::make_shared<log::Pins>(log::Pins{shm::LockDescriptor{std::move(*file)}, {}, name_});
   }
 
   /// Says that the topic has `count` partitions, whose blocks are allocated and filled.
