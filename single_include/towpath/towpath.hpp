@@ -2981,6 +2981,53 @@ inline Result<PinRef> pin_segment(const PartitionLog& log, const std::shared_ptr
   return segment.error();
 }
 
+/// Segments that random seeks keep pinned, by base: a seek to a sealed one asks nobody and looks into no header.
+class RecentSegments {
+ public:
+  static constexpr std::size_t max_size = 64;
+  static constexpr std::uint64_t open_end = ~std::uint64_t{0};
+
+  struct Recent {
+    std::uint64_t base;
+    std::uint64_t end;  ///< the offset behind its last; open_end while it is not sealed
+    std::uint64_t used;
+    PinRef pin;
+  };
+
+  /// The one with the offset; nullptr if it is not among these. May be wrong about one whose end is open.
+  [[nodiscard]] const Recent* find(std::uint64_t offset) noexcept {
+    const auto above = lower_bound(offset + 1);
+    if (above == all_.begin()) return nullptr;
+    Recent& found = *std::prev(above);
+    found.used = ++tick_;
+    return offset < found.end ? &found : nullptr;
+  }
+
+  /// Keeps a segment, in place of the one that was not asked for for longest.
+  void keep(const PinRef& pin, std::uint64_t end) {
+    const std::uint64_t base = pin->base;
+    auto at = lower_bound(base);
+    if (at != all_.end() && at->base == base) return void(at->end = end);
+    if (all_.size() >= max_size) {
+      all_.erase(std::min_element(all_.begin(), all_.end(), [](auto& a, auto& b) { return a.used < b.used; }));
+      at = lower_bound(base);
+    }
+    all_.insert(at, {base, end, ++tick_, pin});
+  }
+
+  /// Lets go of those that begin below `start`.
+  void drop_below(std::uint64_t start) { all_.erase(all_.begin(), lower_bound(start)); }
+  void clear() noexcept { all_.clear(); }
+
+ private:
+  std::vector<Recent>::iterator lower_bound(std::uint64_t base) noexcept {
+    return std::lower_bound(all_.begin(), all_.end(), base, [](const Recent& r, auto b) { return r.base < b; });
+  }
+
+  std::vector<Recent> all_;
+  std::uint64_t tick_ = 0;
+};
+
 }  // namespace towpath::inline TOWPATH_ABI::log
 
 // ---- towpath/log/reader.hpp ----
@@ -3115,14 +3162,11 @@ class Reader {
     return Offset{static_cast<std::int64_t>(position_)};
   }
 
-  /// Segments that random seeks keep pinned beside the current one; a sequential reader keeps none.
-  static constexpr std::size_t max_recent = 64;
-
   /// Lets go of every segment; the next collect() finds its own again.
   void park() noexcept {
     cursor_ = position_;
     settled_ = false;
-    current_ = PinRef{};
+    become({}, 0);
     recent_.clear();
   }
 
@@ -3151,15 +3195,19 @@ class Reader {
   }
 
   Progress attach(std::uint64_t base) {
+    // Before the look for the file, and the start after it: the file stands from before the hint passes it until after
+    // the start did. Pairs with the roll's raise.
+    const std::uint64_t hint = log_->state().hint.load(shm::acquire);
     auto pinned = pin_segment(*log_, pins_, base);
     if (pinned) {
-      current_ = std::move(*pinned);
+      become(std::move(*pinned), 0);
       return Progress::records;
     }
+    TOWPATH_FAILPOINT("attach.not_found");
     if (pinned.error() != Errc::not_found) return fail(pinned.error());
     const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
     if (start > position_) return Progress::out_of_range;
-    const bool missing = start <= base && log_->state().hint.load(shm::acquire) > base;
+    const bool missing = start <= base && hint > base;
     return missing ? fail({Errc::corrupt, "a segment is missing in the middle of the log"}) : Progress::idle;
   }
 
@@ -3172,34 +3220,37 @@ class Reader {
   TOWPATH_COLD Progress settle() {
     if (position_ < log_->state().log_start.load(shm::seq_cst)) return Progress::out_of_range;
     if (current_ && !holds_position()) keep_recent();
-    if (!current_ && !find_recent()) {
+    if (!current_) find_recent();
+    if (!current_) {
       const auto at = find_segment();
       // No segment at hint: an empty log, and what was sought lies behind its end.
       if (at == Progress::idle && position_ > log_->state().hint.load(shm::acquire)) return Progress::out_of_range;
       if (at != Progress::records) return at;
     }
-    const std::uint64_t n = position_ - current_->base;
-    if (current_->sealed_count() == 0 && n > Tail::count(current_->header->tail.load(shm::acquire)))
+    if (end_ == 0 && position_ - current_->base > Tail::count(current_->header->tail.load(shm::acquire)) &&
+        current_->sealed_count() == 0)
       return Progress::out_of_range;  // past the end
     settled_ = true;
     return Progress::records;
   }
 
-  [[nodiscard]] bool holds_position() const noexcept {
-    const std::uint64_t count = current_->sealed_count();
-    const std::uint64_t end = current_->base + (count != 0 ? count : current_->slot_count + 1);
+  [[nodiscard]] bool holds_position() noexcept {
+    if (end_ == 0)
+      if (const std::uint64_t count = current_->sealed_count(); count != 0) end_ = current_->base + count;
+    const std::uint64_t end = end_ != 0 ? end_ : current_->base + current_->slot_count + 1;
     return position_ >= current_->base && position_ < end;
   }
 
-  bool find_recent() {
-    for (auto recent = recent_.begin(); recent != recent_.end(); ++recent) {
-      current_ = *recent;
-      if (!holds_position()) continue;
-      recent_.erase(recent);
-      return true;
-    }
-    current_ = PinRef{};
-    return false;
+  void find_recent() {
+    const auto* recent = recent_.find(position_);
+    if (!recent) return;
+    become(recent->pin, recent->end == RecentSegments::open_end ? 0 : recent->end);
+    if (!holds_position()) become({}, 0);
+  }
+
+  void become(PinRef segment, std::uint64_t end) noexcept {
+    current_ = std::move(segment);
+    end_ = end;
   }
 
   Progress find_segment() {
@@ -3225,18 +3276,14 @@ class Reader {
     return *std::prev(above);
   }
 
+  /// A sequential reader keeps none beside the current one; who seeks to and fro keeps some.
   void keep_recent() {
     drop_retired();
-    if (recent_.size() >= max_recent) recent_.erase(recent_.begin());
-    recent_.push_back(std::move(current_));
-    current_ = PinRef{};
+    recent_.keep(current_, end_ != 0 ? end_ : RecentSegments::open_end);
+    become({}, 0);
   }
 
-  void drop_retired() {
-    if (recent_.empty()) return;
-    const std::uint64_t start = log_->state().log_start.load(shm::acquire);
-    std::erase_if(recent_, [&](const PinRef& pin) { return pin->base < start; });
-  }
+  void drop_retired() { recent_.drop_below(log_->state().log_start.load(shm::acquire)); }
 
   const PartitionLog* log_;
   std::shared_ptr<Pins> pins_;
@@ -3244,9 +3291,10 @@ class Reader {
   std::uint64_t cursor_ = 0;    // the next slot to look at; ahead of the position by aborted slots only
   bool settled_ = false;        // current_ holds the cursor's slot
   PinRef current_;
+  std::uint64_t end_ = 0;  // the offset behind current_'s last, once it is known to be sealed
   Stall stall_;
   Failure failure_;
-  std::vector<PinRef> recent_;
+  RecentSegments recent_;
   std::vector<std::uint64_t> bases_;
 };
 

@@ -254,7 +254,7 @@ TEST_CASE("random seeks keep some segments pinned, never more than the limit, an
   ReaderBench b;
   b.fill(20'000);
   const auto bases = b.bench.bases();
-  REQUIRE(bases.size() > Reader::max_recent + 5);
+  REQUIRE(bases.size() > log::RecentSegments::max_size + 5);
   const auto pins = b.bench.pins();
   Reader reader{b.bench.log(), pins};
   for (int round = 0; round < 2; ++round)
@@ -263,8 +263,8 @@ TEST_CASE("random seeks keep some segments pinned, never more than the limit, an
       Run run;
       REQUIRE(reader.collect(run, 1, accept_all) == Progress::records);
     }
-  CHECK(pins->held.size() <= Reader::max_recent + 1);
-  CHECK(pins->held.size() > Reader::max_recent / 2);
+  CHECK(pins->held.size() <= log::RecentSegments::max_size + 1);
+  CHECK(pins->held.size() > log::RecentSegments::max_size / 2);
   b.bench.state().log_start.raise_to(bases[bases.size() - 2], shm::seq_cst);
   reader.seek(bases.back());
   Run run;
@@ -357,4 +357,15 @@ TEST_CASE("a damaged segment in the way is a failure with its reason, and the po
   CHECK(b.reader.failure() == Errc::corrupt);
   CHECK(b.collect(run) == Progress::failed);
   CHECK(b.reader.position() == read);
+}
+
+TEST_CASE("regression_001: segments that come while a reader looks for the first one are not missing") {
+  ReaderBench b{{.segment_bytes = 256_KiB}};
+  arm("attach.not_found", 1, [&](const char*) { b.fill(2'000); });
+  Run run;
+  CHECK(b.collect(run) == Progress::records);
+  CHECK(run.first == 0);
+  CHECK(hits() == 1);
+  CHECK(b.bench.bases().size() > 1);
+  disarm();
 }

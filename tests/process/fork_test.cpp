@@ -69,9 +69,10 @@ int ask_all(Handles& handles, std::optional<Loan<std::string>>& loan, const Batc
 }  // namespace
 
 TEST_CASE("in a child every handle says forked and nothing hangs") {
-#if TOWPATH_TSAN
-  MESSAGE("skipped: ThreadSanitizer does not follow a fork of a process with threads");
-#else
+  if (TOWPATH_TSAN) {
+    MESSAGE("skipped: ThreadSanitizer does not follow a fork of a process with threads");
+    return;
+  }
   const TempDir dir;
   const auto path = (dir / "bus").string();
   std::optional<Handles> handles{std::in_place, path};
@@ -95,5 +96,4 @@ TEST_CASE("in a child every handle says forked and nothing hangs") {
   handles->producer.send("after").value();
   CHECK(read_texts(handles->consumer, 3) == std::vector<std::string>{"lent", "from the child", "after"});
   handles->bus.maintain().value();
-#endif
 }

@@ -3,6 +3,7 @@
 // references here.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -89,5 +90,52 @@ inline Result<PinRef> pin_segment(const PartitionLog& log, const std::shared_ptr
   shm::unlock(pins->file.get(), byte);
   return segment.error();
 }
+
+/// Segments that random seeks keep pinned, by base: a seek to a sealed one asks nobody and looks into no header.
+class RecentSegments {
+ public:
+  static constexpr std::size_t max_size = 64;
+  static constexpr std::uint64_t open_end = ~std::uint64_t{0};
+
+  struct Recent {
+    std::uint64_t base;
+    std::uint64_t end;  ///< the offset behind its last; open_end while it is not sealed
+    std::uint64_t used;
+    PinRef pin;
+  };
+
+  /// The one with the offset; nullptr if it is not among these. May be wrong about one whose end is open.
+  [[nodiscard]] const Recent* find(std::uint64_t offset) noexcept {
+    const auto above = lower_bound(offset + 1);
+    if (above == all_.begin()) return nullptr;
+    Recent& found = *std::prev(above);
+    found.used = ++tick_;
+    return offset < found.end ? &found : nullptr;
+  }
+
+  /// Keeps a segment, in place of the one that was not asked for for longest.
+  void keep(const PinRef& pin, std::uint64_t end) {
+    const std::uint64_t base = pin->base;
+    auto at = lower_bound(base);
+    if (at != all_.end() && at->base == base) return void(at->end = end);
+    if (all_.size() >= max_size) {
+      all_.erase(std::min_element(all_.begin(), all_.end(), [](auto& a, auto& b) { return a.used < b.used; }));
+      at = lower_bound(base);
+    }
+    all_.insert(at, {base, end, ++tick_, pin});
+  }
+
+  /// Lets go of those that begin below `start`.
+  void drop_below(std::uint64_t start) { all_.erase(all_.begin(), lower_bound(start)); }
+  void clear() noexcept { all_.clear(); }
+
+ private:
+  std::vector<Recent>::iterator lower_bound(std::uint64_t base) noexcept {
+    return std::lower_bound(all_.begin(), all_.end(), base, [](const Recent& r, auto b) { return r.base < b; });
+  }
+
+  std::vector<Recent> all_;
+  std::uint64_t tick_ = 0;
+};
 
 }  // namespace towpath::inline TOWPATH_ABI::log
