@@ -35,7 +35,8 @@ class Producer<T, S, Bus, P> {
   /// invalid_argument (more than 65,535 headers), forked, corrupt, and those of opening and mapping a segment. With
   /// `visible` also the errors of flush(): then the record is in the log, and sending it again makes a second one.
   /// Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for each open record.
-  TOWPATH_HOT Result<RecordMetadata> send(const T& value, const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
+  TOWPATH_HOT Result<RecordMetadata> send(const T& value,
+                                          const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
       return Failure{Errc::closed, "this producer was moved from"};
     log::FrameSpec spec = describe(options);
@@ -65,7 +66,8 @@ class Producer<T, S, Bus, P> {
   { return borrow(sizeof(T), options); }
 
   /// Room for a value of `size` bytes. Errors as send().
-  Result<Loan<T>> loan(std::size_t size, const SendOptions& options = detail::no_options) noexcept(chooses_quietly) requires(!requires {
+  Result<Loan<T>> loan(std::size_t size,
+                       const SendOptions& options = detail::no_options) noexcept(chooses_quietly) requires(!requires {
     S::fixed_size;
   }) {
     return borrow(size, options);
