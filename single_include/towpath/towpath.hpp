@@ -163,347 +163,6 @@
 // A path that is taken for each record.
 #define TOWPATH_HOT inline __attribute__((always_inline))
 
-// ---- towpath/core/ids.hpp ----
-
-// Numbers that must not be mixed up: offsets, partitions, epochs. Each is one integer with its own type.
-//   Offset next = record.offset() + 1;      std::int64_t lag = end - next;
-
-namespace towpath::inline TOWPATH_ABI {
-
-/// A record's place in its partition: 0, 1, 2, ... Never re-used; gaps are possible (aborted appends). Below 2^48.
-struct Offset {
-  std::int64_t value = 0;
-
-  friend constexpr auto operator<=>(Offset, Offset) noexcept = default;
-  friend constexpr Offset operator+(Offset offset, std::int64_t n) noexcept { return {offset.value + n}; }
-  friend constexpr Offset operator-(Offset offset, std::int64_t n) noexcept { return {offset.value - n}; }
-  friend constexpr std::int64_t operator-(Offset a, Offset b) noexcept { return a.value - b.value; }
-  constexpr Offset& operator++() noexcept { return ++value, *this; }
-};
-
-/// A partition's number within its topic: 0 to 32,766.
-struct PartitionId {
-  std::int32_t value = 0;
-  friend constexpr auto operator<=>(PartitionId, PartitionId) noexcept = default;
-};
-
-/// Counts how often a partition's log was cut back; a record carries the epoch it was written in.
-struct LeaderEpoch {
-  std::int32_t value = 0;
-  friend constexpr auto operator<=>(LeaderEpoch, LeaderEpoch) noexcept = default;
-};
-
-inline constexpr std::int32_t max_partitions = 32'767;  ///< per topic: a pin's byte has 15 bits for the partition
-inline constexpr std::int64_t max_offset = std::int64_t{1} << 48;
-
-namespace literals {
-
-consteval std::uint64_t operator""_KiB(unsigned long long n) { return n << 10; }
-consteval std::uint64_t operator""_MiB(unsigned long long n) { return n << 20; }
-consteval std::uint64_t operator""_GiB(unsigned long long n) { return n << 30; }
-
-}  // namespace literals
-
-/// `value` rounded up to a multiple of `alignment`, a power of two.
-constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) noexcept {
-  return (value + alignment - 1) & ~(alignment - 1);
-}
-
-}  // namespace towpath::inline TOWPATH_ABI
-
-template <>
-struct std::hash<towpath::PartitionId> {
-  std::size_t operator()(towpath::PartitionId id) const noexcept { return static_cast<std::size_t>(id.value); }
-};
-
-// ---- towpath/core/errc.hpp ----
-
-// What can go wrong, as one list. docs/errors.md says for each code when it comes and what to do.
-// No data, a lost race and a full queue under a drop policy are outcomes, not errors: they have no code.
-
-namespace towpath::inline TOWPATH_ABI {
-
-enum class Errc : int {
-  ok = 0,
-  // the caller's request
-  invalid_argument,     ///< a value out of its range; the detail names it
-  invalid_name,         ///< a topic name that Kafka's rule refuses
-  unknown_topic,        ///< no such topic, and it was not to be created
-  unknown_partition,    ///< a partition number at or above the topic's count
-  topic_exists,         ///< create_topic on a name that is taken
-  topic_deleted,        ///< the topic went away under this handle
-  config_mismatch,      ///< another alignment or layout than the topic was created with
-  type_mismatch,        ///< another value type than the topic was created with
-  message_too_large,    ///< above max_message_bytes; nothing was reserved
-  loan_open,            ///< one open loan per Producer
-  no_group,             ///< commit without group_id
-  no_offset,            ///< auto_offset_reset = none and no position was given
-  offset_out_of_range,  ///< the position is before the log's start or past its end
-  not_assigned,         ///< the partition is not assigned to this Consumer
-  // the data
-  undecodable,   ///< bytes that are no value of this type; the position stays before them
-  corrupt,       ///< a file's content contradicts itself
-  newer_format,  ///< written by a newer library
-  // the machine
-  not_found,               ///< no such file or folder
-  already_exists,          ///< a file of that name stands already
-  permission_denied,       ///< the operating system refused
-  not_a_directory,         ///< the bus path is a file
-  unsafe_directory,        ///< the folder belongs to somebody else or the world may write to it
-  unsupported_filesystem,  ///< no coherent shared mapping there (overlay, NFS, FUSE, ...)
-  no_space,                ///< the disk or tmpfs is full; works again when there is room
-  out_of_memory,           ///< the operating system has none for a descriptor or lock; for maps see too_many_maps
-  too_many_files,          ///< RLIMIT_NOFILE or the system's table is full
-  too_many_maps,           ///< vm.max_map_count reached, or no memory or addresses for a map
-  too_many_members,        ///< all lines of the member table are taken
-  io_error,                ///< any other refusal of the operating system; the detail names the call
-  unsupported_platform,    ///< page size above 64 KiB, or a kernel without openat2 or OFD locks
-  // the state of things
-  recovery_needed,       ///< the machine was restarted since; this build cannot recover a log on disk
-  recovery_in_progress,  ///< another process recovers
-  read_only,             ///< this member has no right to write
-  forked,                ///< used in a child process after fork(): open the bus anew there
-  closed,                ///< a loan that was sent already
-  busy,                  ///< somebody else holds what only one may hold
-  fenced,                ///< a newer owner took over
-  timed_out,             ///< the given time passed
-};
-
-/// One static sentence per code, for people.
-constexpr std::string_view message(Errc code) noexcept;
-
-/// The code's own name, e.g. "message_too_large", for logs and tools.
-constexpr std::string_view name(Errc code) noexcept;
-
-namespace detail {
-
-struct ErrcText {
-  Errc code;
-  std::string_view name;
-  std::string_view message;
-};
-
-inline constexpr ErrcText errc_texts[] = {
-    {Errc::ok, "ok", "no error"},
-    {Errc::invalid_argument, "invalid_argument", "a value is out of its range"},
-    {Errc::invalid_name, "invalid_name", "topic names are 1 to 249 of [A-Za-z0-9._-], not . or .."},
-    {Errc::unknown_topic, "unknown_topic", "no topic of that name on this bus"},
-    {Errc::unknown_partition, "unknown_partition", "the topic has fewer partitions"},
-    {Errc::topic_exists, "topic_exists", "a topic of that name exists"},
-    {Errc::topic_deleted, "topic_deleted", "the topic was deleted; open it anew"},
-    {Errc::config_mismatch, "config_mismatch", "the topic was created with another layout"},
-    {Errc::type_mismatch, "type_mismatch", "the topic was created with another value type"},
-    {Errc::message_too_large, "message_too_large",
-     "the record exceeds max_message_bytes; raise it or split the record"},
-    {Errc::loan_open, "loan_open", "this producer has an open loan; send or drop it first"},
-    {Errc::no_group, "no_group", "this needs a group_id"},
-    {Errc::no_offset, "no_offset", "no position and auto_offset_reset is none; seek first"},
-    {Errc::offset_out_of_range, "offset_out_of_range", "the log no longer, or not yet, holds that offset; seek"},
-    {Errc::not_assigned, "not_assigned", "the partition is not assigned to this consumer"},
-    {Errc::undecodable, "undecodable", "the bytes are no value of this type; seek past them or stop"},
-    {Errc::corrupt, "corrupt", "a file contradicts itself; it was not touched"},
-    {Errc::newer_format, "newer_format", "written by a newer library; update this one"},
-    {Errc::not_found, "not_found", "no such file or folder"},
-    {Errc::already_exists, "already_exists", "a file of that name stands already"},
-    {Errc::permission_denied, "permission_denied", "the operating system refused access; check owner and mode"},
-    {Errc::not_a_directory, "not_a_directory", "a bus is a folder, and this path is not one"},
-    {Errc::unsafe_directory, "unsafe_directory", "the folder is world-writable or owned by another user"},
-    {Errc::unsupported_filesystem, "unsupported_filesystem",
-     "no coherent shared memory here; use tmpfs, ext4, xfs or btrfs"},
-    {Errc::no_space, "no_space", "no room left; free some and send again"},
-    {Errc::out_of_memory, "out_of_memory", "the operating system has no memory to map"},
-    {Errc::too_many_files, "too_many_files", "out of file descriptors; raise ulimit -n"},
-    {Errc::too_many_maps, "too_many_maps", "out of memory maps; raise vm.max_map_count"},
-    {Errc::too_many_members, "too_many_members", "all 1,024 member lines are taken; close producers or consumers"},
-    {Errc::io_error, "io_error", "the operating system refused"},
-    {Errc::unsupported_platform, "unsupported_platform", "this kernel lacks what a bus needs"},
-    {Errc::recovery_needed, "recovery_needed", "the machine was restarted since this bus was written"},
-    {Errc::recovery_in_progress, "recovery_in_progress", "another process recovers this bus; try again"},
-    {Errc::read_only, "read_only", "this process may only read this bus"},
-    {Errc::forked, "forked", "a bus cannot be used after fork(); open it anew in the child"},
-    {Errc::closed, "closed", "this handle is closed"},
-    {Errc::busy, "busy", "somebody else holds it"},
-    {Errc::fenced, "fenced", "a newer owner took over; do not retry"},
-    {Errc::timed_out, "timed_out", "the given time passed"},
-};
-
-constexpr ErrcText find_text(Errc code) noexcept {
-  for (const auto& text : errc_texts)
-    if (text.code == code) return text;
-  return {code, "unknown", "an unknown code"};
-}
-
-}  // namespace detail
-
-constexpr std::string_view message(Errc code) noexcept { return detail::find_text(code).message; }
-constexpr std::string_view name(Errc code) noexcept { return detail::find_text(code).name; }
-
-}  // namespace towpath::inline TOWPATH_ABI
-
-// ---- towpath/core/result.hpp ----
-
-// A Result<T> is a value or a Failure. Look before you use it; value() throws towpath::Error instead.
-//   if (auto sent = producer.send(x); !sent) log(sent.error());        // a Failure: code and static detail
-//   producer.send(x).value();                                          // throws Error{failure}
-//   producer.send(x).ignore();                                         // dropped on purpose
-// Not thread-safe, like any value. value() returns by value: `for (auto& r : poll().value())` does not dangle.
-
-namespace towpath::inline TOWPATH_ABI {
-
-/// A code and a sentence that lives for ever (a string literal). Compares with Errc.
-struct Failure {
-  Errc code = Errc::ok;
-  const char* detail = "";
-
-  friend constexpr bool operator==(const Failure& a, const Failure& b) noexcept { return a.code == b.code; }
-  friend constexpr bool operator==(const Failure& failure, Errc errc) noexcept { return failure.code == errc; }
-};
-
-#if TOWPATH_EXCEPTIONS
-/// The exception that carries a Failure. what() is its detail, or the code's message when there is none.
-class Error : public std::exception {
- public:
-  explicit Error(Failure failure) noexcept : failure_{failure} {}
-  [[nodiscard]] const Failure& failure() const noexcept { return failure_; }
-  [[nodiscard]] Errc code() const noexcept { return failure_.code; }
-  [[nodiscard]] const char* what() const noexcept override {
-    return *failure_.detail ? failure_.detail : message(failure_.code).data();
-  }
-
- private:
-  Failure failure_;
-};
-#endif
-
-namespace detail {
-
-/// Throws Error; without exceptions calls TOWPATH_FAIL.
-[[noreturn]] TOWPATH_COLD inline void raise(const Failure& failure) {
-#if TOWPATH_EXCEPTIONS
-  throw Error{failure};
-#else
-  TOWPATH_FAIL(*failure.detail ? failure.detail : message(failure.code).data());
-  std::abort();
-#endif
-}
-
-}  // namespace detail
-
-template <class T>
-class [[nodiscard]] Result {
- public:
-  using value_type = T;
-
-  constexpr Result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : value_{std::move(value)} {}
-  constexpr Result(Failure failure) noexcept : failure_{failure} {}
-  constexpr Result(Errc code) noexcept : failure_{code, ""} {}
-
-  [[nodiscard]] constexpr bool has_value() const noexcept { return value_.has_value(); }
-  constexpr explicit operator bool() const noexcept { return value_.has_value(); }
-
-  /// Only when has_value().
-  constexpr T& operator*() & noexcept { return *value_; }
-  constexpr const T& operator*() const& noexcept { return *value_; }
-  constexpr T&& operator*() && noexcept { return std::move(*value_); }
-  constexpr T* operator->() noexcept { return &*value_; }
-  constexpr const T* operator->() const noexcept { return &*value_; }
-
-  /// The value, by value. Throws Error (without exceptions: TOWPATH_FAIL) when there is none.
-  constexpr T value() && {
-    if (!value_) detail::raise(failure_);
-    return std::move(*value_);
-  }
-  constexpr const T& value() const& {
-    if (!value_) detail::raise(failure_);
-    return *value_;
-  }
-
-  /// The failure; Errc::ok when there is a value.
-  [[nodiscard]] constexpr Failure error() const noexcept { return failure_; }
-
-  constexpr void ignore() const noexcept {}
-
-  /// Calls `then(*this)`, now: a Result is always ready. What is delivered later has the same function.
-  template <class Callback>
-  constexpr void then(Callback&& callback) const {
-    std::forward<Callback>(callback)(*this);
-  }
-
- private:
-  std::optional<T> value_;  // not std::variant: a third of the time to compile this library
-  Failure failure_;
-};
-
-template <>
-class [[nodiscard]] Result<void> {
- public:
-  using value_type = void;
-
-  constexpr Result() noexcept = default;
-  constexpr Result(Failure failure) noexcept : failure_{failure} {}
-  constexpr Result(Errc code) noexcept : failure_{code, ""} {}
-
-  [[nodiscard]] constexpr bool has_value() const noexcept { return failure_.code == Errc::ok; }
-  constexpr explicit operator bool() const noexcept { return has_value(); }
-  constexpr void value() const {
-    if (!has_value()) detail::raise(failure_);
-  }
-  [[nodiscard]] constexpr Failure error() const noexcept { return failure_; }
-  constexpr void ignore() const noexcept {}
-
- private:
-  Failure failure_;
-};
-
-}  // namespace towpath::inline TOWPATH_ABI
-
-// ---- towpath/core/formatters.hpp ----
-
-// fmt formatters of the core words: fmt::print("{}", record.offset()), fmt::print("{}", result.error()).
-
-template <>
-struct fmt::formatter<towpath::Offset> : fmt::formatter<std::int64_t> {
-  template <class Context>
-  auto format(towpath::Offset offset, Context& context) const {
-    return fmt::formatter<std::int64_t>::format(offset.value, context);
-  }
-};
-
-template <>
-struct fmt::formatter<towpath::PartitionId> : fmt::formatter<std::int32_t> {
-  template <class Context>
-  auto format(towpath::PartitionId id, Context& context) const {
-    return fmt::formatter<std::int32_t>::format(id.value, context);
-  }
-};
-
-template <>
-struct fmt::formatter<towpath::LeaderEpoch> : fmt::formatter<std::int32_t> {
-  template <class Context>
-  auto format(towpath::LeaderEpoch epoch, Context& context) const {
-    return fmt::formatter<std::int32_t>::format(epoch.value, context);
-  }
-};
-
-template <>
-struct fmt::formatter<towpath::Errc> : fmt::formatter<std::string_view> {
-  template <class Context>
-  auto format(towpath::Errc code, Context& context) const {
-    return fmt::formatter<std::string_view>::format(towpath::name(code), context);
-  }
-};
-
-/// "message_too_large: the record exceeds max_message_bytes; raise it or split the record (limit 16777216)"
-template <>
-struct fmt::formatter<towpath::Failure> {
-  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
-  template <class Context>
-  auto format(const towpath::Failure& failure, Context& context) const {
-    auto out = fmt::format_to(context.out(), "{}: {}", towpath::name(failure.code), towpath::message(failure.code));
-    return *failure.detail ? fmt::format_to(out, " ({})", failure.detail) : out;
-  }
-};
-
 // ---- towpath/core/bytes.hpp ----
 
 // Bytes is a view of bytes that somebody else owns: a record in the log, a key, a caller's buffer.
@@ -644,6 +303,59 @@ struct Clock {
 };
 
 }  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/core/ids.hpp ----
+
+// Numbers that must not be mixed up: offsets, partitions, epochs. Each is one integer with its own type.
+//   Offset next = record.offset() + 1;      std::int64_t lag = end - next;
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// A record's place in its partition: 0, 1, 2, ... Never re-used; gaps are possible (aborted appends). Below 2^48.
+struct Offset {
+  std::int64_t value = 0;
+
+  friend constexpr auto operator<=>(Offset, Offset) noexcept = default;
+  friend constexpr Offset operator+(Offset offset, std::int64_t n) noexcept { return {offset.value + n}; }
+  friend constexpr Offset operator-(Offset offset, std::int64_t n) noexcept { return {offset.value - n}; }
+  friend constexpr std::int64_t operator-(Offset a, Offset b) noexcept { return a.value - b.value; }
+  constexpr Offset& operator++() noexcept { return ++value, *this; }
+};
+
+/// A partition's number within its topic: 0 to 32,766.
+struct PartitionId {
+  std::int32_t value = 0;
+  friend constexpr auto operator<=>(PartitionId, PartitionId) noexcept = default;
+};
+
+/// Counts how often a partition's log was cut back; a record carries the epoch it was written in.
+struct LeaderEpoch {
+  std::int32_t value = 0;
+  friend constexpr auto operator<=>(LeaderEpoch, LeaderEpoch) noexcept = default;
+};
+
+inline constexpr std::int32_t max_partitions = 32'767;  ///< per topic: a pin's byte has 15 bits for the partition
+inline constexpr std::int64_t max_offset = std::int64_t{1} << 48;
+
+namespace literals {
+
+consteval std::uint64_t operator""_KiB(unsigned long long n) { return n << 10; }
+consteval std::uint64_t operator""_MiB(unsigned long long n) { return n << 20; }
+consteval std::uint64_t operator""_GiB(unsigned long long n) { return n << 30; }
+
+}  // namespace literals
+
+/// `value` rounded up to a multiple of `alignment`, a power of two.
+constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) noexcept {
+  return (value + alignment - 1) & ~(alignment - 1);
+}
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+template <>
+struct std::hash<towpath::PartitionId> {
+  std::size_t operator()(towpath::PartitionId id) const noexcept { return static_cast<std::size_t>(id.value); }
+};
 
 // ---- towpath/shm/word.hpp ----
 
@@ -1102,330 +814,246 @@ class HeaderRange {
 }  // namespace log
 }  // namespace towpath::inline TOWPATH_ABI
 
-// ---- towpath/serde/schema.hpp ----
+// ---- towpath/core/errc.hpp ----
 
-// A Schema is what a topic remembers of its value type, so that two processes that disagree find out when they open it.
+// What can go wrong, as one list. docs/errors.md says for each code when it comes and what to do.
+// No data, a lost race and a full queue under a drop policy are outcomes, not errors: they have no code.
 
 namespace towpath::inline TOWPATH_ABI {
 
-struct Schema {
-  std::string_view name;      ///< of the type, as the compiler spells it
-  std::string_view encoding;  ///< "zero-copy", "string", "integer", "bytes" or what a Serde says of itself
-  std::uint64_t size = 0;     ///< bytes, 0 when it varies
-  std::uint64_t alignment = 1;
+enum class Errc : int {
+  ok = 0,
+  // the caller's request
+  invalid_argument,     ///< a value out of its range; the detail names it
+  invalid_name,         ///< a topic name that Kafka's rule refuses
+  unknown_topic,        ///< no such topic, and it was not to be created
+  unknown_partition,    ///< a partition number at or above the topic's count
+  topic_exists,         ///< create_topic on a name that is taken
+  topic_deleted,        ///< the topic went away under this handle
+  config_mismatch,      ///< another alignment or layout than the topic was created with
+  type_mismatch,        ///< another value type than the topic was created with
+  message_too_large,    ///< above max_message_bytes; nothing was reserved
+  loan_open,            ///< one open loan per Producer
+  no_group,             ///< commit without group_id
+  no_offset,            ///< auto_offset_reset = none and no position was given
+  offset_out_of_range,  ///< the position is before the log's start or past its end
+  not_assigned,         ///< the partition is not assigned to this Consumer
+  // the data
+  undecodable,   ///< bytes that are no value of this type; the position stays before them
+  corrupt,       ///< a file's content contradicts itself
+  newer_format,  ///< written by a newer library
+  // the machine
+  not_found,               ///< no such file or folder
+  already_exists,          ///< a file of that name stands already
+  permission_denied,       ///< the operating system refused
+  not_a_directory,         ///< the bus path is a file
+  unsafe_directory,        ///< the folder belongs to somebody else or the world may write to it
+  unsupported_filesystem,  ///< no coherent shared mapping there (overlay, NFS, FUSE, ...)
+  no_space,                ///< the disk or tmpfs is full; works again when there is room
+  out_of_memory,           ///< the operating system has none for a descriptor or lock; for maps see too_many_maps
+  too_many_files,          ///< RLIMIT_NOFILE or the system's table is full
+  too_many_maps,           ///< vm.max_map_count reached, or no memory or addresses for a map
+  too_many_members,        ///< all lines of the member table are taken
+  io_error,                ///< any other refusal of the operating system; the detail names the call
+  unsupported_platform,    ///< page size above 64 KiB, or a kernel without openat2 or OFD locks
+  // the state of things
+  recovery_needed,       ///< the machine was restarted since; this build cannot recover a log on disk
+  recovery_in_progress,  ///< another process recovers
+  read_only,             ///< this member has no right to write
+  forked,                ///< used in a child process after fork(): open the bus anew there
+  closed,                ///< a loan that was sent already
+  busy,                  ///< somebody else holds what only one may hold
+  fenced,                ///< a newer owner took over
+  timed_out,             ///< the given time passed
 };
 
-/// What schemas call a type. Specialize it when two compilers spell yours differently.
-template <class T>
-constexpr std::string_view type_name() noexcept {
-  constexpr std::string_view function =
-      __PRETTY_FUNCTION__;  // "... type_name() [with T = robot::Scan; ...]" or "[T = robot::Scan]"
-  constexpr auto begin = function.find("T = ") + 4;
-  constexpr auto end = function.find_first_of(";]", begin);
-  return function.substr(begin, end - begin);
+/// One static sentence per code, for people.
+constexpr std::string_view message(Errc code) noexcept;
+
+/// The code's own name, e.g. "message_too_large", for logs and tools.
+constexpr std::string_view name(Errc code) noexcept;
+
+namespace detail {
+
+struct ErrcText {
+  Errc code;
+  std::string_view name;
+  std::string_view message;
+};
+
+inline constexpr ErrcText errc_texts[] = {
+    {Errc::ok, "ok", "no error"},
+    {Errc::invalid_argument, "invalid_argument", "a value is out of its range"},
+    {Errc::invalid_name, "invalid_name", "topic names are 1 to 249 of [A-Za-z0-9._-], not . or .."},
+    {Errc::unknown_topic, "unknown_topic", "no topic of that name on this bus"},
+    {Errc::unknown_partition, "unknown_partition", "the topic has fewer partitions"},
+    {Errc::topic_exists, "topic_exists", "a topic of that name exists"},
+    {Errc::topic_deleted, "topic_deleted", "the topic was deleted; open it anew"},
+    {Errc::config_mismatch, "config_mismatch", "the topic was created with another layout"},
+    {Errc::type_mismatch, "type_mismatch", "the topic was created with another value type"},
+    {Errc::message_too_large, "message_too_large",
+     "the record exceeds max_message_bytes; raise it or split the record"},
+    {Errc::loan_open, "loan_open", "this producer has an open loan; send or drop it first"},
+    {Errc::no_group, "no_group", "this needs a group_id"},
+    {Errc::no_offset, "no_offset", "no position and auto_offset_reset is none; seek first"},
+    {Errc::offset_out_of_range, "offset_out_of_range", "the log no longer, or not yet, holds that offset; seek"},
+    {Errc::not_assigned, "not_assigned", "the partition is not assigned to this consumer"},
+    {Errc::undecodable, "undecodable", "the bytes are no value of this type; seek past them or stop"},
+    {Errc::corrupt, "corrupt", "a file contradicts itself; it was not touched"},
+    {Errc::newer_format, "newer_format", "written by a newer library; update this one"},
+    {Errc::not_found, "not_found", "no such file or folder"},
+    {Errc::already_exists, "already_exists", "a file of that name stands already"},
+    {Errc::permission_denied, "permission_denied", "the operating system refused access; check owner and mode"},
+    {Errc::not_a_directory, "not_a_directory", "a bus is a folder, and this path is not one"},
+    {Errc::unsafe_directory, "unsafe_directory", "the folder is world-writable or owned by another user"},
+    {Errc::unsupported_filesystem, "unsupported_filesystem",
+     "no coherent shared memory here; use tmpfs, ext4, xfs or btrfs"},
+    {Errc::no_space, "no_space", "no room left; free some and send again"},
+    {Errc::out_of_memory, "out_of_memory", "the operating system has no memory to map"},
+    {Errc::too_many_files, "too_many_files", "out of file descriptors; raise ulimit -n"},
+    {Errc::too_many_maps, "too_many_maps", "out of memory maps; raise vm.max_map_count"},
+    {Errc::too_many_members, "too_many_members", "all 1,024 member lines are taken; close producers or consumers"},
+    {Errc::io_error, "io_error", "the operating system refused"},
+    {Errc::unsupported_platform, "unsupported_platform", "this kernel lacks what a bus needs"},
+    {Errc::recovery_needed, "recovery_needed", "the machine was restarted since this bus was written"},
+    {Errc::recovery_in_progress, "recovery_in_progress", "another process recovers this bus; try again"},
+    {Errc::read_only, "read_only", "this process may only read this bus"},
+    {Errc::forked, "forked", "a bus cannot be used after fork(); open it anew in the child"},
+    {Errc::closed, "closed", "this handle is closed"},
+    {Errc::busy, "busy", "somebody else holds it"},
+    {Errc::fenced, "fenced", "a newer owner took over; do not retry"},
+    {Errc::timed_out, "timed_out", "the given time passed"},
+};
+
+constexpr ErrcText find_text(Errc code) noexcept {
+  for (const auto& text : errc_texts)
+    if (text.code == code) return text;
+  return {code, "unknown", "an unknown code"};
 }
+
+}  // namespace detail
+
+constexpr std::string_view message(Errc code) noexcept { return detail::find_text(code).message; }
+constexpr std::string_view name(Errc code) noexcept { return detail::find_text(code).name; }
 
 }  // namespace towpath::inline TOWPATH_ABI
 
-// ---- towpath/serde/serde.hpp ----
+// ---- towpath/core/result.hpp ----
 
-// How values become bytes in the log and bytes become values again.
-// A trivially copyable type needs nothing: it is stored as it is and read in place (ZeroCopy). std::string, Bytes and
-// integers are built in. For anything else specialize Serde (all three functions; encode writes straight into the log):
-//   template <> struct towpath::Serde<Plan> {
-//     static std::size_t size(const Plan&);                        // exact
-//     static void encode(const Plan&, std::span<std::byte> out);   // out.size() == size(plan)
-//     static towpath::Result<Plan> decode(towpath::Bytes);         // undecodable if it is none
-//   };
-// or pass another one as second argument: Topic<Plan, JsonSerde<Plan>>.
-// Beware: a struct with pointers in it is trivially copyable too, and its pointers mean nothing in another process.
+// A Result<T> is a value or a Failure. Look before you use it; value() throws towpath::Error instead.
+//   if (auto sent = producer.send(x); !sent) log(sent.error());        // a Failure: code and static detail
+//   producer.send(x).value();                                          // throws Error{failure}
+//   producer.send(x).ignore();                                         // dropped on purpose
+// Not thread-safe, like any value. value() returns by value: `for (auto& r : poll().value())` does not dangle.
 
 namespace towpath::inline TOWPATH_ABI {
 
-namespace detail {
+/// A code and a sentence that lives for ever (a string literal). Compares with Errc.
+struct Failure {
+  Errc code = Errc::ok;
+  const char* detail = "";
 
-template <class T>
-inline constexpr bool is_view = false;
-template <class C, class Traits>
-inline constexpr bool is_view<std::basic_string_view<C, Traits>> = true;
-template <class T, std::size_t N>
-inline constexpr bool is_view<std::span<T, N>> = true;
-
-}  // namespace detail
-
-/// Types that are stored as they are.
-template <class T>
-concept ZeroCopy = std::is_trivially_copyable_v<T> && !std::is_pointer_v<T> && !detail::is_view<T> && alignof(T) <= 64;
-
-template <class T>
-struct Serde {
-  static_assert(
-      !std::is_pointer_v<T> && !detail::is_view<T>,
-      "this value type has a pointer: it means nothing in another process; use std::string or towpath::Bytes");
-  static_assert(std::is_trivially_copyable_v<T>,
-                "this value type is not trivially copyable: specialize towpath::Serde for it");
-  static_assert(alignof(T) <= 64, "records are aligned to 64 bytes at most");
-
-  using View = const T&;
-  static constexpr std::string_view encoding = "zero-copy";
-  static constexpr std::size_t alignment = alignof(T);
-  static constexpr std::size_t fixed_size = sizeof(T);
-
-  static constexpr std::size_t size(const T&) noexcept { return sizeof(T); }
-  static void encode(const T& value, std::span<std::byte> out) noexcept { std::memcpy(out.data(), &value, sizeof(T)); }
-  static bool accepts(Bytes bytes) noexcept {
-    return bytes.size() == sizeof(T) && reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(T) == 0;
-  }
-  /// In place. Bytes that a hostile writer changed after accepts() are seen as zeroes, never outside the record.
-  static View view(Bytes bytes) noexcept {
-    alignas(T) static constexpr std::byte zeroes[sizeof(T)] = {};
-    return *reinterpret_cast<const T*>(accepts(bytes) ? bytes.data() : zeroes);
-  }
+  friend constexpr bool operator==(const Failure& a, const Failure& b) noexcept { return a.code == b.code; }
+  friend constexpr bool operator==(const Failure& failure, Errc errc) noexcept { return failure.code == errc; }
 };
 
-template <>
-struct Serde<std::string> {
-  using View = std::string_view;  ///< into the log; copy it to keep it longer than the Batch
-  static constexpr std::string_view encoding = "string";
-  static std::size_t size(std::string_view value) noexcept { return value.size(); }
-  static void encode(std::string_view value, std::span<std::byte> out) noexcept {
-    if (!value.empty()) std::memcpy(out.data(), value.data(), value.size());
-  }
-  static bool accepts(Bytes) noexcept { return true; }
-  static View view(Bytes bytes) noexcept { return bytes.text(); }
-};
-
-template <>
-struct Serde<Bytes> {
-  using View = Bytes;
-  static constexpr std::string_view encoding = "bytes";
-  static std::size_t size(Bytes value) noexcept { return value.size(); }
-  static void encode(Bytes value, std::span<std::byte> out) noexcept {
-    if (!value.empty()) std::memcpy(out.data(), value.data(), value.size());
-  }
-  static bool accepts(Bytes) noexcept { return true; }
-  static View view(Bytes bytes) noexcept { return bytes; }
-};
-
-namespace detail {
-
-/// Big-endian, as Kafka's ShortSerializer, IntegerSerializer and LongSerializer have it.
-template <std::integral T>
-constexpr std::array<std::byte, sizeof(T)> big_endian(T value) noexcept {
-  std::array<std::byte, sizeof(T)> bytes{};
-  auto bits = static_cast<std::make_unsigned_t<T>>(value);
-  for (std::size_t i = sizeof(T); i-- > 0;) {
-    bytes[i] = static_cast<std::byte>(bits & 0xFFu);
-    if constexpr (sizeof(T) > 1) bits = static_cast<std::make_unsigned_t<T>>(bits >> 8);
-  }
-  return bytes;
-}
-
-template <std::integral T>
-constexpr T from_big_endian(const std::byte* at) noexcept {
-  std::uint64_t bits = 0;
-  for (std::size_t i = 0; i < sizeof(T); ++i) bits = bits << 8 | std::to_integer<std::uint64_t>(at[i]);
-  return static_cast<T>(bits);
-}
-
-}  // namespace detail
-
-/// Integers of 2, 4 and 8 bytes, in Kafka's byte order.
-template <std::integral T>
-  requires(sizeof(T) > 1 && !std::same_as<T, bool>)
-struct Serde<T> {
-  using View = T;
-  static constexpr std::string_view encoding = "integer";
-  static constexpr std::size_t fixed_size = sizeof(T);
-  static constexpr std::size_t size(T) noexcept { return sizeof(T); }
-  static void encode(T value, std::span<std::byte> out) noexcept {
-    const auto bytes = detail::big_endian(value);
-    std::memcpy(out.data(), bytes.data(), sizeof(T));
-  }
-  static bool accepts(Bytes bytes) noexcept { return bytes.size() == sizeof(T); }
-  static View view(Bytes bytes) noexcept { return accepts(bytes) ? detail::from_big_endian<T>(bytes.data()) : T{}; }
-};
-
-/// Read in place: view() makes nothing and cannot fail once accepts() said yes.
-template <class S, class T>
-concept InPlaceSerde = requires(const T& value, std::span<std::byte> out, Bytes bytes) {
-  typename S::View;
-  { S::size(value) } -> std::convertible_to<std::size_t>;  // exact: room is reserved before encode
-  S::encode(value, out);                                   // straight into the log
-  { S::accepts(bytes) } -> std::same_as<bool>;             // poll ends before bytes that are refused
-  { S::view(bytes) } -> std::same_as<typename S::View>;
-};
-
-/// Decoded into a value of its own, which may fail.
-template <class S, class T>
-concept DecodingSerde = requires(const T& value, std::span<std::byte> out, Bytes bytes) {
-  { S::size(value) } -> std::convertible_to<std::size_t>;
-  S::encode(value, out);
-  { S::decode(bytes) } -> std::same_as<Result<T>>;
-};
-
-template <class S, class T>
-concept SerdeFor = InPlaceSerde<S, T> || DecodingSerde<S, T>;
-
-static_assert(InPlaceSerde<Serde<double>, double> && InPlaceSerde<Serde<std::string>, std::string>);
-static_assert(InPlaceSerde<Serde<Bytes>, Bytes> && InPlaceSerde<Serde<std::int64_t>, std::int64_t>);
-
-/// What a topic remembers of values of T in the encoding S.
-template <class T, class S>
-constexpr Schema schema_of() noexcept {
-  Schema schema{type_name<T>(), "custom", 0, 1};
-  if constexpr (requires { S::encoding; }) schema.encoding = S::encoding;
-  if constexpr (requires { S::fixed_size; }) schema.size = S::fixed_size;
-  if constexpr (requires { S::alignment; }) schema.alignment = S::alignment;
-  if constexpr (std::same_as<T, std::string>) schema.name = "string";
-  if constexpr (std::same_as<T, Bytes>) schema.name = "bytes";
-  return schema;
-}
-
-}  // namespace towpath::inline TOWPATH_ABI
-
-// ---- towpath/consume/record.hpp ----
-
-// A Record is one record as a consumer sees it, in place in the log. It is a view into the Batch that it came from:
-// keep the Batch as long as you use what value(), key() and headers() return.
-
-namespace towpath::inline TOWPATH_ABI {
-
-enum class TimestampType {
-  create_time,      ///< the producer's, or what it was told
-  log_append_time,  ///< when it was appended
-};
-
-namespace detail {
-
-/// What value() returns: a view into the log, or a value that was decoded when it was polled.
-template <class T, class S>
-struct ValueOf {
-  using type = const T&;
-};
-template <class T, InPlaceSerde<T> S>
-struct ValueOf<T, S> {
-  using type = typename S::View;
-};
-
-/// value() of a record that has none: a caller's bug that must not become a stray read.
-template <class T>
-[[noreturn]] TOWPATH_COLD const T& no_value() {
-  raise({Errc::undecodable, "value() of a tombstone; ask is_tombstone() first"});
-}
-
-}  // namespace detail
-
-template <class T, class S = Serde<T>>
-class Record {
+#if TOWPATH_EXCEPTIONS
+/// The exception that carries a Failure. what() is its detail, or the code's message when there is none.
+class Error : public std::exception {
  public:
-  using View = typename detail::ValueOf<T, S>::type;
-
-  [[nodiscard]] std::string_view topic() const noexcept { return topic_; }
-  [[nodiscard]] PartitionId partition() const noexcept { return partition_; }
-  [[nodiscard]] Offset offset() const noexcept { return offset_; }
-  [[nodiscard]] Timestamp timestamp() const noexcept {
-    return Timestamp{std::chrono::nanoseconds{frame_.header.timestamp_ns}};
-  }
-  [[nodiscard]] TimestampType timestamp_type() const noexcept {
-    return frame_.header.flags & log::frame_append_time ? TimestampType::log_append_time : TimestampType::create_time;
-  }
-
-  /// The value, read in place where the encoding allows it. Ask is_tombstone() first where producers send tombstones.
-  [[nodiscard]] View value() const noexcept {
-    TOWPATH_ASSERT(!is_tombstone());
-    if constexpr (InPlaceSerde<S, T>)
-      return S::view(frame_.value);
-    else
-      return decoded_ ? *decoded_ : detail::no_value<T>();
-  }
-  /// The value's bytes as they stand in the log.
-  [[nodiscard]] Bytes bytes() const noexcept { return frame_.value; }
-  /// A key without a value: the key is gone.
-  [[nodiscard]] bool is_tombstone() const noexcept { return !frame_.has_value; }
-
-  [[nodiscard]] bool has_key() const noexcept { return frame_.has_key; }
-  /// Empty when there is none.
-  [[nodiscard]] Bytes key() const noexcept { return frame_.key; }
-  /// The key as text, or as an integer in Kafka's byte order; none when it is absent or has another size.
-  template <class K>
-  [[nodiscard]] std::optional<typename Serde<K>::View> key_as() const noexcept {
-    if (!frame_.has_key || !Serde<K>::accepts(frame_.key)) return std::nullopt;
-    return Serde<K>::view(frame_.key);
-  }
-  [[nodiscard]] log::HeaderRange headers() const noexcept { return {frame_.headers, frame_.header.header_count}; }
-
-  /// The stored CRC-32C; none on tmpfs and in memory, where records carry none.
-  [[nodiscard]] std::optional<std::uint32_t> checksum() const noexcept {
-    return checksummed_ ? std::optional{frame_.header.crc32c} : std::nullopt;
-  }
-  /// Bytes of key and value; -1 when absent.
-  [[nodiscard]] std::int64_t serialized_key_size() const noexcept {
-    return frame_.has_key ? static_cast<std::int64_t>(frame_.key.size()) : -1;
-  }
-  [[nodiscard]] std::int64_t serialized_value_size() const noexcept {
-    return frame_.has_value ? static_cast<std::int64_t>(frame_.value.size()) : -1;
+  explicit Error(Failure failure) noexcept : failure_{failure} {}
+  [[nodiscard]] const Failure& failure() const noexcept { return failure_; }
+  [[nodiscard]] Errc code() const noexcept { return failure_.code; }
+  [[nodiscard]] const char* what() const noexcept override {
+    return *failure_.detail ? failure_.detail : message(failure_.code).data();
   }
 
  private:
-  template <class, class>
-  friend class Batch;
+  Failure failure_;
+};
+#endif
 
-  log::FrameView frame_;
-  std::string_view topic_;
-  PartitionId partition_;
-  Offset offset_;
-  const T* decoded_ = nullptr;
-  bool checksummed_ = false;
+namespace detail {
+
+/// Throws Error; without exceptions calls TOWPATH_FAIL.
+[[noreturn]] TOWPATH_COLD inline void raise(const Failure& failure) {
+#if TOWPATH_EXCEPTIONS
+  throw Error{failure};
+#else
+  TOWPATH_FAIL(*failure.detail ? failure.detail : message(failure.code).data());
+  std::abort();
+#endif
+}
+
+}  // namespace detail
+
+template <class T>
+class [[nodiscard]] Result {
+ public:
+  using value_type = T;
+
+  constexpr Result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : value_{std::move(value)} {}
+  constexpr Result(Failure failure) noexcept : failure_{failure} {}
+  constexpr Result(Errc code) noexcept : failure_{code, ""} {}
+
+  [[nodiscard]] constexpr bool has_value() const noexcept { return value_.has_value(); }
+  constexpr explicit operator bool() const noexcept { return value_.has_value(); }
+
+  /// Only when has_value().
+  constexpr T& operator*() & noexcept { return *value_; }
+  constexpr const T& operator*() const& noexcept { return *value_; }
+  constexpr T&& operator*() && noexcept { return std::move(*value_); }
+  constexpr T* operator->() noexcept { return &*value_; }
+  constexpr const T* operator->() const noexcept { return &*value_; }
+
+  /// The value, by value. Throws Error (without exceptions: TOWPATH_FAIL) when there is none.
+  constexpr T value() && {
+    if (!value_) detail::raise(failure_);
+    return std::move(*value_);
+  }
+  constexpr const T& value() const& {
+    if (!value_) detail::raise(failure_);
+    return *value_;
+  }
+
+  /// The failure; Errc::ok when there is a value.
+  [[nodiscard]] constexpr Failure error() const noexcept { return failure_; }
+
+  constexpr void ignore() const noexcept {}
+
+  /// Calls `then(*this)`, now: a Result is always ready. What is delivered later has the same function.
+  template <class Callback>
+  constexpr void then(Callback&& callback) const {
+    std::forward<Callback>(callback)(*this);
+  }
+
+ private:
+  std::optional<T> value_;  // not std::variant: a third of the time to compile this library
+  Failure failure_;
+};
+
+template <>
+class [[nodiscard]] Result<void> {
+ public:
+  using value_type = void;
+
+  constexpr Result() noexcept = default;
+  constexpr Result(Failure failure) noexcept : failure_{failure} {}
+  constexpr Result(Errc code) noexcept : failure_{code, ""} {}
+
+  [[nodiscard]] constexpr bool has_value() const noexcept { return failure_.code == Errc::ok; }
+  constexpr explicit operator bool() const noexcept { return has_value(); }
+  constexpr void value() const {
+    if (!has_value()) detail::raise(failure_);
+  }
+  [[nodiscard]] constexpr Failure error() const noexcept { return failure_; }
+  constexpr void ignore() const noexcept {}
+
+ private:
+  Failure failure_;
 };
 
 }  // namespace towpath::inline TOWPATH_ABI
-
-/// topic=pose partition=0 offset=7 timestamp=... timestamp_type=create_time serialized_key_size=2
-/// serialized_value_size=24 key=ab value=... header[a]=... checksum=... in one line; what is absent is left out. Bytes
-/// that are not printable are escaped; each text is cut after 64 bytes.
-template <class T, class S>
-struct fmt::formatter<towpath::Record<T, S>> {
-  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
-
-  template <class Context>
-  auto format(const towpath::Record<T, S>& record, Context& context) const {
-    auto out = fmt::format_to(
-        context.out(), "topic={} partition={} offset={} timestamp={} timestamp_type={}", record.topic(),
-        record.partition(), record.offset(), record.timestamp().time_since_epoch().count(),
-        record.timestamp_type() == towpath::TimestampType::create_time ? "create_time" : "log_append_time");
-    out = fmt::format_to(out, " serialized_key_size={} serialized_value_size={}", record.serialized_key_size(),
-                         record.serialized_value_size());
-    if (record.has_key()) out = write_bytes(fmt::format_to(out, " key="), record.key());
-    if (!record.is_tombstone()) out = write_value(fmt::format_to(out, " value="), record);
-    for (const auto& header : record.headers())
-      out = write_bytes(fmt::format_to(out, " header[{}]=", header.key), header.value);
-    if (const auto crc = record.checksum()) out = fmt::format_to(out, " checksum={:08x}", *crc);
-    return out;
-  }
-
- private:
-  template <class Out>
-  static Out write_value(Out out, const towpath::Record<T, S>& record) {
-    using View = std::remove_cvref_t<typename towpath::Record<T, S>::View>;
-    if constexpr (std::is_arithmetic_v<View>)
-      return fmt::format_to(out, "{}", record.value());
-    else
-      return write_bytes(out, record.bytes());
-  }
-
-  /// Printable characters as they are, others as \xNN.
-  template <class Out>
-  static Out write_bytes(Out out, towpath::Bytes bytes) {
-    constexpr std::size_t shown = 64;
-    for (std::size_t i = 0; i < bytes.size() && i < shown; ++i) {
-      const auto c = std::to_integer<unsigned>(bytes.data()[i]);
-      out = c >= 0x20 && c < 0x7F && c != '\\' ? fmt::format_to(out, "{}", static_cast<char>(c))
-                                               : fmt::format_to(out, "\\x{:02x}", c);
-    }
-    return bytes.size() > shown ? fmt::format_to(out, "... ({} B)", bytes.size()) : out;
-  }
-};
 
 // ---- towpath/shm/system.hpp ----
 
@@ -2179,6 +1807,467 @@ inline void forget_gone_segments() {
 }
 
 }  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/serde/schema.hpp ----
+
+// A Schema is what a topic remembers of its value type, so that two processes that disagree find out when they open it.
+
+namespace towpath::inline TOWPATH_ABI {
+
+struct Schema {
+  std::string_view name;      ///< of the type, as the compiler spells it
+  std::string_view encoding;  ///< "zero-copy", "string", "integer", "bytes" or what a Serde says of itself
+  std::uint64_t size = 0;     ///< bytes, 0 when it varies
+  std::uint64_t alignment = 1;
+};
+
+/// What schemas call a type. Specialize it when two compilers spell yours differently.
+template <class T>
+constexpr std::string_view type_name() noexcept {
+  constexpr std::string_view function =
+      __PRETTY_FUNCTION__;  // "... type_name() [with T = robot::Scan; ...]" or "[T = robot::Scan]"
+  constexpr auto begin = function.find("T = ") + 4;
+  constexpr auto end = function.find_first_of(";]", begin);
+  return function.substr(begin, end - begin);
+}
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/serde/serde.hpp ----
+
+// How values become bytes in the log and bytes become values again.
+// A trivially copyable type needs nothing: it is stored as it is and read in place (ZeroCopy). std::string, Bytes and
+// integers are built in. For anything else specialize Serde (all three functions; encode writes straight into the log):
+//   template <> struct towpath::Serde<Plan> {
+//     static std::size_t size(const Plan&);                        // exact
+//     static void encode(const Plan&, std::span<std::byte> out);   // out.size() == size(plan)
+//     static towpath::Result<Plan> decode(towpath::Bytes);         // undecodable if it is none
+//   };
+// or pass another one as second argument: Topic<Plan, JsonSerde<Plan>>.
+// Beware: a struct with pointers in it is trivially copyable too, and its pointers mean nothing in another process.
+
+namespace towpath::inline TOWPATH_ABI {
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_view = false;
+template <class C, class Traits>
+inline constexpr bool is_view<std::basic_string_view<C, Traits>> = true;
+template <class T, std::size_t N>
+inline constexpr bool is_view<std::span<T, N>> = true;
+
+}  // namespace detail
+
+/// Types that are stored as they are.
+template <class T>
+concept ZeroCopy = std::is_trivially_copyable_v<T> && !std::is_pointer_v<T> && !detail::is_view<T> && alignof(T) <= 64;
+
+template <class T>
+struct Serde {
+  static_assert(
+      !std::is_pointer_v<T> && !detail::is_view<T>,
+      "this value type has a pointer: it means nothing in another process; use std::string or towpath::Bytes");
+  static_assert(std::is_trivially_copyable_v<T>,
+                "this value type is not trivially copyable: specialize towpath::Serde for it");
+  static_assert(alignof(T) <= 64, "records are aligned to 64 bytes at most");
+
+  using View = const T&;
+  static constexpr std::string_view encoding = "zero-copy";
+  static constexpr std::size_t alignment = alignof(T);
+  static constexpr std::size_t fixed_size = sizeof(T);
+
+  static constexpr std::size_t size(const T&) noexcept { return sizeof(T); }
+  static void encode(const T& value, std::span<std::byte> out) noexcept { std::memcpy(out.data(), &value, sizeof(T)); }
+  static bool accepts(Bytes bytes) noexcept {
+    return bytes.size() == sizeof(T) && reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(T) == 0;
+  }
+  /// In place. Bytes that a hostile writer changed after accepts() are seen as zeroes, never outside the record.
+  static View view(Bytes bytes) noexcept {
+    alignas(T) static constexpr std::byte zeroes[sizeof(T)] = {};
+    return *reinterpret_cast<const T*>(accepts(bytes) ? bytes.data() : zeroes);
+  }
+};
+
+template <>
+struct Serde<std::string> {
+  using View = std::string_view;  ///< into the log; copy it to keep it longer than the Batch
+  static constexpr std::string_view encoding = "string";
+  static std::size_t size(std::string_view value) noexcept { return value.size(); }
+  static void encode(std::string_view value, std::span<std::byte> out) noexcept {
+    if (!value.empty()) std::memcpy(out.data(), value.data(), value.size());
+  }
+  static bool accepts(Bytes) noexcept { return true; }
+  static View view(Bytes bytes) noexcept { return bytes.text(); }
+};
+
+template <>
+struct Serde<Bytes> {
+  using View = Bytes;
+  static constexpr std::string_view encoding = "bytes";
+  static std::size_t size(Bytes value) noexcept { return value.size(); }
+  static void encode(Bytes value, std::span<std::byte> out) noexcept {
+    if (!value.empty()) std::memcpy(out.data(), value.data(), value.size());
+  }
+  static bool accepts(Bytes) noexcept { return true; }
+  static View view(Bytes bytes) noexcept { return bytes; }
+};
+
+namespace detail {
+
+/// Big-endian, as Kafka's ShortSerializer, IntegerSerializer and LongSerializer have it.
+template <std::integral T>
+constexpr std::array<std::byte, sizeof(T)> big_endian(T value) noexcept {
+  std::array<std::byte, sizeof(T)> bytes{};
+  auto bits = static_cast<std::make_unsigned_t<T>>(value);
+  for (std::size_t i = sizeof(T); i-- > 0;) {
+    bytes[i] = static_cast<std::byte>(bits & 0xFFu);
+    if constexpr (sizeof(T) > 1) bits = static_cast<std::make_unsigned_t<T>>(bits >> 8);
+  }
+  return bytes;
+}
+
+template <std::integral T>
+constexpr T from_big_endian(const std::byte* at) noexcept {
+  std::uint64_t bits = 0;
+  for (std::size_t i = 0; i < sizeof(T); ++i) bits = bits << 8 | std::to_integer<std::uint64_t>(at[i]);
+  return static_cast<T>(bits);
+}
+
+}  // namespace detail
+
+/// Integers of 2, 4 and 8 bytes, in Kafka's byte order.
+template <std::integral T>
+  requires(sizeof(T) > 1 && !std::same_as<T, bool>)
+struct Serde<T> {
+  using View = T;
+  static constexpr std::string_view encoding = "integer";
+  static constexpr std::size_t fixed_size = sizeof(T);
+  static constexpr std::size_t size(T) noexcept { return sizeof(T); }
+  static void encode(T value, std::span<std::byte> out) noexcept {
+    const auto bytes = detail::big_endian(value);
+    std::memcpy(out.data(), bytes.data(), sizeof(T));
+  }
+  static bool accepts(Bytes bytes) noexcept { return bytes.size() == sizeof(T); }
+  static View view(Bytes bytes) noexcept { return accepts(bytes) ? detail::from_big_endian<T>(bytes.data()) : T{}; }
+};
+
+/// Read in place: view() makes nothing and cannot fail once accepts() said yes.
+template <class S, class T>
+concept InPlaceSerde = requires(const T& value, std::span<std::byte> out, Bytes bytes) {
+  typename S::View;
+  { S::size(value) } -> std::convertible_to<std::size_t>;  // exact: room is reserved before encode
+  S::encode(value, out);                                   // straight into the log
+  { S::accepts(bytes) } -> std::same_as<bool>;             // poll ends before bytes that are refused
+  { S::view(bytes) } -> std::same_as<typename S::View>;
+};
+
+/// Decoded into a value of its own, which may fail.
+template <class S, class T>
+concept DecodingSerde = requires(const T& value, std::span<std::byte> out, Bytes bytes) {
+  { S::size(value) } -> std::convertible_to<std::size_t>;
+  S::encode(value, out);
+  { S::decode(bytes) } -> std::same_as<Result<T>>;
+};
+
+template <class S, class T>
+concept SerdeFor = InPlaceSerde<S, T> || DecodingSerde<S, T>;
+
+static_assert(InPlaceSerde<Serde<double>, double> && InPlaceSerde<Serde<std::string>, std::string>);
+static_assert(InPlaceSerde<Serde<Bytes>, Bytes> && InPlaceSerde<Serde<std::int64_t>, std::int64_t>);
+
+/// What a topic remembers of values of T in the encoding S.
+template <class T, class S>
+constexpr Schema schema_of() noexcept {
+  Schema schema{type_name<T>(), "custom", 0, 1};
+  if constexpr (requires { S::encoding; }) schema.encoding = S::encoding;
+  if constexpr (requires { S::fixed_size; }) schema.size = S::fixed_size;
+  if constexpr (requires { S::alignment; }) schema.alignment = S::alignment;
+  if constexpr (std::same_as<T, std::string>) schema.name = "string";
+  if constexpr (std::same_as<T, Bytes>) schema.name = "bytes";
+  return schema;
+}
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/consume/acceptance.hpp ----
+
+// Whether a record may be given to the user: its bytes are whole, and they are a value of his type.
+// One thread; it looks into pinned segments only and trusts nothing that stands there.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// The values of a serde that decodes, in the order of their records; none for a tombstone.
+template <class T, class S>
+struct Decoded {
+  std::vector<std::optional<T>> values;
+};
+/// A serde that reads in place needs none.
+template <class T, InPlaceSerde<T> S>
+struct Decoded<T, S> {};
+
+/// Asked of each committed slot in turn, until it says no.
+template <class T, class S>
+class Acceptance {
+ public:
+  TOWPATH_HOT Acceptance(Decoded<T, S>& decoded, std::uint64_t value_alignment, bool check_crcs) noexcept
+      : decoded_{&decoded}, value_alignment_{value_alignment}, check_crcs_{check_crcs} {}
+
+  /// May slot `n` be delivered? Keeps the value that it was decoded to.
+  TOWPATH_HOT bool operator()(std::uint64_t slot, std::uint64_t n, const log::Segment& segment) {
+    log::FrameView view;
+    const std::byte* frame = segment.data + log::Slot::position(slot);
+    if (!segment.contains(slot) || !view.parse(frame, log::Slot::length(slot), value_alignment_)) [[unlikely]]
+      return refuse(damaged());
+    if (segment.checksummed && check_crcs_ && is_damaged(frame, slot, n, segment, view)) [[unlikely]]
+      return refuse(damaged());
+    if constexpr (InPlaceSerde<S, T>)
+      return !view.has_value || S::accepts(view.value);
+    else
+      return keep(view);
+  }
+
+  /// Why it said no.
+  [[nodiscard]] const Failure& refusal() const noexcept { return refusal_; }
+
+ private:
+  static Failure damaged() noexcept { return {Errc::corrupt, "the record's bytes are damaged; seek past them"}; }
+
+  static bool is_damaged(const std::byte* frame, std::uint64_t slot, std::uint64_t n, const log::Segment& segment,
+                         const log::FrameView& view) noexcept {
+    return log::frame_checksum(frame, log::Slot::length(slot), segment.uuid, segment.base + n) != view.header.crc32c;
+  }
+
+  TOWPATH_COLD bool refuse(const Failure& why) noexcept {
+    refusal_ = why;
+    return false;
+  }
+
+  bool keep(const log::FrameView& view) {
+    std::optional<T> value;
+    if (view.has_value) {
+      auto decoded = decode(view.value);
+      if (!decoded) {
+        if (*decoded.error().detail) refusal_.detail = decoded.error().detail;
+        return false;
+      }
+      value = std::move(*decoded);
+    }
+    decoded_->values.push_back(std::move(value));
+    return true;
+  }
+
+  /// A decode that throws is one that fails: the records before it are still delivered, and the position stays before
+  /// it.
+  static Result<T> decode(Bytes bytes) {
+#if TOWPATH_EXCEPTIONS
+    try {
+      return S::decode(bytes);
+    } catch (const std::exception&) {
+      return Failure{Errc::undecodable, "the serde's decode threw an exception; seek past the record"};
+    }
+#else
+    return S::decode(bytes);
+#endif
+  }
+
+  Decoded<T, S>* decoded_;
+  std::uint64_t value_alignment_;
+  bool check_crcs_;
+  Failure refusal_{Errc::undecodable, "the record is no value of this type; seek past it"};
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/core/formatters.hpp ----
+
+// fmt formatters of the core words: fmt::print("{}", record.offset()), fmt::print("{}", result.error()).
+
+template <>
+struct fmt::formatter<towpath::Offset> : fmt::formatter<std::int64_t> {
+  template <class Context>
+  auto format(towpath::Offset offset, Context& context) const {
+    return fmt::formatter<std::int64_t>::format(offset.value, context);
+  }
+};
+
+template <>
+struct fmt::formatter<towpath::PartitionId> : fmt::formatter<std::int32_t> {
+  template <class Context>
+  auto format(towpath::PartitionId id, Context& context) const {
+    return fmt::formatter<std::int32_t>::format(id.value, context);
+  }
+};
+
+template <>
+struct fmt::formatter<towpath::LeaderEpoch> : fmt::formatter<std::int32_t> {
+  template <class Context>
+  auto format(towpath::LeaderEpoch epoch, Context& context) const {
+    return fmt::formatter<std::int32_t>::format(epoch.value, context);
+  }
+};
+
+template <>
+struct fmt::formatter<towpath::Errc> : fmt::formatter<std::string_view> {
+  template <class Context>
+  auto format(towpath::Errc code, Context& context) const {
+    return fmt::formatter<std::string_view>::format(towpath::name(code), context);
+  }
+};
+
+/// "message_too_large: the record exceeds max_message_bytes; raise it or split the record (limit 16777216)"
+template <>
+struct fmt::formatter<towpath::Failure> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+  template <class Context>
+  auto format(const towpath::Failure& failure, Context& context) const {
+    auto out = fmt::format_to(context.out(), "{}: {}", towpath::name(failure.code), towpath::message(failure.code));
+    return *failure.detail ? fmt::format_to(out, " ({})", failure.detail) : out;
+  }
+};
+
+// ---- towpath/consume/record.hpp ----
+
+// A Record is one record as a consumer sees it, in place in the log. It is a view into the Batch that it came from:
+// keep the Batch as long as you use what value(), key() and headers() return.
+
+namespace towpath::inline TOWPATH_ABI {
+
+enum class TimestampType {
+  create_time,      ///< the producer's, or what it was told
+  log_append_time,  ///< when it was appended
+};
+
+namespace detail {
+
+/// What value() returns: a view into the log, or a value that was decoded when it was polled.
+template <class T, class S>
+struct ValueOf {
+  using type = const T&;
+};
+template <class T, InPlaceSerde<T> S>
+struct ValueOf<T, S> {
+  using type = typename S::View;
+};
+
+/// value() of a record that has none: a caller's bug that must not become a stray read.
+template <class T>
+[[noreturn]] TOWPATH_COLD const T& no_value() {
+  raise({Errc::undecodable, "value() of a tombstone; ask is_tombstone() first"});
+}
+
+}  // namespace detail
+
+template <class T, class S = Serde<T>>
+class Record {
+ public:
+  using View = typename detail::ValueOf<T, S>::type;
+
+  [[nodiscard]] std::string_view topic() const noexcept { return topic_; }
+  [[nodiscard]] PartitionId partition() const noexcept { return partition_; }
+  [[nodiscard]] Offset offset() const noexcept { return offset_; }
+  [[nodiscard]] Timestamp timestamp() const noexcept {
+    return Timestamp{std::chrono::nanoseconds{frame_.header.timestamp_ns}};
+  }
+  [[nodiscard]] TimestampType timestamp_type() const noexcept {
+    return frame_.header.flags & log::frame_append_time ? TimestampType::log_append_time : TimestampType::create_time;
+  }
+
+  /// The value, read in place where the encoding allows it. Ask is_tombstone() first where producers send tombstones.
+  [[nodiscard]] View value() const noexcept {
+    TOWPATH_ASSERT(!is_tombstone());
+    if constexpr (InPlaceSerde<S, T>)
+      return S::view(frame_.value);
+    else
+      return decoded_ ? *decoded_ : detail::no_value<T>();
+  }
+  /// The value's bytes as they stand in the log.
+  [[nodiscard]] Bytes bytes() const noexcept { return frame_.value; }
+  /// A key without a value: the key is gone.
+  [[nodiscard]] bool is_tombstone() const noexcept { return !frame_.has_value; }
+
+  [[nodiscard]] bool has_key() const noexcept { return frame_.has_key; }
+  /// Empty when there is none.
+  [[nodiscard]] Bytes key() const noexcept { return frame_.key; }
+  /// The key as text, or as an integer in Kafka's byte order; none when it is absent or has another size.
+  template <class K>
+  [[nodiscard]] std::optional<typename Serde<K>::View> key_as() const noexcept {
+    if (!frame_.has_key || !Serde<K>::accepts(frame_.key)) return std::nullopt;
+    return Serde<K>::view(frame_.key);
+  }
+  [[nodiscard]] log::HeaderRange headers() const noexcept { return {frame_.headers, frame_.header.header_count}; }
+
+  /// The stored CRC-32C; none on tmpfs and in memory, where records carry none.
+  [[nodiscard]] std::optional<std::uint32_t> checksum() const noexcept {
+    return checksummed_ ? std::optional{frame_.header.crc32c} : std::nullopt;
+  }
+  /// Bytes of key and value; -1 when absent.
+  [[nodiscard]] std::int64_t serialized_key_size() const noexcept {
+    return frame_.has_key ? static_cast<std::int64_t>(frame_.key.size()) : -1;
+  }
+  [[nodiscard]] std::int64_t serialized_value_size() const noexcept {
+    return frame_.has_value ? static_cast<std::int64_t>(frame_.value.size()) : -1;
+  }
+
+ private:
+  template <class, class>
+  friend class Batch;
+
+  log::FrameView frame_;
+  std::string_view topic_;
+  PartitionId partition_;
+  Offset offset_;
+  const T* decoded_ = nullptr;
+  bool checksummed_ = false;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+/// topic=pose partition=0 offset=7 timestamp=... timestamp_type=create_time serialized_key_size=2
+/// serialized_value_size=24 key=ab value=... header[a]=... checksum=... in one line; what is absent is left out. Bytes
+/// that are not printable are escaped; each text is cut after 64 bytes.
+template <class T, class S>
+struct fmt::formatter<towpath::Record<T, S>> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+
+  template <class Context>
+  auto format(const towpath::Record<T, S>& record, Context& context) const {
+    auto out = fmt::format_to(
+        context.out(), "topic={} partition={} offset={} timestamp={} timestamp_type={}", record.topic(),
+        record.partition(), record.offset(), record.timestamp().time_since_epoch().count(),
+        record.timestamp_type() == towpath::TimestampType::create_time ? "create_time" : "log_append_time");
+    out = fmt::format_to(out, " serialized_key_size={} serialized_value_size={}", record.serialized_key_size(),
+                         record.serialized_value_size());
+    if (record.has_key()) out = write_bytes(fmt::format_to(out, " key="), record.key());
+    if (!record.is_tombstone()) out = write_value(fmt::format_to(out, " value="), record);
+    for (const auto& header : record.headers())
+      out = write_bytes(fmt::format_to(out, " header[{}]=", header.key), header.value);
+    if (const auto crc = record.checksum()) out = fmt::format_to(out, " checksum={:08x}", *crc);
+    return out;
+  }
+
+ private:
+  template <class Out>
+  static Out write_value(Out out, const towpath::Record<T, S>& record) {
+    using View = std::remove_cvref_t<typename towpath::Record<T, S>::View>;
+    if constexpr (std::is_arithmetic_v<View>)
+      return fmt::format_to(out, "{}", record.value());
+    else
+      return write_bytes(out, record.bytes());
+  }
+
+  /// Printable characters as they are, others as \xNN.
+  template <class Out>
+  static Out write_bytes(Out out, towpath::Bytes bytes) {
+    constexpr std::size_t shown = 64;
+    for (std::size_t i = 0; i < bytes.size() && i < shown; ++i) {
+      const auto c = std::to_integer<unsigned>(bytes.data()[i]);
+      out = c >= 0x20 && c < 0x7F && c != '\\' ? fmt::format_to(out, "{}", static_cast<char>(c))
+                                               : fmt::format_to(out, "\\x{:02x}", c);
+    }
+    return bytes.size() > shown ? fmt::format_to(out, "... ({} B)", bytes.size()) : out;
+  }
+};
 
 // ---- towpath/shm/lock.hpp ----
 
@@ -2941,15 +3030,22 @@ class PinRef {
  public:
   PinRef() noexcept = default;
   explicit PinRef(PinnedSegment* pinned) noexcept : pinned_{pinned} { add(); }
-  PinRef(const PinRef& other) noexcept : pinned_{other.pinned_} { add(); }
-  PinRef(PinRef&& other) noexcept : pinned_{std::exchange(other.pinned_, nullptr)} {}
-  PinRef& operator=(PinRef other) noexcept {
-    std::swap(pinned_, other.pinned_);
+  TOWPATH_HOT PinRef(const PinRef& other) noexcept : pinned_{other.pinned_} { add(); }
+  TOWPATH_HOT PinRef(PinRef&& other) noexcept : pinned_{std::exchange(other.pinned_, nullptr)} {}
+  TOWPATH_HOT PinRef& operator=(const PinRef& other) noexcept {
+    if (pinned_ == other.pinned_) return *this;
+    drop();
+    pinned_ = other.pinned_;
+    add();
     return *this;
   }
-  ~PinRef() {
-    if (pinned_ && --pinned_->uses_ == 0) delete pinned_;
+  TOWPATH_HOT PinRef& operator=(PinRef&& other) noexcept {
+    PinnedSegment* const taken = std::exchange(other.pinned_, nullptr);
+    drop();
+    pinned_ = taken;
+    return *this;
   }
+  TOWPATH_HOT ~PinRef() { drop(); }
 
   explicit operator bool() const noexcept { return pinned_ != nullptr; }
   const Segment& operator*() const noexcept { return pinned_->segment_; }
@@ -2958,9 +3054,14 @@ class PinRef {
   [[nodiscard]] const std::string& topic() const noexcept { return pinned_->pins_->topic; }
 
  private:
-  void add() noexcept {
+  TOWPATH_HOT void add() noexcept {
     if (pinned_) ++pinned_->uses_;
   }
+  TOWPATH_HOT void drop() noexcept {
+    if (pinned_ && --pinned_->uses_ == 0) unpin();
+  }
+  TOWPATH_COLD void unpin() noexcept { delete pinned_; }
+
   PinnedSegment* pinned_ = nullptr;
 };
 
@@ -3040,14 +3141,16 @@ namespace towpath::inline TOWPATH_ABI::log {
 /// Slots [first, last) of a pinned segment, all resolved; `count` of them are committed.
 struct Run {
   Run() noexcept = default;
-  Run(Run&& other) noexcept { swap(other); }
+  Run(Run&& other) noexcept
+      : segment{std::move(other.segment)},
+        first{std::exchange(other.first, 0)},
+        last{std::exchange(other.last, 0)},
+        count{std::exchange(other.count, 0)} {}
   Run& operator=(Run&& other) noexcept {
-    swap(other);
+    segment = std::move(other.segment);
+    first = std::exchange(other.first, 0), last = std::exchange(other.last, 0);
+    count = std::exchange(other.count, 0);
     return *this;
-  }
-  void swap(Run& other) noexcept {
-    std::swap(segment, other.segment);
-    std::swap(first, other.first), std::swap(last, other.last), std::swap(count, other.count);
   }
 
   PinRef segment;
@@ -3085,7 +3188,7 @@ class Reader {
   /// Up to `max` committed records from the position on, in one segment. Asks `accept(slot, n, segment)` of each and
   /// ends before the first that it refuses. The position moves behind the last one.
   template <class Accept>
-  TOWPATH_HOT Progress collect(Run& run, std::uint64_t max, const Accept& accept) {
+  TOWPATH_HOT Progress collect(Run& run, std::uint64_t max, Accept&& accept) {
     for (;;) {
       if (!settled_) [[unlikely]]
         if (const auto at = settle(); at != Progress::records) return at;
@@ -3319,14 +3422,6 @@ struct Trouble {
   bool looked = false;
 };
 
-/// The values of a serde that decodes; nothing for one that reads in place.
-template <class T, bool reads_in_place>
-struct Decoded {
-  std::vector<std::optional<T>> values;
-};
-template <class T>
-struct Decoded<T, true> {};
-
 }  // namespace detail
 
 template <class T, class S = Serde<T>>
@@ -3349,11 +3444,11 @@ class [[nodiscard]] Batch {
       return *this;
     }
     void operator++(int) noexcept { ++*this; }
-    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.n_ == b.n_; }
+    friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.n_ >= i.last_; }
 
    private:
     friend class Batch;
-    iterator(const Batch& batch, std::uint64_t n) noexcept : batch_{&batch}, n_{n} {
+    explicit iterator(const Batch& batch) noexcept : batch_{&batch}, n_{batch.run_.first}, last_{batch.run_.last} {
       if (batch.empty()) return;
       record_.topic_ = batch.run_.segment.topic();
       record_.partition_ = batch.partition_;
@@ -3364,24 +3459,21 @@ class [[nodiscard]] Batch {
     /// On to the next committed slot. The log was looked at when it was polled; what a hostile writer changed since is
     /// skipped, never followed outside the segment.
     TOWPATH_HOT void find() noexcept {
-      for (; n_ < batch_->run_.last; ++n_)
+      for (; n_ < last_; ++n_)
         if (batch_->read(n_, index_, record_)) return;
     }
 
     const Batch* batch_ = nullptr;
     std::uint64_t n_ = 0;
+    std::uint64_t last_ = 0;
     std::size_t index_ = 0;
     Record<T, S> record_;
   };
 
   Batch() noexcept = default;
 
-  [[nodiscard]] iterator begin() const noexcept { return {*this, run_.first}; }
-  [[nodiscard]] iterator end() const noexcept {
-    iterator last;
-    last.n_ = run_.last;
-    return last;
-  }
+  [[nodiscard]] iterator begin() const noexcept { return iterator{*this}; }
+  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
   [[nodiscard]] bool empty() const noexcept { return run_.count == 0; }
   /// How many records.
   [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(run_.count); }
@@ -3432,7 +3524,7 @@ class [[nodiscard]] Batch {
   std::uint64_t missed_ = 0;
   std::uint64_t value_alignment_ = 8;
   PartitionId partition_;
-  [[no_unique_address]] detail::Decoded<T, reads_in_place> decoded_;
+  [[no_unique_address]] detail::Decoded<T, S> decoded_;
   std::shared_ptr<detail::Trouble> trouble_;
 };
 
@@ -6484,8 +6576,6 @@ class Consumer;
 
 template <class T, class S>
 class Consumer<T, S, Bus> {
-  static constexpr bool reads_in_place = InPlaceSerde<S, T>;
-
  public:
   using iterator = ConsumerIterator<Consumer, T, S>;
 
@@ -6504,24 +6594,9 @@ class Consumer<T, S, Bus> {
   /// an empty batch. Zero looks once. May return up to 50 ms late from a sleep whose waker died.
   template <wait::Strategy W = wait::Backoff>
   TOWPATH_HOT Batch<T, S> poll(Duration timeout, W strategy = {}) {
-    Batch<T, S> batch;
-    if (!core_) [[unlikely]]
-      return moved_from();
-    if (!core_->files().core().is_mine()) [[unlikely]]
-      return failed({Errc::forked, "the consumer was made before fork()"}, {});
-    core_->note_progress();
-    if (trouble_ && !trouble_->looked) [[unlikely]]
-      return again();
-    if (pace_.is_stream()) [[unlikely]]
-      pace_.stay_away(timeout, core_->clock());
-    // Nothing at a glance: wait before looking closer, for a close look takes the tail's line from the producers.
-    const bool waits = timeout > Duration::zero() && is_quiet();
-    if (waits || look(batch) == Look::nothing || look_ == Look::blocked) {
-      wait_for(batch, timeout, strategy);
-      if (batch.empty()) tell_missed(batch);
-    }
-    pace_.notice(batch.size(), max_records_, core_->clock());
-    return batch;
+    if (!core_ || !core_->files().core().is_mine() || (trouble_ && !trouble_->looked)) [[unlikely]]
+      return refuse();
+    return next(timeout, strategy);
   }
 
   /// As poll, but returns at once when `stop` is requested.
@@ -6636,6 +6711,38 @@ class Consumer<T, S, Bus> {
 
   static Failure not_assigned() noexcept { return {Errc::not_assigned, "this consumer does not read that partition"}; }
 
+  /// How far one poll has come with waiting.
+  struct Waiting {
+    Monotonic deadline{};
+    std::uint64_t round = 0;
+    bool has_looked = false;
+  };
+
+  /// Looks, and waits as the strategy says, until something is there or the time is over.
+  template <class W>
+  TOWPATH_HOT Batch<T, S> next(Duration timeout, W& strategy) {
+    Batch<T, S> batch;
+    core_->note_progress();
+    if (pace_.is_stream()) [[unlikely]]
+      pace_.stay_away(timeout, core_->clock());
+    Waiting waiting;
+    // Nothing at a glance: wait before looking closer, for a close look takes the tail's line from the producers.
+    bool has_time = timeout > Duration::zero();
+    if (has_time && is_quiet()) has_time = wait(waiting, timeout, strategy);
+    for (;;) {
+      const Look seen = look(batch);
+      if (seen == Look::found || seen == Look::failed) [[likely]]
+        break;
+      waiting.has_looked = true;
+      if (!has_time) break;
+      has_time = wait(waiting, timeout, strategy);
+    }
+    if (batch.empty() && !batch.trouble_) [[unlikely]]
+      tell_missed(batch);
+    pace_.notice(batch.size(), max_records_, core_->clock());
+    return batch;
+  }
+
   /// One look at every partition, beginning with the one whose turn it is.
   TOWPATH_HOT Look look(Batch<T, S>& batch) {
     look_ = Look::nothing;
@@ -6647,7 +6754,7 @@ class Consumer<T, S, Bus> {
       detail::Assigned& assigned = *all[at];
       if (assigned.paused) continue;
       const Look seen = look_at(assigned, batch);
-      if (seen == Look::found || seen == Look::failed) {
+      if (seen == Look::found || seen == Look::failed) [[likely]] {
         turn_ = at + 1;
         return look_ = seen;
       }
@@ -6658,10 +6765,9 @@ class Consumer<T, S, Bus> {
 
   TOWPATH_HOT Look look_at(detail::Assigned& assigned, Batch<T, S>& batch) {
     for (;;) {
-      Failure refusal{Errc::undecodable, "the record is no value of this type; seek past it"};
-      const auto take = [&](const auto&... slot) { return accept(batch, refusal, slot...); };
-      const auto progress =
-          assigned.has_position ? assigned.reader.collect(batch.run_, max_records_, take) : log::Progress::out_of_range;
+      detail::Acceptance<T, S> accept{batch.decoded_, value_alignment_, core_->config().check_crcs};
+      const auto progress = assigned.has_position ? assigned.reader.collect(batch.run_, max_records_, accept)
+                                                  : log::Progress::out_of_range;
       if (progress == log::Progress::records) [[likely]] {
         batch.partition_ = assigned.id;
         batch.value_alignment_ = value_alignment_;
@@ -6674,7 +6780,7 @@ class Consumer<T, S, Bus> {
         return assigned.reader.log().is_deleted()
                    ? end_with(batch, {Errc::topic_deleted, "the topic was deleted under this consumer"}, assigned)
                    : (is_blocked ? Look::blocked : Look::nothing);
-      if (const auto handled = handle(progress, refusal, assigned); !handled)
+      if (const auto handled = handle(progress, accept.refusal(), assigned); !handled)
         return end_with(batch, handled.error(), assigned);
     }
   }
@@ -6693,64 +6799,23 @@ class Consumer<T, S, Bus> {
     return done;
   }
 
-  static Failure damaged() noexcept { return {Errc::corrupt, "the record's bytes are damaged; seek past them"}; }
-
-  /// Is the record in this slot whole and a value of T? For serdes that decode: keeps the value.
-  TOWPATH_HOT bool accept(Batch<T, S>& batch, Failure& refusal, std::uint64_t slot, std::uint64_t n,
-                          const log::Segment& segment) {
-    log::FrameView view;
-    const std::byte* frame = segment.data + log::Slot::position(slot);
-    if (!segment.contains(slot) || !view.parse(frame, log::Slot::length(slot), value_alignment_)) [[unlikely]]
-      return refusal = damaged(), false;
-    if (segment.checksummed && core_->config().check_crcs &&
-        log::frame_checksum(frame, log::Slot::length(slot), segment.uuid, segment.base + n) != view.header.crc32c)
-        [[unlikely]]
-      return refusal = damaged(), false;
-    if constexpr (reads_in_place) {
-      return !view.has_value || S::accepts(view.value);
-    } else {
-      std::optional<T> value;
-      if (view.has_value) {
-        auto decoded = decode(view.value);
-        if (!decoded) {
-          if (*decoded.error().detail) refusal.detail = decoded.error().detail;
-          return false;
-        }
-        value = std::move(*decoded);
-      }
-      batch.decoded_.values.push_back(std::move(value));
-      return true;
-    }
-  }
-
-  /// A decode that throws is one that fails: the records before it are still delivered, and the position stays before
-  /// it.
-  static Result<T> decode(Bytes bytes) {
-#if TOWPATH_EXCEPTIONS
-    try {
-      return S::decode(bytes);
-    } catch (const std::exception&) {
-      return Failure{Errc::undecodable, "the serde's decode threw an exception; seek past the record"};
-    }
-#else
-    return S::decode(bytes);
-#endif
-  }
-
-  /// Looks again as the strategy says until something is there or the time is over.
+  /// Until a close look may find something, with glances between. False: the time is over, or wakeup() was called.
   template <class W>
-  TOWPATH_COLD void wait_for(Batch<T, S>& batch, Duration timeout, W& strategy) {
-    constexpr std::uint64_t glances = 64;  // between close looks
-    const Monotonic deadline = core_->clock().steady() + std::min(timeout, Duration{std::chrono::hours{24 * 365}});
-    for (std::uint64_t round = 0; timeout > Duration::zero(); ++round) {
-      const bool sleeps = strategy(round) == wait::Next::sleep;
-      if (!sleeps && (round + 1) % glances != 0 && is_quiet()) continue;
-      const Look seen = look(batch);
-      if (seen == Look::found || seen == Look::failed) return;
-      const Monotonic now = core_->clock().steady();
-      if (now >= deadline || core_->take_wakeup()) return;
-      if (sleeps) core_->sleep(deadline - now, look_ == Look::blocked);
+  [[gnu::noinline]] bool wait(Waiting& waiting, Duration timeout, W& strategy) {
+    constexpr int glances = 64;  // between close looks
+    const Monotonic now = core_->clock().steady();
+    if (waiting.deadline == Monotonic{})
+      waiting.deadline = now + std::min(timeout, Duration{std::chrono::hours{24 * 365}});
+    if (now >= waiting.deadline || core_->take_wakeup()) return false;
+    for (int i = 0; i < glances; ++i) {
+      if (strategy(waiting.round) == wait::Next::sleep) {
+        if (waiting.has_looked) core_->sleep(waiting.deadline - now, look_ == Look::blocked);
+        return true;
+      }
+      ++waiting.round;
+      if (!is_quiet()) return true;
     }
+    return true;
   }
 
   /// Retention overtook a partition and nothing new is there: the empty batch says so now, not with the next record.
@@ -6787,8 +6852,15 @@ class Consumer<T, S, Bus> {
     return batch;
   }
 
+  /// What keeps this consumer from polling at all.
+  TOWPATH_COLD Batch<T, S> refuse() {
+    if (!core_) return moved_from();
+    if (!core_->files().core().is_mine()) return failed({Errc::forked, "the consumer was made before fork()"}, {});
+    return again();
+  }
+
   /// The last batch's error was not looked at.
-  TOWPATH_COLD Batch<T, S> again() {
+  Batch<T, S> again() {
     [[maybe_unused]] const bool nobody_could_look = std::exchange(ended_iteration_, false);
     TOWPATH_ASSERT(nobody_could_look);  // else: look at Batch::error() when a batch is empty
     Batch<T, S> batch;
@@ -6796,7 +6868,7 @@ class Consumer<T, S, Bus> {
     return batch;
   }
 
-  TOWPATH_COLD static Batch<T, S> moved_from() {
+  static Batch<T, S> moved_from() {
     Batch<T, S> batch;
     batch.trouble_ =
         std::make_shared<detail::Trouble>(detail::Trouble{{Errc::closed, "this consumer was moved from"}, {}, {}});

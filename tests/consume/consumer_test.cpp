@@ -42,7 +42,7 @@ TEST_CASE("an empty topic is waited for, and nothing in time is an empty batch w
   const auto batch = consumer.poll(30ms);
   CHECK(batch.empty());
   CHECK(batch.size() == 0);
-  CHECK(batch.begin() == batch.end());
+  CHECK((batch.begin() == batch.end()));
   CHECK(batch.error() == Errc::ok);
   CHECK(batch.missed() == 0);
   CHECK(Clock{}.steady() - begun >= 30ms);

@@ -88,7 +88,7 @@ TEST_CASE("handles that were moved from say so") {
   const auto kept = std::move(batch);
   CHECK(kept.size() == 1);
   CHECK(batch.empty());
-  CHECK(batch.begin() == batch.end());
+  CHECK((batch.begin() == batch.end()));
 }
 
 TEST_CASE("a topic is deleted wholly or not at all when no member line is free") {

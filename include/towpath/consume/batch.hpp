@@ -4,10 +4,12 @@
 // outlive the consumer. After a crash nothing is left of it.
 #pragma once
 
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include <towpath/consume/acceptance.hpp>
 #include <towpath/consume/record.hpp>
 #include <towpath/log/reader.hpp>
 
@@ -22,14 +24,6 @@ struct Trouble {
   std::string topic;
   bool looked = false;
 };
-
-/// The values of a serde that decodes; nothing for one that reads in place.
-template <class T, bool reads_in_place>
-struct Decoded {
-  std::vector<std::optional<T>> values;
-};
-template <class T>
-struct Decoded<T, true> {};
 
 }  // namespace detail
 
@@ -53,11 +47,11 @@ class [[nodiscard]] Batch {
       return *this;
     }
     void operator++(int) noexcept { ++*this; }
-    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.n_ == b.n_; }
+    friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.n_ >= i.last_; }
 
    private:
     friend class Batch;
-    iterator(const Batch& batch, std::uint64_t n) noexcept : batch_{&batch}, n_{n} {
+    explicit iterator(const Batch& batch) noexcept : batch_{&batch}, n_{batch.run_.first}, last_{batch.run_.last} {
       if (batch.empty()) return;
       record_.topic_ = batch.run_.segment.topic();
       record_.partition_ = batch.partition_;
@@ -68,24 +62,21 @@ class [[nodiscard]] Batch {
     /// On to the next committed slot. The log was looked at when it was polled; what a hostile writer changed since is
     /// skipped, never followed outside the segment.
     TOWPATH_HOT void find() noexcept {
-      for (; n_ < batch_->run_.last; ++n_)
+      for (; n_ < last_; ++n_)
         if (batch_->read(n_, index_, record_)) return;
     }
 
     const Batch* batch_ = nullptr;
     std::uint64_t n_ = 0;
+    std::uint64_t last_ = 0;
     std::size_t index_ = 0;
     Record<T, S> record_;
   };
 
   Batch() noexcept = default;
 
-  [[nodiscard]] iterator begin() const noexcept { return {*this, run_.first}; }
-  [[nodiscard]] iterator end() const noexcept {
-    iterator last;
-    last.n_ = run_.last;
-    return last;
-  }
+  [[nodiscard]] iterator begin() const noexcept { return iterator{*this}; }
+  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
   [[nodiscard]] bool empty() const noexcept { return run_.count == 0; }
   /// How many records.
   [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(run_.count); }
@@ -136,7 +127,7 @@ class [[nodiscard]] Batch {
   std::uint64_t missed_ = 0;
   std::uint64_t value_alignment_ = 8;
   PartitionId partition_;
-  [[no_unique_address]] detail::Decoded<T, reads_in_place> decoded_;
+  [[no_unique_address]] detail::Decoded<T, S> decoded_;
   std::shared_ptr<detail::Trouble> trouble_;
 };
 

@@ -6,6 +6,7 @@
 
 #include <stop_token>
 
+#include <towpath/consume/acceptance.hpp>
 #include <towpath/consume/batch.hpp>
 #include <towpath/consume/consumer_core.hpp>
 #include <towpath/consume/consumer_iterator.hpp>
@@ -20,8 +21,6 @@ class Consumer;
 
 template <class T, class S>
 class Consumer<T, S, Bus> {
-  static constexpr bool reads_in_place = InPlaceSerde<S, T>;
-
  public:
   using iterator = ConsumerIterator<Consumer, T, S>;
 
@@ -40,24 +39,9 @@ class Consumer<T, S, Bus> {
   /// an empty batch. Zero looks once. May return up to 50 ms late from a sleep whose waker died.
   template <wait::Strategy W = wait::Backoff>
   TOWPATH_HOT Batch<T, S> poll(Duration timeout, W strategy = {}) {
-    Batch<T, S> batch;
-    if (!core_) [[unlikely]]
-      return moved_from();
-    if (!core_->files().core().is_mine()) [[unlikely]]
-      return failed({Errc::forked, "the consumer was made before fork()"}, {});
-    core_->note_progress();
-    if (trouble_ && !trouble_->looked) [[unlikely]]
-      return again();
-    if (pace_.is_stream()) [[unlikely]]
-      pace_.stay_away(timeout, core_->clock());
-    // Nothing at a glance: wait before looking closer, for a close look takes the tail's line from the producers.
-    const bool waits = timeout > Duration::zero() && is_quiet();
-    if (waits || look(batch) == Look::nothing || look_ == Look::blocked) {
-      wait_for(batch, timeout, strategy);
-      if (batch.empty()) tell_missed(batch);
-    }
-    pace_.notice(batch.size(), max_records_, core_->clock());
-    return batch;
+    if (!core_ || !core_->files().core().is_mine() || (trouble_ && !trouble_->looked)) [[unlikely]]
+      return refuse();
+    return next(timeout, strategy);
   }
 
   /// As poll, but returns at once when `stop` is requested.
@@ -172,6 +156,38 @@ class Consumer<T, S, Bus> {
 
   static Failure not_assigned() noexcept { return {Errc::not_assigned, "this consumer does not read that partition"}; }
 
+  /// How far one poll has come with waiting.
+  struct Waiting {
+    Monotonic deadline{};
+    std::uint64_t round = 0;
+    bool has_looked = false;
+  };
+
+  /// Looks, and waits as the strategy says, until something is there or the time is over.
+  template <class W>
+  TOWPATH_HOT Batch<T, S> next(Duration timeout, W& strategy) {
+    Batch<T, S> batch;
+    core_->note_progress();
+    if (pace_.is_stream()) [[unlikely]]
+      pace_.stay_away(timeout, core_->clock());
+    Waiting waiting;
+    // Nothing at a glance: wait before looking closer, for a close look takes the tail's line from the producers.
+    bool has_time = timeout > Duration::zero();
+    if (has_time && is_quiet()) has_time = wait(waiting, timeout, strategy);
+    for (;;) {
+      const Look seen = look(batch);
+      if (seen == Look::found || seen == Look::failed) [[likely]]
+        break;
+      waiting.has_looked = true;
+      if (!has_time) break;
+      has_time = wait(waiting, timeout, strategy);
+    }
+    if (batch.empty() && !batch.trouble_) [[unlikely]]
+      tell_missed(batch);
+    pace_.notice(batch.size(), max_records_, core_->clock());
+    return batch;
+  }
+
   /// One look at every partition, beginning with the one whose turn it is.
   TOWPATH_HOT Look look(Batch<T, S>& batch) {
     look_ = Look::nothing;
@@ -183,7 +199,7 @@ class Consumer<T, S, Bus> {
       detail::Assigned& assigned = *all[at];
       if (assigned.paused) continue;
       const Look seen = look_at(assigned, batch);
-      if (seen == Look::found || seen == Look::failed) {
+      if (seen == Look::found || seen == Look::failed) [[likely]] {
         turn_ = at + 1;
         return look_ = seen;
       }
@@ -194,10 +210,9 @@ class Consumer<T, S, Bus> {
 
   TOWPATH_HOT Look look_at(detail::Assigned& assigned, Batch<T, S>& batch) {
     for (;;) {
-      Failure refusal{Errc::undecodable, "the record is no value of this type; seek past it"};
-      const auto take = [&](const auto&... slot) { return accept(batch, refusal, slot...); };
-      const auto progress =
-          assigned.has_position ? assigned.reader.collect(batch.run_, max_records_, take) : log::Progress::out_of_range;
+      detail::Acceptance<T, S> accept{batch.decoded_, value_alignment_, core_->config().check_crcs};
+      const auto progress = assigned.has_position ? assigned.reader.collect(batch.run_, max_records_, accept)
+                                                  : log::Progress::out_of_range;
       if (progress == log::Progress::records) [[likely]] {
         batch.partition_ = assigned.id;
         batch.value_alignment_ = value_alignment_;
@@ -210,7 +225,7 @@ class Consumer<T, S, Bus> {
         return assigned.reader.log().is_deleted()
                    ? end_with(batch, {Errc::topic_deleted, "the topic was deleted under this consumer"}, assigned)
                    : (is_blocked ? Look::blocked : Look::nothing);
-      if (const auto handled = handle(progress, refusal, assigned); !handled)
+      if (const auto handled = handle(progress, accept.refusal(), assigned); !handled)
         return end_with(batch, handled.error(), assigned);
     }
   }
@@ -229,64 +244,23 @@ class Consumer<T, S, Bus> {
     return done;
   }
 
-  static Failure damaged() noexcept { return {Errc::corrupt, "the record's bytes are damaged; seek past them"}; }
-
-  /// Is the record in this slot whole and a value of T? For serdes that decode: keeps the value.
-  TOWPATH_HOT bool accept(Batch<T, S>& batch, Failure& refusal, std::uint64_t slot, std::uint64_t n,
-                          const log::Segment& segment) {
-    log::FrameView view;
-    const std::byte* frame = segment.data + log::Slot::position(slot);
-    if (!segment.contains(slot) || !view.parse(frame, log::Slot::length(slot), value_alignment_)) [[unlikely]]
-      return refusal = damaged(), false;
-    if (segment.checksummed && core_->config().check_crcs &&
-        log::frame_checksum(frame, log::Slot::length(slot), segment.uuid, segment.base + n) != view.header.crc32c)
-        [[unlikely]]
-      return refusal = damaged(), false;
-    if constexpr (reads_in_place) {
-      return !view.has_value || S::accepts(view.value);
-    } else {
-      std::optional<T> value;
-      if (view.has_value) {
-        auto decoded = decode(view.value);
-        if (!decoded) {
-          if (*decoded.error().detail) refusal.detail = decoded.error().detail;
-          return false;
-        }
-        value = std::move(*decoded);
-      }
-      batch.decoded_.values.push_back(std::move(value));
-      return true;
-    }
-  }
-
-  /// A decode that throws is one that fails: the records before it are still delivered, and the position stays before
-  /// it.
-  static Result<T> decode(Bytes bytes) {
-#if TOWPATH_EXCEPTIONS
-    try {
-      return S::decode(bytes);
-    } catch (const std::exception&) {
-      return Failure{Errc::undecodable, "the serde's decode threw an exception; seek past the record"};
-    }
-#else
-    return S::decode(bytes);
-#endif
-  }
-
-  /// Looks again as the strategy says until something is there or the time is over.
+  /// Until a close look may find something, with glances between. False: the time is over, or wakeup() was called.
   template <class W>
-  TOWPATH_COLD void wait_for(Batch<T, S>& batch, Duration timeout, W& strategy) {
-    constexpr std::uint64_t glances = 64;  // between close looks
-    const Monotonic deadline = core_->clock().steady() + std::min(timeout, Duration{std::chrono::hours{24 * 365}});
-    for (std::uint64_t round = 0; timeout > Duration::zero(); ++round) {
-      const bool sleeps = strategy(round) == wait::Next::sleep;
-      if (!sleeps && (round + 1) % glances != 0 && is_quiet()) continue;
-      const Look seen = look(batch);
-      if (seen == Look::found || seen == Look::failed) return;
-      const Monotonic now = core_->clock().steady();
-      if (now >= deadline || core_->take_wakeup()) return;
-      if (sleeps) core_->sleep(deadline - now, look_ == Look::blocked);
+  [[gnu::noinline]] bool wait(Waiting& waiting, Duration timeout, W& strategy) {
+    constexpr int glances = 64;  // between close looks
+    const Monotonic now = core_->clock().steady();
+    if (waiting.deadline == Monotonic{})
+      waiting.deadline = now + std::min(timeout, Duration{std::chrono::hours{24 * 365}});
+    if (now >= waiting.deadline || core_->take_wakeup()) return false;
+    for (int i = 0; i < glances; ++i) {
+      if (strategy(waiting.round) == wait::Next::sleep) {
+        if (waiting.has_looked) core_->sleep(waiting.deadline - now, look_ == Look::blocked);
+        return true;
+      }
+      ++waiting.round;
+      if (!is_quiet()) return true;
     }
+    return true;
   }
 
   /// Retention overtook a partition and nothing new is there: the empty batch says so now, not with the next record.
@@ -323,8 +297,15 @@ class Consumer<T, S, Bus> {
     return batch;
   }
 
+  /// What keeps this consumer from polling at all.
+  TOWPATH_COLD Batch<T, S> refuse() {
+    if (!core_) return moved_from();
+    if (!core_->files().core().is_mine()) return failed({Errc::forked, "the consumer was made before fork()"}, {});
+    return again();
+  }
+
   /// The last batch's error was not looked at.
-  TOWPATH_COLD Batch<T, S> again() {
+  Batch<T, S> again() {
     [[maybe_unused]] const bool nobody_could_look = std::exchange(ended_iteration_, false);
     TOWPATH_ASSERT(nobody_could_look);  // else: look at Batch::error() when a batch is empty
     Batch<T, S> batch;
@@ -332,7 +313,7 @@ class Consumer<T, S, Bus> {
     return batch;
   }
 
-  TOWPATH_COLD static Batch<T, S> moved_from() {
+  static Batch<T, S> moved_from() {
     Batch<T, S> batch;
     batch.trouble_ =
         std::make_shared<detail::Trouble>(detail::Trouble{{Errc::closed, "this consumer was moved from"}, {}, {}});

@@ -51,15 +51,22 @@ class PinRef {
  public:
   PinRef() noexcept = default;
   explicit PinRef(PinnedSegment* pinned) noexcept : pinned_{pinned} { add(); }
-  PinRef(const PinRef& other) noexcept : pinned_{other.pinned_} { add(); }
-  PinRef(PinRef&& other) noexcept : pinned_{std::exchange(other.pinned_, nullptr)} {}
-  PinRef& operator=(PinRef other) noexcept {
-    std::swap(pinned_, other.pinned_);
+  TOWPATH_HOT PinRef(const PinRef& other) noexcept : pinned_{other.pinned_} { add(); }
+  TOWPATH_HOT PinRef(PinRef&& other) noexcept : pinned_{std::exchange(other.pinned_, nullptr)} {}
+  TOWPATH_HOT PinRef& operator=(const PinRef& other) noexcept {
+    if (pinned_ == other.pinned_) return *this;
+    drop();
+    pinned_ = other.pinned_;
+    add();
     return *this;
   }
-  ~PinRef() {
-    if (pinned_ && --pinned_->uses_ == 0) delete pinned_;
+  TOWPATH_HOT PinRef& operator=(PinRef&& other) noexcept {
+    PinnedSegment* const taken = std::exchange(other.pinned_, nullptr);
+    drop();
+    pinned_ = taken;
+    return *this;
   }
+  TOWPATH_HOT ~PinRef() { drop(); }
 
   explicit operator bool() const noexcept { return pinned_ != nullptr; }
   const Segment& operator*() const noexcept { return pinned_->segment_; }
@@ -68,9 +75,14 @@ class PinRef {
   [[nodiscard]] const std::string& topic() const noexcept { return pinned_->pins_->topic; }
 
  private:
-  void add() noexcept {
+  TOWPATH_HOT void add() noexcept {
     if (pinned_) ++pinned_->uses_;
   }
+  TOWPATH_HOT void drop() noexcept {
+    if (pinned_ && --pinned_->uses_ == 0) unpin();
+  }
+  TOWPATH_COLD void unpin() noexcept { delete pinned_; }
+
   PinnedSegment* pinned_ = nullptr;
 };
 

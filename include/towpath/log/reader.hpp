@@ -13,14 +13,16 @@ namespace towpath::inline TOWPATH_ABI::log {
 /// Slots [first, last) of a pinned segment, all resolved; `count` of them are committed.
 struct Run {
   Run() noexcept = default;
-  Run(Run&& other) noexcept { swap(other); }
+  Run(Run&& other) noexcept
+      : segment{std::move(other.segment)},
+        first{std::exchange(other.first, 0)},
+        last{std::exchange(other.last, 0)},
+        count{std::exchange(other.count, 0)} {}
   Run& operator=(Run&& other) noexcept {
-    swap(other);
+    segment = std::move(other.segment);
+    first = std::exchange(other.first, 0), last = std::exchange(other.last, 0);
+    count = std::exchange(other.count, 0);
     return *this;
-  }
-  void swap(Run& other) noexcept {
-    std::swap(segment, other.segment);
-    std::swap(first, other.first), std::swap(last, other.last), std::swap(count, other.count);
   }
 
   PinRef segment;
@@ -58,7 +60,7 @@ class Reader {
   /// Up to `max` committed records from the position on, in one segment. Asks `accept(slot, n, segment)` of each and
   /// ends before the first that it refuses. The position moves behind the last one.
   template <class Accept>
-  TOWPATH_HOT Progress collect(Run& run, std::uint64_t max, const Accept& accept) {
+  TOWPATH_HOT Progress collect(Run& run, std::uint64_t max, Accept&& accept) {
     for (;;) {
       if (!settled_) [[unlikely]]
         if (const auto at = settle(); at != Progress::records) return at;

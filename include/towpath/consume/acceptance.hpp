@@ -1,0 +1,95 @@
+// Whether a record may be given to the user: its bytes are whole, and they are a value of his type.
+// One thread; it looks into pinned segments only and trusts nothing that stands there.
+#pragma once
+
+#include <exception>
+#include <optional>
+#include <vector>
+
+#include <towpath/log/frame.hpp>
+#include <towpath/log/segment.hpp>
+#include <towpath/serde/serde.hpp>
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// The values of a serde that decodes, in the order of their records; none for a tombstone.
+template <class T, class S>
+struct Decoded {
+  std::vector<std::optional<T>> values;
+};
+/// A serde that reads in place needs none.
+template <class T, InPlaceSerde<T> S>
+struct Decoded<T, S> {};
+
+/// Asked of each committed slot in turn, until it says no.
+template <class T, class S>
+class Acceptance {
+ public:
+  TOWPATH_HOT Acceptance(Decoded<T, S>& decoded, std::uint64_t value_alignment, bool check_crcs) noexcept
+      : decoded_{&decoded}, value_alignment_{value_alignment}, check_crcs_{check_crcs} {}
+
+  /// May slot `n` be delivered? Keeps the value that it was decoded to.
+  TOWPATH_HOT bool operator()(std::uint64_t slot, std::uint64_t n, const log::Segment& segment) {
+    log::FrameView view;
+    const std::byte* frame = segment.data + log::Slot::position(slot);
+    if (!segment.contains(slot) || !view.parse(frame, log::Slot::length(slot), value_alignment_)) [[unlikely]]
+      return refuse(damaged());
+    if (segment.checksummed && check_crcs_ && is_damaged(frame, slot, n, segment, view)) [[unlikely]]
+      return refuse(damaged());
+    if constexpr (InPlaceSerde<S, T>)
+      return !view.has_value || S::accepts(view.value);
+    else
+      return keep(view);
+  }
+
+  /// Why it said no.
+  [[nodiscard]] const Failure& refusal() const noexcept { return refusal_; }
+
+ private:
+  static Failure damaged() noexcept { return {Errc::corrupt, "the record's bytes are damaged; seek past them"}; }
+
+  static bool is_damaged(const std::byte* frame, std::uint64_t slot, std::uint64_t n, const log::Segment& segment,
+                         const log::FrameView& view) noexcept {
+    return log::frame_checksum(frame, log::Slot::length(slot), segment.uuid, segment.base + n) != view.header.crc32c;
+  }
+
+  TOWPATH_COLD bool refuse(const Failure& why) noexcept {
+    refusal_ = why;
+    return false;
+  }
+
+  bool keep(const log::FrameView& view) {
+    std::optional<T> value;
+    if (view.has_value) {
+      auto decoded = decode(view.value);
+      if (!decoded) {
+        if (*decoded.error().detail) refusal_.detail = decoded.error().detail;
+        return false;
+      }
+      value = std::move(*decoded);
+    }
+    decoded_->values.push_back(std::move(value));
+    return true;
+  }
+
+  /// A decode that throws is one that fails: the records before it are still delivered, and the position stays before
+  /// it.
+  static Result<T> decode(Bytes bytes) {
+#if TOWPATH_EXCEPTIONS
+    try {
+      return S::decode(bytes);
+    } catch (const std::exception&) {
+      return Failure{Errc::undecodable, "the serde's decode threw an exception; seek past the record"};
+    }
+#else
+    return S::decode(bytes);
+#endif
+  }
+
+  Decoded<T, S>* decoded_;
+  std::uint64_t value_alignment_;
+  bool check_crcs_;
+  Failure refusal_{Errc::undecodable, "the record is no value of this type; seek past it"};
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
