@@ -335,7 +335,6 @@ struct LeaderEpoch {
 };
 
 inline constexpr std::int32_t max_partitions = 32'767;  ///< per topic: a pin's byte has 15 bits for the partition
-inline constexpr std::int64_t max_offset = std::int64_t{1} << 48;
 
 namespace literals {
 
@@ -739,7 +738,7 @@ struct FrameView {
 
  private:
   bool parse_long(const std::byte* frame, std::uint64_t length, std::uint64_t value_alignment) noexcept {
-    constexpr std::uint16_t prefixed = frame_lengths | frame_append_time;  // the flags this version writes
+    constexpr std::uint16_t prefixed = frame_lengths | frame_append_time;  // the flags this version knows
     if ((header.flags & ~prefixed) != 0) return false;
     const bool has_lengths = (header.flags & frame_lengths) != 0;
     const std::uint64_t at = align_up(sizeof(FrameHeader) + (has_lengths ? 8u : 0u), value_alignment);
@@ -909,7 +908,7 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::unsupported_filesystem, "unsupported_filesystem",
      "no coherent shared memory here; use tmpfs, ext4, xfs or btrfs"},
     {Errc::no_space, "no_space", "no room left; free some and send again"},
-    {Errc::out_of_memory, "out_of_memory", "the operating system has no memory to map"},
+    {Errc::out_of_memory, "out_of_memory", "the operating system has no memory left"},
     {Errc::too_many_files, "too_many_files", "out of file descriptors; raise ulimit -n"},
     {Errc::too_many_maps, "too_many_maps", "out of memory maps; raise vm.max_map_count"},
     {Errc::too_many_members, "too_many_members", "all 1,024 member lines are taken; close producers or consumers"},
@@ -944,7 +943,7 @@ constexpr std::string_view name(Errc code) noexcept { return detail::find_text(c
 //   if (auto sent = producer.send(x); !sent) log(sent.error());        // a Failure: code and static detail
 //   producer.send(x).value();                                          // throws Error{failure}
 //   producer.send(x).ignore();                                         // dropped on purpose
-// Not thread-safe, like any value. value() returns by value: `for (auto& r : poll().value())` does not dangle.
+// Not thread-safe, like any value. On a temporary value() returns by value, so that nothing dangles.
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -1080,6 +1079,7 @@ inline Failure system_failure(int error, const char* call) noexcept {
     case EFBIG: return {Errc::no_space, call};
     case EMFILE:
     case ENFILE: return {Errc::too_many_files, call};
+    case ENOLCK:
     case ENOMEM: return {Errc::out_of_memory, call};
     case ENOSYS: return {Errc::unsupported_platform, call};
     default: return {Errc::io_error, call};
@@ -1333,10 +1333,14 @@ class ForkGuard {
     return generation();
   }
 
-  /// The descriptor holds locks: the child must close it.
-  void watch(int fd) {
+  /// Opens a descriptor that will hold locks, so that a child closes it; no fork comes between opening and knowing.
+  /// `open` returns a Result with a FileDescriptor.
+  template <class Open>
+  auto open_watched(const Open& open) {
     const std::lock_guard hold{mutex_};
-    lock_holders_.push_back(fd);
+    auto fd = open();
+    if (fd) lock_holders_.push_back(fd->get());
+    return fd;
   }
   /// Closes a watched descriptor. A fork sees it open and watched, or closed: never open and unwatched.
   void close(int fd) {
@@ -1379,7 +1383,15 @@ class ForkGuard {
 class LockDescriptor {
  public:
   LockDescriptor() noexcept = default;
-  explicit LockDescriptor(FileDescriptor fd) : fd_{std::move(fd)} { ForkGuard::instance().watch(fd_.get()); }
+  /// What `open` opens; it returns a Result with a FileDescriptor, and so its errors.
+  template <class Open>
+  static Result<LockDescriptor> open(const Open& open_file) {
+    auto fd = ForkGuard::instance().open_watched(open_file);
+    if (!fd) return fd.error();
+    LockDescriptor lock;
+    lock.fd_ = std::move(*fd);
+    return lock;
+  }
   LockDescriptor(LockDescriptor&&) noexcept = default;
   LockDescriptor& operator=(LockDescriptor&& other) noexcept {
     if (this != &other) {
@@ -2115,7 +2127,7 @@ struct fmt::formatter<towpath::Errc> : fmt::formatter<std::string_view> {
   }
 };
 
-/// "message_too_large: the record exceeds max_message_bytes; raise it or split the record (limit 16777216)"
+/// "no_space: no room left; free some and send again (fallocate)"
 template <>
 struct fmt::formatter<towpath::Failure> {
   constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
@@ -2432,7 +2444,7 @@ class Members {
  public:
   /// `lines` is the mapped table of max_members lines; `holder` and `asker` are two descriptors of the file `members`.
   /// `used` is the table's high-water mark: lines from there on were never claimed.
-  Members(MemberLine* lines, Word32& used, FileDescriptor holder, FileDescriptor asker)
+  Members(MemberLine* lines, Word32& used, LockDescriptor holder, FileDescriptor asker)
       : lines_{lines}, used_{&used}, holder_{std::move(holder)}, asker_{std::move(asker)} {}
 
   /// Takes a free line. A few microseconds; up to a millisecond when most are taken. Errors: too_many_members, forked,
@@ -2458,6 +2470,11 @@ class Members {
 
   /// Whether the line's owner lives. Asks the kernel: 0.5 us. May say yes for one that is just being released.
   [[nodiscard]] bool is_alive(unsigned index) const noexcept { return is_locked(asker_, index); }
+
+  /// Is whoever left a private file under this line and incarnation gone? Unlinking what is his is safe then.
+  [[nodiscard]] bool is_gone(unsigned index, std::uint64_t incarnation) const noexcept {
+    return lines_[index].incarnation.load(acquire) != incarnation || !is_alive(index);
+  }
 
   /// Errors: busy (also when this process has it), forked.
   Result<void> take_role(Role role) {
@@ -3223,7 +3240,7 @@ class Reader {
   /// False also when only collect() can tell.
   [[nodiscard]] TOWPATH_HOT bool is_quiet() const noexcept {
     if (!settled_) [[unlikely]]
-      return false;
+      return log_->state().live_bytes.load(shm::acquire) == 0;  // never written: nothing to look closer at
     const std::uint64_t n = cursor_ - current_->base;
     return n < current_->slot_count && current_->slots[n].load(shm::acquire) == Slot::empty;
   }
@@ -3358,14 +3375,22 @@ class Reader {
 
   Progress find_segment() {
     Progress at = Progress::idle;
-    for (const bool fresh : {false, true}) {  // first by the list we have
+    for (const bool fresh : {false, true}) {                                   // first by the list we have
+      if (fresh && position_ >= log_->state().hint.load(shm::acquire)) break;  // the list says nothing about that one
       const auto base = base_of(position_, fresh);
+      if (!base && fresh) at = before_the_first();
       if (!base) continue;
       at = attach(*base);
       if (at == Progress::failed || at == Progress::out_of_range) return at;
       if (at == Progress::records && (holds_position() || *base == log_->state().hint.load(shm::acquire))) return at;
     }
     return at;
+  }
+
+  /// No file holds the position, which lies before hint: retired meanwhile, or missing.
+  Progress before_the_first() noexcept {
+    if (log_->state().log_start.load(shm::seq_cst) > position_) return Progress::out_of_range;
+    return log_->is_deleted() ? Progress::idle : fail({Errc::corrupt, "the log's first segment is missing"});
   }
 
   /// The largest known base at or below the offset.
@@ -3738,12 +3763,14 @@ inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, co
   const std::int64_t wanted = at.time_since_epoch().count();
   std::uint64_t base = log.state().log_start.load(shm::seq_cst);
   for (;;) {
+    const std::uint64_t hint = log.state().hint.load(shm::acquire);  // before the look for the file, as in Reader
     const auto segment = pin_segment(log, pins, base);
+    TOWPATH_FAILPOINT("time.looked");
     if (!segment && segment.error() != Errc::not_found) return segment.error();
     if (!segment) {
       if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
       const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
-      const bool missing = start <= base && log.state().hint.load(shm::acquire) > base;
+      const bool missing = start <= base && hint > base;
       if (missing) return Failure{Errc::corrupt, "a segment is missing in the middle of the log"};
       if (start <= base) return std::optional<Offset>{};  // the end of the log
       base = start;                                       // overtaken by retention
@@ -4294,6 +4321,8 @@ class BusCore {
 
   /// Makes what is missing; ctl last, for a bus exists once that is there. Two processes may do this at once.
   Result<void> make() {
+    if (!is_in_memory() && shm::boot_id() == shm::BootId{})
+      return Failure{Errc::unsupported_platform, "no boot id in /proc; without it a restart cannot be noticed on disk"};
     const auto keep = [](Result<void> done) {
       return done || done.error() == Errc::already_exists ? Result<void>{} : done;
     };
@@ -4331,7 +4360,7 @@ class BusCore {
     control_ = reinterpret_cast<ControlHeader*>(region_->data());
     if (auto fine = check_control(*control_, region_->size()); !fine) return fine;
     if (!writable) return {};
-    auto holder = directory_->open("members", shm::Access::read_write);
+    auto holder = shm::LockDescriptor::open([this] { return directory_->open("members", shm::Access::read_write); });
     auto asker = directory_->open("members", shm::Access::read_write);
     if (!holder) return holder.error();
     if (!asker) return asker.error();
@@ -4340,12 +4369,17 @@ class BusCore {
     return {};
   }
 
+  /// What a restart takes away whole.
+  [[nodiscard]] bool is_in_memory() const {
+    const auto storage = directory_->storage();
+    return storage == shm::Storage::memory || storage == shm::Storage::tmpfs;
+  }
+
   /// On tmpfs and in memory a restart leaves nothing; on disk it may have cost what was not flushed.
   [[nodiscard]] bool is_restarted() const {
-    const auto storage = directory_->storage();
-    if (storage == shm::Storage::memory || storage == shm::Storage::tmpfs) return false;
+    if (is_in_memory()) return false;
     const auto now = shm::boot_id();
-    return std::memcmp(control_->boot_id, now.data(), sizeof control_->boot_id) != 0;
+    return now == shm::BootId{} || std::memcmp(control_->boot_id, now.data(), sizeof control_->boot_id) != 0;
   }
 
   BusConfig config_;
@@ -4643,9 +4677,9 @@ class TopicFiles {
 
   /// A descriptor of the pins file that may hold locks, one per Consumer. Errors: too_many_files, permission_denied.
   Result<std::shared_ptr<log::Pins>> open_pins_holder() const {
-    auto file = folder_->open("pins", shm::Access::read);
+    auto file = shm::LockDescriptor::open([this] { return folder_->open("pins", shm::Access::read); });
     if (!file) return file.error();
-    return std::make_shared<log::Pins>(log::Pins{shm::LockDescriptor{std::move(*file)}, {}, name_});
+    return std::make_shared<log::Pins>(log::Pins{std::move(*file), {}, name_});
   }
 
   /// Says that the topic has `count` partitions, whose blocks are allocated and filled.
@@ -4692,16 +4726,20 @@ class TopicFiles {
     if (blocks <= mapped_) return {};
     const auto state_bytes = log::blocks_offset + blocks * sizeof(log::PartitionState);
     const auto wait_bytes = log::blocks_offset + blocks * sizeof(log::WaitBlock);
-    auto state = map_file("state", log::state_magic, sizeof(log::PartitionState), state_bytes, writable_);
+    bool writable = false;
+    bool may_wait = false;
+    auto state = map_file("state", log::state_magic, sizeof(log::PartitionState), state_bytes, writable);
     if (!state) return state.error();
-    bool may_wait = true;
     auto wait = map_file("wait", log::wait_magic, sizeof(log::WaitBlock), wait_bytes, may_wait);
     if (!wait) return wait.error();
-    state_ = *state, wait_ = *wait, may_wait_ = may_wait;
+    if (header_ && ((writable_ && !writable) || (may_wait_ && !may_wait)))
+      return Failure{Errc::permission_denied, "the right to write the topic's files was taken away"};
+    state_ = *state, wait_ = *wait;
     maps_.push_back(state_), maps_.push_back(wait_);
     if (!header_) {  // once: other threads read them without a lock, and every map shows the same words
       header_ = reinterpret_cast<log::BlocksHeader*>(state_->data());
       words_ = reinterpret_cast<log::TopicWords*>(state_->data() + log::topic_words_offset);
+      writable_ = writable && may_wait, may_wait_ = may_wait;
     }
     mapped_ = (state_->size() - log::blocks_offset) / sizeof(log::PartitionState);
     mapped_ = std::min(mapped_, (wait_->size() - log::blocks_offset) / sizeof(log::WaitBlock));
@@ -4740,7 +4778,7 @@ class TopicFiles {
     parts.members = core_->members();
     parts.pins = &pins_;
     parts.maintainer = &core_->control().maintainer;
-    parts.writable = writable_ && may_wait_ && !core_->is_read_only();
+    parts.writable = writable_;
     parts.format = format_;
     parts.clock = core_->config().clock;
     return parts;
@@ -4833,26 +4871,20 @@ class ConsumerCore {
   /// Replaces the assignment; partitions that stay keep position and pause. Errors: unknown_partition.
   Result<void> assign(const std::vector<PartitionId>& wanted) {
     if (auto fine = files_->core().usable(); !fine) return fine;
-    std::vector<std::unique_ptr<Assigned>> next;
+    const auto find_in = [](auto& all, PartitionId id) {
+      return std::find_if(all.begin(), all.end(), [&](const auto& a) { return a && a->id == id; });
+    };
+    std::vector<std::unique_ptr<Assigned>> added;  // all of them, before anything changes
     for (const PartitionId id : wanted) {
-      if (auto log = files_->partition(id); !log) return log.error();  // before anything changes
-    }
-    for (const PartitionId id : wanted) {
-      auto known = std::find_if(assigned_.begin(), assigned_.end(), [&](const auto& a) { return a && a->id == id; });
-      if (known != assigned_.end()) {
-        next.push_back(std::move(*known));
-        continue;
-      }
-      const bool twice = std::any_of(next.begin(), next.end(), [&](const auto& a) { return a->id == id; });
-      if (twice) continue;
+      if (find(id) || find_in(added, id) != added.end()) continue;
       auto begun = begin(id, config_.auto_offset_reset);
-      if (!begun) {
-        for (auto& moved : next) assigned_.push_back(std::move(moved));  // keep what we had
-        std::erase(assigned_, nullptr);
-        return begun.error();
-      }
-      next.push_back(std::move(*begun));
+      if (!begun) return begun.error();
+      added.push_back(std::move(*begun));
     }
+    std::vector<std::unique_ptr<Assigned>> next;
+    for (const PartitionId id : wanted)
+      for (auto* all : {&assigned_, &added})
+        if (const auto found = find_in(*all, id); found != all->end()) next.push_back(std::move(*found));
     for (auto& gone : assigned_)
       if (gone) gone->registration.leave();
     assigned_ = std::move(next);
@@ -5153,8 +5185,9 @@ struct Recycler {
       return Retired::unlinked;
     }
     const std::uint64_t bytes = segment->geometry().segment_bytes;
-    const std::uint64_t live = state.live_bytes.fetch_add(0 - bytes, shm::relaxed);
-    if (live < bytes) state.live_bytes.store(0, shm::relaxed);
+    std::uint64_t live = state.live_bytes.load(shm::relaxed);
+    while (!state.live_bytes.compare_exchange(live, live - std::min(live, bytes), shm::relaxed, shm::relaxed)) {
+    }
     if (again) count = std::max<std::uint64_t>(1, segment->sealed_count());
     state.dropped.fetch_add(count, shm::relaxed);
     return clean(own.data(), *segment, count);
@@ -5258,13 +5291,19 @@ inline std::uint64_t retirable_slots(const PartitionLog& log, std::uint64_t base
 inline void enforce_retention(const PartitionLog& log, const shm::Member& member) {
   const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
   const std::uint64_t slack = 2 * log.words().segment_bytes.load(shm::relaxed);
-  const auto live = [&] { return log.state().live_bytes.load(shm::relaxed); };
-  if (limit == 0 || live() <= limit + slack) return;
+  if (limit == 0 || log.state().live_bytes.load(shm::relaxed) <= limit + slack) return;
   const auto bases = log.bases();
   if (!bases) return;
+  // The word only says when to look closer, for a kill may leave it wrong; what goes is decided by what is there.
+  std::vector<std::uint64_t> sizes;
+  std::uint64_t live = 0;
   for (const std::uint64_t base : *bases) {
-    const std::uint64_t count = live() > limit ? retirable_slots(log, base) : 0;
-    if (count == 0 || Recycler{&log, &member}.retire(base, count) == Retired::no) return;
+    const auto info = log.directory().identify(log.segment_name(base).data());
+    live += sizes.emplace_back(info ? info->bytes : 0);
+  }
+  for (std::size_t i = 0; i < bases->size() && live > limit; live -= sizes[i++]) {
+    const std::uint64_t count = retirable_slots(log, (*bases)[i]);
+    if (count == 0 || Recycler{&log, &member}.retire((*bases)[i], count) == Retired::no) return;
   }
 }
 
@@ -5391,8 +5430,7 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
     const std::uint64_t mean = std::max(need, parts_.format.typical_frame);
     const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
     if (!taken) return unless_deleted(taken.error());
-    if (*taken && base < parts_.state->log_start.load(shm::seq_cst))
-      parts_.directory->remove(segment_name(base).data()).ignore();
+    if (*taken && base < parts_.state->log_start.load(shm::seq_cst)) Recycler{this, &member}.retire(base, 0, true);
   }
 }
 
@@ -5420,7 +5458,7 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
     }
     if (next_base <
         parts_.state->log_start.load(shm::seq_cst)) {  // retired meanwhile: a file made now would resurrect it
-      if (made) parts_.directory->remove(segment_name(next_base).data()).ignore();
+      if (made) Recycler{this, &member}.retire(next_base, 0, true);
       return active(member, need);
     }
     TOWPATH_FAILPOINT("next.before_hint");
@@ -5763,9 +5801,7 @@ class PartitionMaintenance {
     unsigned line = 0;
     unsigned long long incarnation = 0;
     if (std::sscanf(name.c_str(), "own.%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members) return;
-    auto& members = log_->members();
-    const bool current = members.line(line).incarnation.load(shm::acquire) == incarnation;
-    if (!current || !members.is_alive(line)) remove_segment_file(log_->directory(), path).ignore();
+    if (log_->members().is_gone(line, incarnation)) remove_segment_file(log_->directory(), path).ignore();
   }
 
   void finish_retirements() {
@@ -5824,6 +5860,7 @@ class PartitionMaintenance {
   void roll(const Live& active) {
     if (active.base != log_->state().hint.load(shm::acquire)) return;
     appender_.roll().ignore();  // no_space: the next round tries again
+    appender_.park();
   }
 
   /// Two spares for a log that rolls at its full size; one, of the next size, for a log that grows and will roll soon.
@@ -5838,7 +5875,7 @@ class PartitionMaintenance {
       wanted = wanted_spares;
     else if (active && log_->format().recycling && !is_full_size && rolls_soon)
       wanted = 1;
-    for (std::uint64_t i = spare_names; wanted == 0 && spares_ > 0 && i-- > 0;)
+    for (std::uint64_t i = spare_names; spares_ > wanted && i-- > 0;)
       if (drop_spare(i)) --spares_;
     for (; spares_ < wanted; ++spares_)
       if (auto made = make_spare(is_full_size ? active->geometry() : log_->following(*active, 0)); !made) return made;
@@ -5870,7 +5907,7 @@ class PartitionMaintenance {
     TOWPATH_FAILPOINT("spare.made");
     for (std::uint64_t i = 0; i < spare_names; ++i)
       if (log_->directory().rename(own.data(), log_->spare_name(i).data())) return {};
-    return log_->directory().remove(own.data());
+    return remove_segment_file(log_->directory(), own.data());
   }
 
   const PartitionLog* log_;
@@ -5921,8 +5958,11 @@ class Catalog {
       return topic;
     auto opened = TopicFiles::open(core_, name);
     if (opened && is_deleted(**opened)) {  // whoever began to delete it died, or is about to take it away
-      if (auto member = core_->claim(shm::MemberKind::maintenance, "delete topic"); (*opened)->is_writable() && member)
+      auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");
+      if ((*opened)->is_writable() && member) {
+        close_all(**opened);
         take_away(name, *member).ignore();
+      }
       return Failure{Errc::unknown_topic, "the topic was deleted"};
     }
     if (opened) open_.insert_or_assign(name, *opened);
@@ -5959,9 +5999,7 @@ class Catalog {
     if (!(*topic)->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
     auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");  // before anything changes
     if (!member) return member.error();
-    bool mine = false;
-    for (std::int32_t i = 0; i < (*topic)->partitions(); ++i)
-      if (auto log = (*topic)->partition({i}); log) mine = close_log(**log) || mine;
+    const bool mine = close_all(**topic);
     TOWPATH_FAILPOINT("delete.flagged");
     const auto gone = take_away(name, *member);
     // Somebody who saw the flag may have been faster with the rest.
@@ -5985,9 +6023,8 @@ class Catalog {
       unsigned long long incarnation = 0;
       if (std::sscanf(name.c_str() + name.find('-'), "-%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members)
         continue;
-      auto& members = *core_->members();
-      const bool current = members.line(line).incarnation.load(shm::acquire) == incarnation;
-      if (!current || !members.is_alive(line)) core_->directory().remove_folder(("topics/" + name).c_str()).ignore();
+      if (core_->members()->is_gone(line, incarnation))
+        core_->directory().remove_folder(("topics/" + name).c_str()).ignore();
     }
   }
 
@@ -6007,6 +6044,16 @@ class Catalog {
   static bool is_deleted(TopicFiles& topic) {
     const auto log = topic.partition({0});
     return log && (*log)->is_deleted();
+  }
+
+  /// Closes every partition; the first one's flag is what says that the topic goes. True if any was not marked before.
+  static bool close_all(TopicFiles& topic) {
+    bool mine = false;
+    for (std::int32_t i = 0; i < topic.partitions(); ++i) {
+      if (auto log = topic.partition({i}); log) mine = close_log(**log) || mine;
+      TOWPATH_FAILPOINT("delete.closed_one");
+    }
+    return mine;
   }
 
   /// Marks the log and turns its writers away: a closed tail sends them to look for a segment, where they see the flag.
@@ -6134,10 +6181,9 @@ inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& 
 
 inline Result<shm::LockDescriptor> Catalog::lock_config(TopicFiles& topic) {
   if (!topic.is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
-  auto file = topic.directory().open("wait", shm::Access::read_write);
-  if (!file) return file.error();
-  shm::LockDescriptor lock{std::move(*file)};
-  if (auto taken = shm::try_lock(lock.get(), 0, shm::LockKind::write); !taken)
+  auto lock = shm::LockDescriptor::open([&] { return topic.directory().open("wait", shm::Access::read_write); });
+  if (!lock) return lock;
+  if (auto taken = shm::try_lock(lock->get(), 0, shm::LockKind::write); !taken)
     return Failure{Errc::busy, "somebody else changes the topic's settings"};
   return lock;
 }
@@ -6234,10 +6280,10 @@ class Caretaker {
     const std::uint64_t generation = control.catalog_generation.load(shm::acquire);
     if (generation != generation_ || now - swept_ > look_again_after) {
       catalog_->sweep();
-      refresh();
+      unopened_ = refresh();
       generation_ = generation, swept_ = now;
     }
-    Result<void> outcome;
+    Result<void> outcome = unopened_;
     for (auto& topic : topics_)
       for (auto& [id, care] : topic.partitions)
         if (auto done = look_after(topic, id, care, now); !done) outcome = done;
@@ -6257,7 +6303,15 @@ class Caretaker {
       const std::lock_guard hold{mutex_};
       if (auto ready = enter(); !ready) return ready;
     }
+#if TOWPATH_EXCEPTIONS
+    try {
+      thread_ = std::thread{[this] { run(); }};
+    } catch (const std::system_error&) {
+      return Failure{Errc::out_of_memory, "no thread for maintenance: the limit of threads, or of memory"};
+    }
+#else
     thread_ = std::thread{[this] { run(); }};
+#endif
     return {};
   }
 
@@ -6294,7 +6348,9 @@ class Caretaker {
     const std::uint64_t progress = control.maintenance_progress.load(shm::relaxed);
     const auto now = core_->config().clock.steady();
     if (progress != seen_progress_) seen_progress_ = progress, seen_at_ = now;
-    return now - seen_at_ > frozen_after;
+    if (now - seen_at_ <= frozen_after) return false;
+    seen_at_ = now;  // one round, then another look at whether it moves
+    return true;
   }
 
   void give_up_role() noexcept {
@@ -6304,26 +6360,31 @@ class Caretaker {
     has_role_ = false;
   }
 
-  /// Opens what is new, forgets what is gone. A topic that cannot be opened is left to whoever uses it.
-  void refresh() {
+  /// Opens what is new, forgets what is gone. A topic that cannot be opened is left to whoever uses it; the last such
+  /// failure is returned, after the others had their turn.
+  Result<void> refresh() {
     const auto names = catalog_->names();
-    if (!names) return;
+    if (!names) return names.error();
+    Result<void> outcome;
     std::erase_if(topics_, [&](const Topic& topic) {
       const auto now = catalog_->open(topic.files->name());
       return !now || *now != topic.files;
     });
     for (const auto& name : *names) {
       auto files = catalog_->open(name);
+      if (!files && files.error() != Errc::unknown_topic) outcome = files.error();
       if (!files || !(*files)->is_writable()) continue;
       auto known =
           std::find_if(topics_.begin(), topics_.end(), [&](const Topic& topic) { return topic.files == *files; });
       if (known == topics_.end()) {
         auto pins = (*files)->open_pins_holder();
+        if (!pins) outcome = pins.error();
         if (!pins) continue;
         known = topics_.insert(topics_.end(), Topic{*files, std::move(*pins), {}});
       }
       for (std::int32_t i = 0; i < (*files)->partitions(); ++i) known->partitions.try_emplace(i);
     }
+    return outcome;
   }
 
   Result<void> look_after(Topic& topic, std::int32_t id, Care& care, Monotonic now) {
@@ -6391,6 +6452,7 @@ class Caretaker {
   std::uint64_t generation_ = ~std::uint64_t{0};
   Monotonic swept_{};
   std::vector<Topic> topics_;
+  Result<void> unopened_;  // a topic that could not be opened at the last look at all
   Failure last_;
   std::atomic<bool> stopping_{false};
   std::thread thread_;
@@ -6591,7 +6653,7 @@ class Consumer<T, S, Bus> {
   }
 
   /// The next records of one partition, as soon as there are some; partitions take turns. After `timeout` without any,
-  /// an empty batch. Zero looks once. May return up to 50 ms late from a sleep whose waker died.
+  /// an empty batch. Zero looks once. A record whose producer dies between commit and wake is seen up to 50 ms late.
   template <wait::Strategy W = wait::Backoff>
   TOWPATH_HOT Batch<T, S> poll(Duration timeout, W strategy = {}) {
     if (!core_ || !core_->files().core().is_mine() || (trouble_ && !trouble_->looked)) [[unlikely]]
@@ -6620,14 +6682,19 @@ class Consumer<T, S, Bus> {
   }
 
   /// Makes a poll that waits return at once with an empty batch, or the next one that would wait. From any thread.
-  void wakeup() noexcept { core_->wakeup(); }
+  void wakeup() noexcept {
+    if (core_) core_->wakeup();
+  }
 
   // ---- where it reads
 
   /// Reads these partitions from now on instead; those that stay keep their positions. Errors: unknown_partition.
-  Result<void> assign(const std::vector<PartitionId>& partitions) { return core_->assign(partitions); }
+  Result<void> assign(const std::vector<PartitionId>& partitions) {
+    return core_ ? core_->assign(partitions) : closed();
+  }
   [[nodiscard]] std::vector<PartitionId> assignment() const {
     std::vector<PartitionId> ids;
+    if (!core_) return ids;
     for (const auto& assigned : core_->assigned()) ids.push_back(assigned->id);
     return ids;
   }
@@ -6635,7 +6702,7 @@ class Consumer<T, S, Bus> {
   /// The next record of the partition that poll returns is the one at `offset` or the first behind it. Errors:
   /// not_assigned.
   Result<void> seek(PartitionId partition, Offset offset) noexcept {
-    auto* assigned = core_->find(partition);
+    auto* assigned = find(partition);
     if (!assigned) return not_assigned();
     assigned->reader.seek(static_cast<std::uint64_t>(std::max<std::int64_t>(0, offset.value)));
     assigned->has_position = true, assigned->missed = 0;
@@ -6658,7 +6725,7 @@ class Consumer<T, S, Bus> {
 
   /// The offset after the last record that was polled. Errors: not_assigned, no_offset.
   [[nodiscard]] Result<Offset> position(PartitionId partition) const noexcept {
-    const auto* assigned = core_->find(partition);
+    const auto* assigned = find(partition);
     if (!assigned) return not_assigned();
     if (!assigned->has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
     return Offset{static_cast<std::int64_t>(assigned->reader.position())};
@@ -6682,7 +6749,7 @@ class Consumer<T, S, Bus> {
   }
   /// The first record as late as `time` of each assigned partition. Reads an index; makes it when it is missing.
   [[nodiscard]] Result<std::vector<PartitionTimeOffset>> offsets_for_times(Timestamp time) const {
-    if (auto fine = core_->files().core().usable(); !fine) return fine.error();
+    if (auto fine = usable(); !fine) return fine.error();
     std::vector<PartitionTimeOffset> found;
     for (auto& assigned : core_->assigned()) {
       auto offset = log::offset_for_time(assigned->reader.log(), core_->pins(), core_->member(), time);
@@ -6709,7 +6776,14 @@ class Consumer<T, S, Bus> {
         value_alignment_{topic.files()->format().value_alignment},
         max_records_{core_->config().max_poll_records} {}
 
-  static Failure not_assigned() noexcept { return {Errc::not_assigned, "this consumer does not read that partition"}; }
+  static Failure closed() noexcept { return {Errc::closed, "this consumer was moved from"}; }
+  [[nodiscard]] Failure not_assigned() const noexcept {
+    return core_ ? Failure{Errc::not_assigned, "this consumer does not read that partition"} : closed();
+  }
+  [[nodiscard]] detail::Assigned* find(PartitionId partition) const noexcept {
+    return core_ ? core_->find(partition) : nullptr;
+  }
+  [[nodiscard]] Result<void> usable() const noexcept { return core_ ? core_->files().core().usable() : closed(); }
 
   /// How far one poll has come with waiting.
   struct Waiting {
@@ -6870,15 +6944,14 @@ class Consumer<T, S, Bus> {
 
   static Batch<T, S> moved_from() {
     Batch<T, S> batch;
-    batch.trouble_ =
-        std::make_shared<detail::Trouble>(detail::Trouble{{Errc::closed, "this consumer was moved from"}, {}, {}});
+    batch.trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{closed(), {}, {}});
     return batch;
   }
 
   [[nodiscard]] const std::string& name() const noexcept { return core_->files().name(); }
 
   Result<void> set_paused(PartitionId partition, bool paused) noexcept {
-    auto* assigned = core_->find(partition);
+    auto* assigned = find(partition);
     if (!assigned) return not_assigned();
     assigned->paused = paused;
     return {};
@@ -6890,7 +6963,7 @@ class Consumer<T, S, Bus> {
     return done;
   }
   Result<void> reset_all(OffsetReset policy) {
-    if (auto fine = core_->files().core().usable(); !fine) return fine;
+    if (auto fine = usable(); !fine) return fine;
     for (auto& assigned : core_->assigned())
       if (auto done = reset_one(*assigned, policy); !done) return done;
     return {};
@@ -6898,7 +6971,7 @@ class Consumer<T, S, Bus> {
 
   template <class Ask>
   Result<std::vector<PartitionOffset>> each(const Ask& ask) const {
-    if (auto fine = core_->files().core().usable(); !fine) return fine.error();
+    if (auto fine = usable(); !fine) return fine.error();
     std::vector<PartitionOffset> offsets;
     for (auto& assigned : core_->assigned()) {
       auto offset = ask(*assigned);
@@ -7017,8 +7090,8 @@ static_assert(Delivery<Result<RecordMetadata>>);
 // ---- towpath/shm/tick_clock.hpp ----
 
 // The wall clock by the processor's counter: the same time as Clock::wall in half its time (docs/decisions/0017). It
-// asks the real clock every millisecond and goes on from there, so it follows every correction, is off by less than a
-// microsecond between, and never needs a table of frequencies. Where the kernel itself does not trust the counter
+// asks the real clock every millisecond and goes on from there, so it follows every correction, is off by 2 us at
+// most between, and never needs a table of frequencies. Where the kernel itself does not trust the counter
 // (its clocksource is not tsc), or the caller gave a clock of his own, it is that clock.
 // One thread.
 
@@ -7147,7 +7220,8 @@ class ProducerCore {
       if ((*log)->state().log_start.load(shm::acquire) > offset) return {};  // retention took it: nobody waits for it
       auto end = reader.find_end();
       if (!end) return end.error();
-      if (end->value > static_cast<std::int64_t>(offset) || reader.help()) continue;
+      if (end->value > static_cast<std::int64_t>(offset)) return {};
+      if (reader.help()) continue;
       if (round > 100) std::this_thread::sleep_for(std::chrono::microseconds{20});
     }
     return {};
@@ -7196,6 +7270,7 @@ class ProducerCore {
 
   TOWPATH_COLD void note_use(std::size_t partition) {
     used_[partition] = ++tick_;
+    if (appenders_[partition]->segment()) return;  // it maps nothing new
     std::size_t mapped = 0;
     std::size_t oldest = partition;
     for (std::size_t i = 0; i < appenders_.size(); ++i) {
@@ -7440,6 +7515,7 @@ class Producer<T, S, Bus, P> {
   /// no_space and the like only when the slot had been skipped and the copy finds no room: the value is lost with the
   /// loan. With `visible` as send().
   Result<RecordMetadata> send(Loan<T>&& loan) noexcept {
+    if (!core_) return Failure{Errc::closed, "this producer was moved from"};
     if (!loan.core_) return Failure{Errc::closed, "this loan was sent already"};
     if (!core_->files().core().is_mine()) return Failure{Errc::forked, "the producer was made before fork()"};
     if (loan.core_ != core_.get()) return Failure{Errc::invalid_argument, "this loan is another producer's"};
@@ -7634,7 +7710,7 @@ class Admin {
   /// Changes retention, max_message_bytes, segment_bytes, on_full and grace, for all processes at once, all of them: a
   /// field that is left out gets its default, so begin with describe_topic(name).config. `partitions` is only checked
   /// for its range. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), busy, read_only, forked,
-  /// no_space (the settings hold; their text in the file is the old one).
+  /// no_space (nothing was changed).
   Result<void> alter_topic(std::string_view name, const TopicConfig& config) {
     return usable() ? bus_.catalog().alter(std::string{name}, config) : usable();
   }

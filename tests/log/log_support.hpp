@@ -72,7 +72,7 @@ class LogBench {
   Member claim(MemberKind kind = MemberKind::producer) const { return must(table_->members.claim(kind, "test")); }
   std::shared_ptr<log::Pins> pins() const {
     return std::make_shared<log::Pins>(
-        log::Pins{shm::LockDescriptor{must(directory_->open("pins", shm::Access::read))}, {}, "test"});
+        log::Pins{must(shm::LockDescriptor::open([this] { return directory_->open("pins", shm::Access::read); })), {}, "test"});
   }
   std::vector<std::uint64_t> bases() const { return must(log_->bases()); }
   std::vector<std::string> files() const { return must(directory_->list("p")); }

@@ -238,3 +238,15 @@ TEST_CASE("a segment that is missing in the middle is corrupt, a deleted topic t
   b.bench.state().flags.fetch_or(log::partition_deleted, shm::seq_cst);
   CHECK(log::offset_for_time(b.bench.log(), b.bench.pins(), nullptr, Timestamp::max()).error() == Errc::topic_deleted);
 }
+
+TEST_CASE("regression_003: segments that come while a time is looked for in an empty log are not missing") {
+  TimeIndexBench b;
+  arm("time.looked", 1, [&](const char*) {
+    for (int i = 0; i < 2'000; ++i) b.write(i);
+  });
+  CHECK(b.find(5) == std::nullopt);  // there was nothing when it looked
+  CHECK(hits() == 1);
+  CHECK(b.bench.bases().size() > 1);
+  CHECK(b.find(5) == b.expected(5));
+  disarm();
+}

@@ -91,7 +91,7 @@ TEST_CASE("each process in a line of forks has a generation of its own, and the 
 
 TEST_CASE("a child made without the C library's fork notices too, and drops the locks when it opens a bus") {
   ForkBench bench;
-  shm::LockDescriptor lock{must(bench.directory->open("members", Access::read_write))};
+  shm::LockDescriptor lock{open_lock_file(*bench.directory, "members")};
   const int fd = lock.get().get();
   const auto mine = ForkGuard::instance().generation();
   const long pid = ::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr);
@@ -111,7 +111,7 @@ TEST_CASE("a child made without the C library's fork notices too, and drops the 
 
 TEST_CASE("lock descriptors are closed in the child, others are not, and grandchildren have none either") {
   ForkBench bench;
-  const shm::LockDescriptor lock{must(bench.directory->open("members", Access::read_write))};
+  const shm::LockDescriptor lock{open_lock_file(*bench.directory, "members")};
   const auto plain = must(bench.directory->open("members", Access::read_write));
   const auto status = forked([&] {
     if (is_open(lock.get().get()) || !is_open(plain.get())) return 1;
@@ -125,7 +125,7 @@ TEST_CASE("a lock descriptor that was closed is not closed again in a child") {
   ForkBench bench;
   int number = -1;
   {
-    const shm::LockDescriptor lock{must(bench.directory->open("members", Access::read_write))};
+    const shm::LockDescriptor lock{open_lock_file(*bench.directory, "members")};
     number = lock.get().get();
   }
   CHECK_FALSE(is_open(number));
@@ -136,7 +136,7 @@ TEST_CASE("a lock descriptor that was closed is not closed again in a child") {
 
 TEST_CASE("the child's destructors close no descriptor that is another's by now") {
   ForkBench bench;
-  std::optional<shm::LockDescriptor> lock{must(bench.directory->open("members", Access::read_write))};
+  std::optional<shm::LockDescriptor> lock{open_lock_file(*bench.directory, "members")};
   const auto status = forked([&] {
     const int number = lock->get().get();
     const int mine = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -235,13 +235,14 @@ TEST_CASE("a child can map and lock although another thread was in the middle of
   std::thread busy{[&] {
     while (!stop) {
       cache.forget(must(cache.map(*bench.directory, "ctl", shm::View::whole, 4096)).get());
-      const shm::LockDescriptor lock{must(bench.directory->open("members", Access::read_write))};
+      const shm::LockDescriptor lock{open_lock_file(*bench.directory, "members")};
     }
   }};
   for (int i = 0; i < 100; ++i) {
     const auto status = forked([&] {
       const auto region = cache.map(*bench.directory, "ctl", shm::View::whole, 4096);
-      const shm::LockDescriptor lock{shm::FileDescriptor{::open("/dev/null", O_RDONLY | O_CLOEXEC)}};
+      const auto lock = must(shm::LockDescriptor::open(
+          [] { return Result<shm::FileDescriptor>{shm::FileDescriptor{::open("/dev/null", O_RDONLY | O_CLOEXEC)}}; }));
       return region && (*region)->data()[0] == std::byte{0} ? 0 : 1;
     });
     REQUIRE(status == exited_well);  // a child that finds a lock taken for ever ends by SIGALRM

@@ -293,9 +293,10 @@ TEST_CASE("a table whose lock file cannot be written says so instead of being fu
   Table::create(*directory);
   const auto file = must(directory->open("ctl", shm::Access::read_write));
   const auto region = must(shm::Region::map(file, Table::bytes, shm::Access::read_write));
-  shm::Members members{
-      reinterpret_cast<shm::MemberLine*>(region->data() + 4096), *reinterpret_cast<shm::Word32*>(region->data()),
-      must(directory->open("members", shm::Access::read)), must(directory->open("members", shm::Access::read))};
+  shm::Members members{reinterpret_cast<shm::MemberLine*>(region->data() + 4096),
+                       *reinterpret_cast<shm::Word32*>(region->data()),
+                       must(shm::LockDescriptor::open([&] { return directory->open("members", shm::Access::read); })),
+                       must(directory->open("members", shm::Access::read))};
   CHECK(members.claim(MemberKind::consumer, "reader").error() == Errc::permission_denied);
   CHECK(members.take_role(shm::Role::maintenance).error() == Errc::permission_denied);
 }

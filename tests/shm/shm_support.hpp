@@ -84,6 +84,10 @@ ExitStatus forked(Function function) {
   return WIFEXITED(status) ? ExitStatus{WEXITSTATUS(status), 0} : ExitStatus{-1, WTERMSIG(status)};
 }
 
+inline shm::LockDescriptor open_lock_file(shm::Directory& directory, const char* name) {
+  return must(shm::LockDescriptor::open([&] { return directory.open(name, shm::Access::read_write); }));
+}
+
 /// A member table with its lock file, as a bus has them.
 class Table {
  public:
@@ -96,7 +100,7 @@ class Table {
   explicit Table(shm::Directory& directory)
       : region_{must(shm::Region::map(must(directory.open("ctl", shm::Access::read_write)), bytes,
                                       shm::Access::read_write))},
-        members{lines(), used(), must(directory.open("members", shm::Access::read_write)),
+        members{lines(), used(), open_lock_file(directory, "members"),
                 must(directory.open("members", shm::Access::read_write))} {}
 
  private:

@@ -251,8 +251,22 @@ TEST_CASE("whoever is killed while creating leaves no topic or a whole one, and 
   }
 }
 
+TEST_CASE("regression_002: a deletion that was cut off after one partition tells the writers of all of them") {
+  TempDir dir;
+  auto bus = bus_in(dir);
+  Raw topic{bus, "t", {.partitions = 2}};
+  put_records(topic, 0, 10, 0);
+  auto member = must(bus.core()->claim(MemberKind::producer, "test"));
+  log::Appender appender{log_of(topic, 1), member};
+  put(appender, 0, 100);
+  auto child = spawn("change", {(dir / "bus").string(), "delete", "delete.closed_one", "1"});
+  CHECK(child.wait(20s) == ExitStatus{-1, SIGKILL});
+  CHECK(Raw{bus, "t"}.partitions() == 1);  // made anew: the old one was taken away
+  CHECK(appender.reserve(100).error() == Errc::topic_deleted);
+}
+
 TEST_CASE("whoever is killed while deleting leaves no topic, and its name can be used again") {
-  for (const char* where : {"delete.flagged", "delete.renamed"}) {
+  for (const char* where : {"delete.closed_one", "delete.flagged", "delete.renamed"}) {
     CAPTURE(std::string{where});
     TempDir dir;
     {

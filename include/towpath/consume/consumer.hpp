@@ -36,7 +36,7 @@ class Consumer<T, S, Bus> {
   }
 
   /// The next records of one partition, as soon as there are some; partitions take turns. After `timeout` without any,
-  /// an empty batch. Zero looks once. May return up to 50 ms late from a sleep whose waker died.
+  /// an empty batch. Zero looks once. A record whose producer dies between commit and wake is seen up to 50 ms late.
   template <wait::Strategy W = wait::Backoff>
   TOWPATH_HOT Batch<T, S> poll(Duration timeout, W strategy = {}) {
     if (!core_ || !core_->files().core().is_mine() || (trouble_ && !trouble_->looked)) [[unlikely]]
@@ -65,14 +65,19 @@ class Consumer<T, S, Bus> {
   }
 
   /// Makes a poll that waits return at once with an empty batch, or the next one that would wait. From any thread.
-  void wakeup() noexcept { core_->wakeup(); }
+  void wakeup() noexcept {
+    if (core_) core_->wakeup();
+  }
 
   // ---- where it reads
 
   /// Reads these partitions from now on instead; those that stay keep their positions. Errors: unknown_partition.
-  Result<void> assign(const std::vector<PartitionId>& partitions) { return core_->assign(partitions); }
+  Result<void> assign(const std::vector<PartitionId>& partitions) {
+    return core_ ? core_->assign(partitions) : closed();
+  }
   [[nodiscard]] std::vector<PartitionId> assignment() const {
     std::vector<PartitionId> ids;
+    if (!core_) return ids;
     for (const auto& assigned : core_->assigned()) ids.push_back(assigned->id);
     return ids;
   }
@@ -80,7 +85,7 @@ class Consumer<T, S, Bus> {
   /// The next record of the partition that poll returns is the one at `offset` or the first behind it. Errors:
   /// not_assigned.
   Result<void> seek(PartitionId partition, Offset offset) noexcept {
-    auto* assigned = core_->find(partition);
+    auto* assigned = find(partition);
     if (!assigned) return not_assigned();
     assigned->reader.seek(static_cast<std::uint64_t>(std::max<std::int64_t>(0, offset.value)));
     assigned->has_position = true, assigned->missed = 0;
@@ -103,7 +108,7 @@ class Consumer<T, S, Bus> {
 
   /// The offset after the last record that was polled. Errors: not_assigned, no_offset.
   [[nodiscard]] Result<Offset> position(PartitionId partition) const noexcept {
-    const auto* assigned = core_->find(partition);
+    const auto* assigned = find(partition);
     if (!assigned) return not_assigned();
     if (!assigned->has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
     return Offset{static_cast<std::int64_t>(assigned->reader.position())};
@@ -127,7 +132,7 @@ class Consumer<T, S, Bus> {
   }
   /// The first record as late as `time` of each assigned partition. Reads an index; makes it when it is missing.
   [[nodiscard]] Result<std::vector<PartitionTimeOffset>> offsets_for_times(Timestamp time) const {
-    if (auto fine = core_->files().core().usable(); !fine) return fine.error();
+    if (auto fine = usable(); !fine) return fine.error();
     std::vector<PartitionTimeOffset> found;
     for (auto& assigned : core_->assigned()) {
       auto offset = log::offset_for_time(assigned->reader.log(), core_->pins(), core_->member(), time);
@@ -154,7 +159,14 @@ class Consumer<T, S, Bus> {
         value_alignment_{topic.files()->format().value_alignment},
         max_records_{core_->config().max_poll_records} {}
 
-  static Failure not_assigned() noexcept { return {Errc::not_assigned, "this consumer does not read that partition"}; }
+  static Failure closed() noexcept { return {Errc::closed, "this consumer was moved from"}; }
+  [[nodiscard]] Failure not_assigned() const noexcept {
+    return core_ ? Failure{Errc::not_assigned, "this consumer does not read that partition"} : closed();
+  }
+  [[nodiscard]] detail::Assigned* find(PartitionId partition) const noexcept {
+    return core_ ? core_->find(partition) : nullptr;
+  }
+  [[nodiscard]] Result<void> usable() const noexcept { return core_ ? core_->files().core().usable() : closed(); }
 
   /// How far one poll has come with waiting.
   struct Waiting {
@@ -315,15 +327,14 @@ class Consumer<T, S, Bus> {
 
   static Batch<T, S> moved_from() {
     Batch<T, S> batch;
-    batch.trouble_ =
-        std::make_shared<detail::Trouble>(detail::Trouble{{Errc::closed, "this consumer was moved from"}, {}, {}});
+    batch.trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{closed(), {}, {}});
     return batch;
   }
 
   [[nodiscard]] const std::string& name() const noexcept { return core_->files().name(); }
 
   Result<void> set_paused(PartitionId partition, bool paused) noexcept {
-    auto* assigned = core_->find(partition);
+    auto* assigned = find(partition);
     if (!assigned) return not_assigned();
     assigned->paused = paused;
     return {};
@@ -335,7 +346,7 @@ class Consumer<T, S, Bus> {
     return done;
   }
   Result<void> reset_all(OffsetReset policy) {
-    if (auto fine = core_->files().core().usable(); !fine) return fine;
+    if (auto fine = usable(); !fine) return fine;
     for (auto& assigned : core_->assigned())
       if (auto done = reset_one(*assigned, policy); !done) return done;
     return {};
@@ -343,7 +354,7 @@ class Consumer<T, S, Bus> {
 
   template <class Ask>
   Result<std::vector<PartitionOffset>> each(const Ask& ask) const {
-    if (auto fine = core_->files().core().usable(); !fine) return fine.error();
+    if (auto fine = usable(); !fine) return fine.error();
     std::vector<PartitionOffset> offsets;
     for (auto& assigned : core_->assigned()) {
       auto offset = ask(*assigned);

@@ -70,26 +70,20 @@ class ConsumerCore {
   /// Replaces the assignment; partitions that stay keep position and pause. Errors: unknown_partition.
   Result<void> assign(const std::vector<PartitionId>& wanted) {
     if (auto fine = files_->core().usable(); !fine) return fine;
-    std::vector<std::unique_ptr<Assigned>> next;
+    const auto find_in = [](auto& all, PartitionId id) {
+      return std::find_if(all.begin(), all.end(), [&](const auto& a) { return a && a->id == id; });
+    };
+    std::vector<std::unique_ptr<Assigned>> added;  // all of them, before anything changes
     for (const PartitionId id : wanted) {
-      if (auto log = files_->partition(id); !log) return log.error();  // before anything changes
-    }
-    for (const PartitionId id : wanted) {
-      auto known = std::find_if(assigned_.begin(), assigned_.end(), [&](const auto& a) { return a && a->id == id; });
-      if (known != assigned_.end()) {
-        next.push_back(std::move(*known));
-        continue;
-      }
-      const bool twice = std::any_of(next.begin(), next.end(), [&](const auto& a) { return a->id == id; });
-      if (twice) continue;
+      if (find(id) || find_in(added, id) != added.end()) continue;
       auto begun = begin(id, config_.auto_offset_reset);
-      if (!begun) {
-        for (auto& moved : next) assigned_.push_back(std::move(moved));  // keep what we had
-        std::erase(assigned_, nullptr);
-        return begun.error();
-      }
-      next.push_back(std::move(*begun));
+      if (!begun) return begun.error();
+      added.push_back(std::move(*begun));
     }
+    std::vector<std::unique_ptr<Assigned>> next;
+    for (const PartitionId id : wanted)
+      for (auto* all : {&assigned_, &added})
+        if (const auto found = find_in(*all, id); found != all->end()) next.push_back(std::move(*found));
     for (auto& gone : assigned_)
       if (gone) gone->registration.leave();
     assigned_ = std::move(next);

@@ -96,7 +96,7 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::unsupported_filesystem, "unsupported_filesystem",
      "no coherent shared memory here; use tmpfs, ext4, xfs or btrfs"},
     {Errc::no_space, "no_space", "no room left; free some and send again"},
-    {Errc::out_of_memory, "out_of_memory", "the operating system has no memory to map"},
+    {Errc::out_of_memory, "out_of_memory", "the operating system has no memory left"},
     {Errc::too_many_files, "too_many_files", "out of file descriptors; raise ulimit -n"},
     {Errc::too_many_maps, "too_many_maps", "out of memory maps; raise vm.max_map_count"},
     {Errc::too_many_members, "too_many_members", "all 1,024 member lines are taken; close producers or consumers"},

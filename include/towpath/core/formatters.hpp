@@ -38,7 +38,7 @@ struct fmt::formatter<towpath::Errc> : fmt::formatter<std::string_view> {
   }
 };
 
-/// "message_too_large: the record exceeds max_message_bytes; raise it or split the record (limit 16777216)"
+/// "no_space: no room left; free some and send again (fallocate)"
 template <>
 struct fmt::formatter<towpath::Failure> {
   constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }

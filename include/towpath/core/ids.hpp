@@ -35,7 +35,6 @@ struct LeaderEpoch {
 };
 
 inline constexpr std::int32_t max_partitions = 32'767;  ///< per topic: a pin's byte has 15 bits for the partition
-inline constexpr std::int64_t max_offset = std::int64_t{1} << 48;
 
 namespace literals {
 

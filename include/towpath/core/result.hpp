@@ -2,7 +2,7 @@
 //   if (auto sent = producer.send(x); !sent) log(sent.error());        // a Failure: code and static detail
 //   producer.send(x).value();                                          // throws Error{failure}
 //   producer.send(x).ignore();                                         // dropped on purpose
-// Not thread-safe, like any value. value() returns by value: `for (auto& r : poll().value())` does not dangle.
+// Not thread-safe, like any value. On a temporary value() returns by value, so that nothing dangles.
 #pragma once
 
 #include <exception>

@@ -137,7 +137,7 @@ struct FrameView {
 
  private:
   bool parse_long(const std::byte* frame, std::uint64_t length, std::uint64_t value_alignment) noexcept {
-    constexpr std::uint16_t prefixed = frame_lengths | frame_append_time;  // the flags this version writes
+    constexpr std::uint16_t prefixed = frame_lengths | frame_append_time;  // the flags this version knows
     if ((header.flags & ~prefixed) != 0) return false;
     const bool has_lengths = (header.flags & frame_lengths) != 0;
     const std::uint64_t at = align_up(sizeof(FrameHeader) + (has_lengths ? 8u : 0u), value_alignment);

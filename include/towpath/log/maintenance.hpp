@@ -86,9 +86,7 @@ class PartitionMaintenance {
     unsigned line = 0;
     unsigned long long incarnation = 0;
     if (std::sscanf(name.c_str(), "own.%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members) return;
-    auto& members = log_->members();
-    const bool current = members.line(line).incarnation.load(shm::acquire) == incarnation;
-    if (!current || !members.is_alive(line)) remove_segment_file(log_->directory(), path).ignore();
+    if (log_->members().is_gone(line, incarnation)) remove_segment_file(log_->directory(), path).ignore();
   }
 
   void finish_retirements() {
@@ -147,6 +145,7 @@ class PartitionMaintenance {
   void roll(const Live& active) {
     if (active.base != log_->state().hint.load(shm::acquire)) return;
     appender_.roll().ignore();  // no_space: the next round tries again
+    appender_.park();
   }
 
   /// Two spares for a log that rolls at its full size; one, of the next size, for a log that grows and will roll soon.
@@ -161,7 +160,7 @@ class PartitionMaintenance {
       wanted = wanted_spares;
     else if (active && log_->format().recycling && !is_full_size && rolls_soon)
       wanted = 1;
-    for (std::uint64_t i = spare_names; wanted == 0 && spares_ > 0 && i-- > 0;)
+    for (std::uint64_t i = spare_names; spares_ > wanted && i-- > 0;)
       if (drop_spare(i)) --spares_;
     for (; spares_ < wanted; ++spares_)
       if (auto made = make_spare(is_full_size ? active->geometry() : log_->following(*active, 0)); !made) return made;
@@ -193,7 +192,7 @@ class PartitionMaintenance {
     TOWPATH_FAILPOINT("spare.made");
     for (std::uint64_t i = 0; i < spare_names; ++i)
       if (log_->directory().rename(own.data(), log_->spare_name(i).data())) return {};
-    return log_->directory().remove(own.data());
+    return remove_segment_file(log_->directory(), own.data());
   }
 
   const PartitionLog* log_;

@@ -95,7 +95,7 @@ class Reader {
   /// False also when only collect() can tell.
   [[nodiscard]] TOWPATH_HOT bool is_quiet() const noexcept {
     if (!settled_) [[unlikely]]
-      return false;
+      return log_->state().live_bytes.load(shm::acquire) == 0;  // never written: nothing to look closer at
     const std::uint64_t n = cursor_ - current_->base;
     return n < current_->slot_count && current_->slots[n].load(shm::acquire) == Slot::empty;
   }
@@ -230,14 +230,22 @@ class Reader {
 
   Progress find_segment() {
     Progress at = Progress::idle;
-    for (const bool fresh : {false, true}) {  // first by the list we have
+    for (const bool fresh : {false, true}) {                                   // first by the list we have
+      if (fresh && position_ >= log_->state().hint.load(shm::acquire)) break;  // the list says nothing about that one
       const auto base = base_of(position_, fresh);
+      if (!base && fresh) at = before_the_first();
       if (!base) continue;
       at = attach(*base);
       if (at == Progress::failed || at == Progress::out_of_range) return at;
       if (at == Progress::records && (holds_position() || *base == log_->state().hint.load(shm::acquire))) return at;
     }
     return at;
+  }
+
+  /// No file holds the position, which lies before hint: retired meanwhile, or missing.
+  Progress before_the_first() noexcept {
+    if (log_->state().log_start.load(shm::seq_cst) > position_) return Progress::out_of_range;
+    return log_->is_deleted() ? Progress::idle : fail({Errc::corrupt, "the log's first segment is missing"});
   }
 
   /// The largest known base at or below the offset.

@@ -41,8 +41,9 @@ struct Recycler {
       return Retired::unlinked;
     }
     const std::uint64_t bytes = segment->geometry().segment_bytes;
-    const std::uint64_t live = state.live_bytes.fetch_add(0 - bytes, shm::relaxed);
-    if (live < bytes) state.live_bytes.store(0, shm::relaxed);
+    std::uint64_t live = state.live_bytes.load(shm::relaxed);
+    while (!state.live_bytes.compare_exchange(live, live - std::min(live, bytes), shm::relaxed, shm::relaxed)) {
+    }
     if (again) count = std::max<std::uint64_t>(1, segment->sealed_count());
     state.dropped.fetch_add(count, shm::relaxed);
     return clean(own.data(), *segment, count);

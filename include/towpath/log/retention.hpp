@@ -22,13 +22,19 @@ inline std::uint64_t retirable_slots(const PartitionLog& log, std::uint64_t base
 inline void enforce_retention(const PartitionLog& log, const shm::Member& member) {
   const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
   const std::uint64_t slack = 2 * log.words().segment_bytes.load(shm::relaxed);
-  const auto live = [&] { return log.state().live_bytes.load(shm::relaxed); };
-  if (limit == 0 || live() <= limit + slack) return;
+  if (limit == 0 || log.state().live_bytes.load(shm::relaxed) <= limit + slack) return;
   const auto bases = log.bases();
   if (!bases) return;
+  // The word only says when to look closer, for a kill may leave it wrong; what goes is decided by what is there.
+  std::vector<std::uint64_t> sizes;
+  std::uint64_t live = 0;
   for (const std::uint64_t base : *bases) {
-    const std::uint64_t count = live() > limit ? retirable_slots(log, base) : 0;
-    if (count == 0 || Recycler{&log, &member}.retire(base, count) == Retired::no) return;
+    const auto info = log.directory().identify(log.segment_name(base).data());
+    live += sizes.emplace_back(info ? info->bytes : 0);
+  }
+  for (std::size_t i = 0; i < bases->size() && live > limit; live -= sizes[i++]) {
+    const std::uint64_t count = retirable_slots(log, (*bases)[i]);
+    if (count == 0 || Recycler{&log, &member}.retire((*bases)[i], count) == Retired::no) return;
   }
 }
 

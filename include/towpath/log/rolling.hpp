@@ -120,8 +120,7 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
     const std::uint64_t mean = std::max(need, parts_.format.typical_frame);
     const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
     if (!taken) return unless_deleted(taken.error());
-    if (*taken && base < parts_.state->log_start.load(shm::seq_cst))
-      parts_.directory->remove(segment_name(base).data()).ignore();
+    if (*taken && base < parts_.state->log_start.load(shm::seq_cst)) Recycler{this, &member}.retire(base, 0, true);
   }
 }
 
@@ -149,7 +148,7 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
     }
     if (next_base <
         parts_.state->log_start.load(shm::seq_cst)) {  // retired meanwhile: a file made now would resurrect it
-      if (made) parts_.directory->remove(segment_name(next_base).data()).ignore();
+      if (made) Recycler{this, &member}.retire(next_base, 0, true);
       return active(member, need);
     }
     TOWPATH_FAILPOINT("next.before_hint");

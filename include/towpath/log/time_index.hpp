@@ -173,12 +173,14 @@ inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, co
   const std::int64_t wanted = at.time_since_epoch().count();
   std::uint64_t base = log.state().log_start.load(shm::seq_cst);
   for (;;) {
+    const std::uint64_t hint = log.state().hint.load(shm::acquire);  // before the look for the file, as in Reader
     const auto segment = pin_segment(log, pins, base);
+    TOWPATH_FAILPOINT("time.looked");
     if (!segment && segment.error() != Errc::not_found) return segment.error();
     if (!segment) {
       if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
       const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
-      const bool missing = start <= base && log.state().hint.load(shm::acquire) > base;
+      const bool missing = start <= base && hint > base;
       if (missing) return Failure{Errc::corrupt, "a segment is missing in the middle of the log"};
       if (start <= base) return std::optional<Offset>{};  // the end of the log
       base = start;                                       // overtaken by retention

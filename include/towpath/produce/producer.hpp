@@ -77,6 +77,7 @@ class Producer<T, S, Bus, P> {
   /// no_space and the like only when the slot had been skipped and the copy finds no room: the value is lost with the
   /// loan. With `visible` as send().
   Result<RecordMetadata> send(Loan<T>&& loan) noexcept {
+    if (!core_) return Failure{Errc::closed, "this producer was moved from"};
     if (!loan.core_) return Failure{Errc::closed, "this loan was sent already"};
     if (!core_->files().core().is_mine()) return Failure{Errc::forked, "the producer was made before fork()"};
     if (loan.core_ != core_.get()) return Failure{Errc::invalid_argument, "this loan is another producer's"};

@@ -68,7 +68,8 @@ class ProducerCore {
       if ((*log)->state().log_start.load(shm::acquire) > offset) return {};  // retention took it: nobody waits for it
       auto end = reader.find_end();
       if (!end) return end.error();
-      if (end->value > static_cast<std::int64_t>(offset) || reader.help()) continue;
+      if (end->value > static_cast<std::int64_t>(offset)) return {};
+      if (reader.help()) continue;
       if (round > 100) std::this_thread::sleep_for(std::chrono::microseconds{20});
     }
     return {};
@@ -117,6 +118,7 @@ class ProducerCore {
 
   TOWPATH_COLD void note_use(std::size_t partition) {
     used_[partition] = ++tick_;
+    if (appenders_[partition]->segment()) return;  // it maps nothing new
     std::size_t mapped = 0;
     std::size_t oldest = partition;
     for (std::size_t i = 0; i < appenders_.size(); ++i) {

@@ -34,10 +34,14 @@ class ForkGuard {
     return generation();
   }
 
-  /// The descriptor holds locks: the child must close it.
-  void watch(int fd) {
+  /// Opens a descriptor that will hold locks, so that a child closes it; no fork comes between opening and knowing.
+  /// `open` returns a Result with a FileDescriptor.
+  template <class Open>
+  auto open_watched(const Open& open) {
     const std::lock_guard hold{mutex_};
-    lock_holders_.push_back(fd);
+    auto fd = open();
+    if (fd) lock_holders_.push_back(fd->get());
+    return fd;
   }
   /// Closes a watched descriptor. A fork sees it open and watched, or closed: never open and unwatched.
   void close(int fd) {
@@ -80,7 +84,15 @@ class ForkGuard {
 class LockDescriptor {
  public:
   LockDescriptor() noexcept = default;
-  explicit LockDescriptor(FileDescriptor fd) : fd_{std::move(fd)} { ForkGuard::instance().watch(fd_.get()); }
+  /// What `open` opens; it returns a Result with a FileDescriptor, and so its errors.
+  template <class Open>
+  static Result<LockDescriptor> open(const Open& open_file) {
+    auto fd = ForkGuard::instance().open_watched(open_file);
+    if (!fd) return fd.error();
+    LockDescriptor lock;
+    lock.fd_ = std::move(*fd);
+    return lock;
+  }
   LockDescriptor(LockDescriptor&&) noexcept = default;
   LockDescriptor& operator=(LockDescriptor&& other) noexcept {
     if (this != &other) {

@@ -76,7 +76,7 @@ class Members {
  public:
   /// `lines` is the mapped table of max_members lines; `holder` and `asker` are two descriptors of the file `members`.
   /// `used` is the table's high-water mark: lines from there on were never claimed.
-  Members(MemberLine* lines, Word32& used, FileDescriptor holder, FileDescriptor asker)
+  Members(MemberLine* lines, Word32& used, LockDescriptor holder, FileDescriptor asker)
       : lines_{lines}, used_{&used}, holder_{std::move(holder)}, asker_{std::move(asker)} {}
 
   /// Takes a free line. A few microseconds; up to a millisecond when most are taken. Errors: too_many_members, forked,
@@ -102,6 +102,11 @@ class Members {
 
   /// Whether the line's owner lives. Asks the kernel: 0.5 us. May say yes for one that is just being released.
   [[nodiscard]] bool is_alive(unsigned index) const noexcept { return is_locked(asker_, index); }
+
+  /// Is whoever left a private file under this line and incarnation gone? Unlinking what is his is safe then.
+  [[nodiscard]] bool is_gone(unsigned index, std::uint64_t incarnation) const noexcept {
+    return lines_[index].incarnation.load(acquire) != incarnation || !is_alive(index);
+  }
 
   /// Errors: busy (also when this process has it), forked.
   Result<void> take_role(Role role) {

@@ -41,6 +41,7 @@ inline Failure system_failure(int error, const char* call) noexcept {
     case EFBIG: return {Errc::no_space, call};
     case EMFILE:
     case ENFILE: return {Errc::too_many_files, call};
+    case ENOLCK:
     case ENOMEM: return {Errc::out_of_memory, call};
     case ENOSYS: return {Errc::unsupported_platform, call};
     default: return {Errc::io_error, call};

@@ -1,6 +1,6 @@
 // The wall clock by the processor's counter: the same time as Clock::wall in half its time (docs/decisions/0017). It
-// asks the real clock every millisecond and goes on from there, so it follows every correction, is off by less than a
-// microsecond between, and never needs a table of frequencies. Where the kernel itself does not trust the counter
+// asks the real clock every millisecond and goes on from there, so it follows every correction, is off by 2 us at
+// most between, and never needs a table of frequencies. Where the kernel itself does not trust the counter
 // (its clocksource is not tsc), or the caller gave a clock of his own, it is that clock.
 // One thread.
 #pragma once

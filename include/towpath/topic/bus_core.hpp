@@ -80,6 +80,8 @@ class BusCore {
 
   /// Makes what is missing; ctl last, for a bus exists once that is there. Two processes may do this at once.
   Result<void> make() {
+    if (!is_in_memory() && shm::boot_id() == shm::BootId{})
+      return Failure{Errc::unsupported_platform, "no boot id in /proc; without it a restart cannot be noticed on disk"};
     const auto keep = [](Result<void> done) {
       return done || done.error() == Errc::already_exists ? Result<void>{} : done;
     };
@@ -117,7 +119,7 @@ class BusCore {
     control_ = reinterpret_cast<ControlHeader*>(region_->data());
     if (auto fine = check_control(*control_, region_->size()); !fine) return fine;
     if (!writable) return {};
-    auto holder = directory_->open("members", shm::Access::read_write);
+    auto holder = shm::LockDescriptor::open([this] { return directory_->open("members", shm::Access::read_write); });
     auto asker = directory_->open("members", shm::Access::read_write);
     if (!holder) return holder.error();
     if (!asker) return asker.error();
@@ -126,12 +128,17 @@ class BusCore {
     return {};
   }
 
+  /// What a restart takes away whole.
+  [[nodiscard]] bool is_in_memory() const {
+    const auto storage = directory_->storage();
+    return storage == shm::Storage::memory || storage == shm::Storage::tmpfs;
+  }
+
   /// On tmpfs and in memory a restart leaves nothing; on disk it may have cost what was not flushed.
   [[nodiscard]] bool is_restarted() const {
-    const auto storage = directory_->storage();
-    if (storage == shm::Storage::memory || storage == shm::Storage::tmpfs) return false;
+    if (is_in_memory()) return false;
     const auto now = shm::boot_id();
-    return std::memcmp(control_->boot_id, now.data(), sizeof control_->boot_id) != 0;
+    return now == shm::BootId{} || std::memcmp(control_->boot_id, now.data(), sizeof control_->boot_id) != 0;
   }
 
   BusConfig config_;

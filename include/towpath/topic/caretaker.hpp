@@ -38,10 +38,10 @@ class Caretaker {
     const std::uint64_t generation = control.catalog_generation.load(shm::acquire);
     if (generation != generation_ || now - swept_ > look_again_after) {
       catalog_->sweep();
-      refresh();
+      unopened_ = refresh();
       generation_ = generation, swept_ = now;
     }
-    Result<void> outcome;
+    Result<void> outcome = unopened_;
     for (auto& topic : topics_)
       for (auto& [id, care] : topic.partitions)
         if (auto done = look_after(topic, id, care, now); !done) outcome = done;
@@ -61,7 +61,15 @@ class Caretaker {
       const std::lock_guard hold{mutex_};
       if (auto ready = enter(); !ready) return ready;
     }
+#if TOWPATH_EXCEPTIONS
+    try {
+      thread_ = std::thread{[this] { run(); }};
+    } catch (const std::system_error&) {
+      return Failure{Errc::out_of_memory, "no thread for maintenance: the limit of threads, or of memory"};
+    }
+#else
     thread_ = std::thread{[this] { run(); }};
+#endif
     return {};
   }
 
@@ -98,7 +106,9 @@ class Caretaker {
     const std::uint64_t progress = control.maintenance_progress.load(shm::relaxed);
     const auto now = core_->config().clock.steady();
     if (progress != seen_progress_) seen_progress_ = progress, seen_at_ = now;
-    return now - seen_at_ > frozen_after;
+    if (now - seen_at_ <= frozen_after) return false;
+    seen_at_ = now;  // one round, then another look at whether it moves
+    return true;
   }
 
   void give_up_role() noexcept {
@@ -108,26 +118,31 @@ class Caretaker {
     has_role_ = false;
   }
 
-  /// Opens what is new, forgets what is gone. A topic that cannot be opened is left to whoever uses it.
-  void refresh() {
+  /// Opens what is new, forgets what is gone. A topic that cannot be opened is left to whoever uses it; the last such
+  /// failure is returned, after the others had their turn.
+  Result<void> refresh() {
     const auto names = catalog_->names();
-    if (!names) return;
+    if (!names) return names.error();
+    Result<void> outcome;
     std::erase_if(topics_, [&](const Topic& topic) {
       const auto now = catalog_->open(topic.files->name());
       return !now || *now != topic.files;
     });
     for (const auto& name : *names) {
       auto files = catalog_->open(name);
+      if (!files && files.error() != Errc::unknown_topic) outcome = files.error();
       if (!files || !(*files)->is_writable()) continue;
       auto known =
           std::find_if(topics_.begin(), topics_.end(), [&](const Topic& topic) { return topic.files == *files; });
       if (known == topics_.end()) {
         auto pins = (*files)->open_pins_holder();
+        if (!pins) outcome = pins.error();
         if (!pins) continue;
         known = topics_.insert(topics_.end(), Topic{*files, std::move(*pins), {}});
       }
       for (std::int32_t i = 0; i < (*files)->partitions(); ++i) known->partitions.try_emplace(i);
     }
+    return outcome;
   }
 
   Result<void> look_after(Topic& topic, std::int32_t id, Care& care, Monotonic now) {
@@ -195,6 +210,7 @@ class Caretaker {
   std::uint64_t generation_ = ~std::uint64_t{0};
   Monotonic swept_{};
   std::vector<Topic> topics_;
+  Result<void> unopened_;  // a topic that could not be opened at the last look at all
   Failure last_;
   std::atomic<bool> stopping_{false};
   std::thread thread_;

@@ -32,8 +32,11 @@ class Catalog {
       return topic;
     auto opened = TopicFiles::open(core_, name);
     if (opened && is_deleted(**opened)) {  // whoever began to delete it died, or is about to take it away
-      if (auto member = core_->claim(shm::MemberKind::maintenance, "delete topic"); (*opened)->is_writable() && member)
+      auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");
+      if ((*opened)->is_writable() && member) {
+        close_all(**opened);
         take_away(name, *member).ignore();
+      }
       return Failure{Errc::unknown_topic, "the topic was deleted"};
     }
     if (opened) open_.insert_or_assign(name, *opened);
@@ -70,9 +73,7 @@ class Catalog {
     if (!(*topic)->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
     auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");  // before anything changes
     if (!member) return member.error();
-    bool mine = false;
-    for (std::int32_t i = 0; i < (*topic)->partitions(); ++i)
-      if (auto log = (*topic)->partition({i}); log) mine = close_log(**log) || mine;
+    const bool mine = close_all(**topic);
     TOWPATH_FAILPOINT("delete.flagged");
     const auto gone = take_away(name, *member);
     // Somebody who saw the flag may have been faster with the rest.
@@ -96,9 +97,8 @@ class Catalog {
       unsigned long long incarnation = 0;
       if (std::sscanf(name.c_str() + name.find('-'), "-%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members)
         continue;
-      auto& members = *core_->members();
-      const bool current = members.line(line).incarnation.load(shm::acquire) == incarnation;
-      if (!current || !members.is_alive(line)) core_->directory().remove_folder(("topics/" + name).c_str()).ignore();
+      if (core_->members()->is_gone(line, incarnation))
+        core_->directory().remove_folder(("topics/" + name).c_str()).ignore();
     }
   }
 
@@ -118,6 +118,16 @@ class Catalog {
   static bool is_deleted(TopicFiles& topic) {
     const auto log = topic.partition({0});
     return log && (*log)->is_deleted();
+  }
+
+  /// Closes every partition; the first one's flag is what says that the topic goes. True if any was not marked before.
+  static bool close_all(TopicFiles& topic) {
+    bool mine = false;
+    for (std::int32_t i = 0; i < topic.partitions(); ++i) {
+      if (auto log = topic.partition({i}); log) mine = close_log(**log) || mine;
+      TOWPATH_FAILPOINT("delete.closed_one");
+    }
+    return mine;
   }
 
   /// Marks the log and turns its writers away: a closed tail sends them to look for a segment, where they see the flag.

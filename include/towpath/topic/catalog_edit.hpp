@@ -73,10 +73,9 @@ inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& 
 
 inline Result<shm::LockDescriptor> Catalog::lock_config(TopicFiles& topic) {
   if (!topic.is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
-  auto file = topic.directory().open("wait", shm::Access::read_write);
-  if (!file) return file.error();
-  shm::LockDescriptor lock{std::move(*file)};
-  if (auto taken = shm::try_lock(lock.get(), 0, shm::LockKind::write); !taken)
+  auto lock = shm::LockDescriptor::open([&] { return topic.directory().open("wait", shm::Access::read_write); });
+  if (!lock) return lock;
+  if (auto taken = shm::try_lock(lock->get(), 0, shm::LockKind::write); !taken)
     return Failure{Errc::busy, "somebody else changes the topic's settings"};
   return lock;
 }

@@ -71,9 +71,9 @@ class TopicFiles {
 
   /// A descriptor of the pins file that may hold locks, one per Consumer. Errors: too_many_files, permission_denied.
   Result<std::shared_ptr<log::Pins>> open_pins_holder() const {
-    auto file = folder_->open("pins", shm::Access::read);
+    auto file = shm::LockDescriptor::open([this] { return folder_->open("pins", shm::Access::read); });
     if (!file) return file.error();
-    return std::make_shared<log::Pins>(log::Pins{shm::LockDescriptor{std::move(*file)}, {}, name_});
+    return std::make_shared<log::Pins>(log::Pins{std::move(*file), {}, name_});
   }
 
   /// Says that the topic has `count` partitions, whose blocks are allocated and filled.
@@ -120,16 +120,20 @@ class TopicFiles {
     if (blocks <= mapped_) return {};
     const auto state_bytes = log::blocks_offset + blocks * sizeof(log::PartitionState);
     const auto wait_bytes = log::blocks_offset + blocks * sizeof(log::WaitBlock);
-    auto state = map_file("state", log::state_magic, sizeof(log::PartitionState), state_bytes, writable_);
+    bool writable = false;
+    bool may_wait = false;
+    auto state = map_file("state", log::state_magic, sizeof(log::PartitionState), state_bytes, writable);
     if (!state) return state.error();
-    bool may_wait = true;
     auto wait = map_file("wait", log::wait_magic, sizeof(log::WaitBlock), wait_bytes, may_wait);
     if (!wait) return wait.error();
-    state_ = *state, wait_ = *wait, may_wait_ = may_wait;
+    if (header_ && ((writable_ && !writable) || (may_wait_ && !may_wait)))
+      return Failure{Errc::permission_denied, "the right to write the topic's files was taken away"};
+    state_ = *state, wait_ = *wait;
     maps_.push_back(state_), maps_.push_back(wait_);
     if (!header_) {  // once: other threads read them without a lock, and every map shows the same words
       header_ = reinterpret_cast<log::BlocksHeader*>(state_->data());
       words_ = reinterpret_cast<log::TopicWords*>(state_->data() + log::topic_words_offset);
+      writable_ = writable && may_wait, may_wait_ = may_wait;
     }
     mapped_ = (state_->size() - log::blocks_offset) / sizeof(log::PartitionState);
     mapped_ = std::min(mapped_, (wait_->size() - log::blocks_offset) / sizeof(log::WaitBlock));
@@ -168,7 +172,7 @@ class TopicFiles {
     parts.members = core_->members();
     parts.pins = &pins_;
     parts.maintainer = &core_->control().maintainer;
-    parts.writable = writable_ && may_wait_ && !core_->is_read_only();
+    parts.writable = writable_;
     parts.format = format_;
     parts.clock = core_->config().clock;
     return parts;
