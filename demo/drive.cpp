@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,7 +35,10 @@ constexpr const char* usage =
 /// Exits with 2 and the usage when the arguments cannot be understood.
 Options parse(int argc, char** argv) {
   Options options;
-  const auto refuse = [] { std::fputs(usage, stderr), std::exit(2); };
+  const auto refuse = [](const std::string& what) {
+    fmt::print(stderr, "demo: {}\n{}", what, usage);
+    std::exit(2);
+  };
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     if (argument == "--help") std::fputs(usage, stdout), std::exit(0);
@@ -45,11 +49,15 @@ Options parse(int argc, char** argv) {
     else if (!argument.starts_with("--") && options.file.empty())
       options.file = argument;
     else
-      refuse();
+      refuse(argument + ": no such option, or it lacks its value");
   }
   const bool knows_fault = options.fault.empty() || options.fault == "lose" || options.fault == "double" ||
                            options.fault == "reorder" || options.fault == "damage";
-  if (!knows_fault || !(options.seconds >= 2 && options.seconds <= 30)) refuse();
+  if (!knows_fault) refuse(options.fault + ": no such fault");
+  if (!(options.seconds >= 2 && options.seconds <= 30)) refuse("--seconds: 2 to 30");
+  struct stat info {};
+  if (!options.file.empty() && ::stat(options.file.c_str(), &info) == 0 && S_ISDIR(info.st_mode))
+    throw std::runtime_error{options.file + " is a folder; name a file"};
   if (!options.file.empty() && ::access(options.file.c_str(), R_OK) != 0)
     throw std::runtime_error{options.file + " cannot be read"};
   if (options.file.empty() && ::access("/var/log/dpkg.log", R_OK) == 0) options.file = "/var/log/dpkg.log";
@@ -160,7 +168,7 @@ class Driver {
         fmt::format("Process {} was killed (SIGKILL) with a record reserved and half written. The readers behind it "
                     "went on after {:.1f} ms and {:.1f} ms.",
                     victim, static_cast<double>(first - killed_ns) / 1e6, static_cast<double>(last - killed_ns) / 1e6));
-    describe(cores_again, "the same, by the process that replaced it");
+    describe(cores_again, "each core again, by the process that replaced the killed one");
     start("cores_again", "");
     return killed_ns;
   }

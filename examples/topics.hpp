@@ -2,7 +2,7 @@
 #pragma once
 
 // [spec]
-#include <towpath/topic/topic.hpp>
+#include <towpath/towpath.hpp>
 
 struct Scan {
   std::uint32_t number;

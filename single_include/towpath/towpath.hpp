@@ -93,12 +93,17 @@
 
 // Every macro of the library. A user may define, before the first include and the same in every file of a program:
 //   TOWPATH_ASSERT(condition)   what happens on a caller's bug; default: assert()
-//   TOWPATH_FAIL(message)       what value() and throwing constructors do without exceptions; default: abort()
-//   TOWPATH_FAILPOINT(name)     called between the protocol's steps; default: nothing. Tests kill the process there.
-//   TOWPATH_WORD_POLICY         the type through which every shared word is touched; default: shm::DirectPolicy
+//   TOWPATH_FAIL(message)       what value() and throwing constructors do without exceptions; default: says it on
+//   stderr and abort() TOWPATH_FAILPOINT(name)     called between the protocol's steps; default: nothing. Tests kill
+//   the process there. TOWPATH_WORD_POLICY         the type through which every shared word is touched; default:
+//   shm::DirectPolicy
 // Exceptions, TOWPATH_FAILPOINT and TOWPATH_WORD_POLICY are part of the inline namespace, so that files that differ in
 // them never share a symbol; whatever else differs (TOWPATH_ASSERT, TOWPATH_FAIL, NDEBUG, sanitizers) is yours to keep
 // the same. Between processes only the format version protects you.
+
+#if __cplusplus < 202002L
+#error "towpath needs C++20: compile with -std=c++20"
+#endif
 
 #if !defined(__linux__) || !defined(__LP64__)
 #error "towpath needs 64-bit Linux: lock-free 64-bit words, futex, OFD locks, openat2"
@@ -128,7 +133,7 @@
 #endif
 
 #ifndef TOWPATH_FAIL
-#define TOWPATH_FAIL(message) ((void)(message), std::abort())
+#define TOWPATH_FAIL(message) (std::fprintf(stderr, "towpath: %s\n", message), std::abort())
 #endif
 
 #ifdef TOWPATH_FAILPOINT
@@ -956,19 +961,35 @@ struct Failure {
   friend constexpr bool operator==(const Failure& failure, Errc errc) noexcept { return failure.code == errc; }
 };
 
+namespace detail {
+
+inline constexpr std::size_t described_size = 256;
+
+/// Code, message and detail as one line; cut off if it is longer than the room.
+TOWPATH_COLD inline void describe(const Failure& failure, char (&text)[described_size]) noexcept {
+  const auto code = name(failure.code);
+  const auto meaning = message(failure.code);
+  const auto print = [&](const char* format) {
+    std::snprintf(text, sizeof text, format, static_cast<int>(code.size()), code.data(),
+                  static_cast<int>(meaning.size()), meaning.data(), failure.detail);
+  };
+  print(*failure.detail ? "%.*s: %.*s (%s)" : "%.*s: %.*s%s");
+}
+
+}  // namespace detail
+
 #if TOWPATH_EXCEPTIONS
-/// The exception that carries a Failure. what() is its detail, or the code's message when there is none.
+/// The exception that carries a Failure. what() says all of it: "no_space: no room left; ... (fallocate)".
 class Error : public std::exception {
  public:
-  explicit Error(Failure failure) noexcept : failure_{failure} {}
+  explicit Error(Failure failure) noexcept : failure_{failure} { detail::describe(failure, text_); }
   [[nodiscard]] const Failure& failure() const noexcept { return failure_; }
   [[nodiscard]] Errc code() const noexcept { return failure_.code; }
-  [[nodiscard]] const char* what() const noexcept override {
-    return *failure_.detail ? failure_.detail : message(failure_.code).data();
-  }
+  [[nodiscard]] const char* what() const noexcept override { return text_; }
 
  private:
   Failure failure_;
+  char text_[detail::described_size];
 };
 #endif
 
@@ -979,7 +1000,9 @@ namespace detail {
 #if TOWPATH_EXCEPTIONS
   throw Error{failure};
 #else
-  TOWPATH_FAIL(*failure.detail ? failure.detail : message(failure.code).data());
+  char text[described_size];
+  describe(failure, text);
+  TOWPATH_FAIL(text);
   std::abort();
 #endif
 }
@@ -2111,6 +2134,23 @@ struct fmt::formatter<towpath::PartitionId> : fmt::formatter<std::int32_t> {
   }
 };
 
+/// Printable characters as they are, others as \xNN; cut after 64 bytes.
+template <>
+struct fmt::formatter<towpath::Bytes> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+  template <class Context>
+  auto format(towpath::Bytes bytes, Context& context) const {
+    constexpr std::size_t shown = 64;
+    auto out = context.out();
+    for (std::size_t i = 0; i < bytes.size() && i < shown; ++i) {
+      const auto c = std::to_integer<unsigned>(bytes.data()[i]);
+      out = c >= 0x20 && c < 0x7F && c != '\\' ? fmt::format_to(out, "{}", static_cast<char>(c))
+                                               : fmt::format_to(out, "\\x{:02x}", c);
+    }
+    return bytes.size() > shown ? fmt::format_to(out, "... ({} B)", bytes.size()) : out;
+  }
+};
+
 template <>
 struct fmt::formatter<towpath::LeaderEpoch> : fmt::formatter<std::int32_t> {
   template <class Context>
@@ -2250,10 +2290,9 @@ struct fmt::formatter<towpath::Record<T, S>> {
         record.timestamp_type() == towpath::TimestampType::create_time ? "create_time" : "log_append_time");
     out = fmt::format_to(out, " serialized_key_size={} serialized_value_size={}", record.serialized_key_size(),
                          record.serialized_value_size());
-    if (record.has_key()) out = write_bytes(fmt::format_to(out, " key="), record.key());
+    if (record.has_key()) out = fmt::format_to(out, " key={}", record.key());
     if (!record.is_tombstone()) out = write_value(fmt::format_to(out, " value="), record);
-    for (const auto& header : record.headers())
-      out = write_bytes(fmt::format_to(out, " header[{}]=", header.key), header.value);
+    for (const auto& header : record.headers()) out = fmt::format_to(out, " header[{}]={}", header.key, header.value);
     if (const auto crc = record.checksum()) out = fmt::format_to(out, " checksum={:08x}", *crc);
     return out;
   }
@@ -2265,19 +2304,7 @@ struct fmt::formatter<towpath::Record<T, S>> {
     if constexpr (std::is_arithmetic_v<View>)
       return fmt::format_to(out, "{}", record.value());
     else
-      return write_bytes(out, record.bytes());
-  }
-
-  /// Printable characters as they are, others as \xNN.
-  template <class Out>
-  static Out write_bytes(Out out, towpath::Bytes bytes) {
-    constexpr std::size_t shown = 64;
-    for (std::size_t i = 0; i < bytes.size() && i < shown; ++i) {
-      const auto c = std::to_integer<unsigned>(bytes.data()[i]);
-      out = c >= 0x20 && c < 0x7F && c != '\\' ? fmt::format_to(out, "{}", static_cast<char>(c))
-                                               : fmt::format_to(out, "\\x{:02x}", c);
-    }
-    return bytes.size() > shown ? fmt::format_to(out, "... ({} B)", bytes.size()) : out;
+      return fmt::format_to(out, "{}", record.bytes());
   }
 };
 
@@ -5008,6 +5035,7 @@ class ConsumerCore {
 // ---- towpath/consume/consumer_iterator.hpp ----
 
 // Walks all records that come to a consumer:  for (const auto& record : consumer) ...
+// What retention removed before it came is counted by Consumer::missed().
 // Ends after consumer_timeout without a record, or at an error, which the next poll returns. One thread, like its
 // consumer.
 
@@ -6195,6 +6223,8 @@ inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& w
   const auto& before = (*topic)->stored();
   if (wanted.record_alignment != 0 && wanted.record_alignment != before.config.record_alignment)
     return Failure{Errc::config_mismatch, "record_alignment is fixed when a topic is created"};
+  if (wanted.partitions != TopicConfig{}.partitions && wanted.partitions != (*topic)->partitions())
+    return Failure{Errc::invalid_argument, "partitions: altering changes no count; use create_partitions"};
   auto lock = lock_config(**topic);
   if (!lock) return lock.error();
   StoredConfig after = before;
@@ -6731,6 +6761,9 @@ class Consumer<T, S, Bus> {
     return Offset{static_cast<std::int64_t>(assigned->reader.position())};
   }
 
+  /// The sum of what all its batches missed so far, for loops that see no batch: iteration and run().
+  [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
+
   /// A paused partition keeps its position and returns nothing. Errors: not_assigned.
   Result<void> pause(PartitionId partition) noexcept { return set_paused(partition, true); }
   Result<void> resume(PartitionId partition) noexcept { return set_paused(partition, false); }
@@ -6845,7 +6878,8 @@ class Consumer<T, S, Bus> {
       if (progress == log::Progress::records) [[likely]] {
         batch.partition_ = assigned.id;
         batch.value_alignment_ = value_alignment_;
-        batch.missed_ = std::exchange(assigned.missed, 0);
+        if (assigned.missed != 0) [[unlikely]]
+          tell(assigned, batch);
         return Look::found;
       }
       const bool is_blocked = progress == log::Progress::blocked;
@@ -6898,9 +6932,13 @@ class Consumer<T, S, Bus> {
       if (assigned->missed == 0 || batch.trouble_) continue;
       batch.trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{{}, {}, name(), true});
       batch.partition_ = assigned->id;
-      batch.missed_ = std::exchange(assigned->missed, 0);
-      return;
+      return tell(*assigned, batch);
     }
+  }
+
+  TOWPATH_COLD void tell(detail::Assigned& assigned, Batch<T, S>& batch) noexcept {
+    batch.missed_ = std::exchange(assigned.missed, 0);
+    missed_ += batch.missed_;
   }
 
   [[nodiscard]] TOWPATH_HOT bool is_quiet() const noexcept {
@@ -6936,7 +6974,7 @@ class Consumer<T, S, Bus> {
   /// The last batch's error was not looked at.
   Batch<T, S> again() {
     [[maybe_unused]] const bool nobody_could_look = std::exchange(ended_iteration_, false);
-    TOWPATH_ASSERT(nobody_could_look);  // else: look at Batch::error() when a batch is empty
+    TOWPATH_ASSERT(nobody_could_look && "nobody looked at the last batch's error(): do so when a batch is empty");
     Batch<T, S> batch;
     batch.trouble_ = trouble_;
     return batch;
@@ -6988,6 +7026,7 @@ class Consumer<T, S, Bus> {
   std::size_t max_records_;
   std::size_t turn_ = 0;
   Look look_ = Look::nothing;
+  std::uint64_t missed_ = 0;      // told, in all
   bool ended_iteration_ = false;  // the error that nobody looked at was the iterator's to hide
   detail::StreamPace pace_;
 };
@@ -7708,8 +7747,8 @@ class Admin {
   }
 
   /// Changes retention, max_message_bytes, segment_bytes, on_full and grace, for all processes at once, all of them: a
-  /// field that is left out gets its default, so begin with describe_topic(name).config. `partitions` is only checked
-  /// for its range. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), busy, read_only, forked,
+  /// field that is left out gets its default, so begin with describe_topic(name).config. `partitions` is the topic's
+  /// count or left out. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), busy, read_only, forked,
   /// no_space (nothing was changed).
   Result<void> alter_topic(std::string_view name, const TopicConfig& config) {
     return usable() ? bus_.catalog().alter(std::string{name}, config) : usable();

@@ -168,9 +168,28 @@ TEST_CASE("whoever retention overtakes is told exactly how many offsets are gone
   // Maintenance may have gone on between the two calls: what counts is that nothing is unaccounted for.
   CHECK(first.offset() >= start);
   CHECK(batch.missed() == static_cast<std::uint64_t>(first.offset().value));
+  CHECK(earliest.missed() == batch.missed());
   CHECK(none.poll(0ms).error() == Errc::offset_out_of_range);
   none.seek_to_end().value();
   CHECK(none.poll(0ms).missed() == 0);  // asked for, not missed
+}
+
+TEST_CASE("a loop over the consumer sees what is left, and the consumer says how much was missed") {
+  ConsumerBench bench{forgetful()};
+  auto config = from(OffsetReset::earliest);
+  config.consumer_timeout = 0ms;
+  Consumer consumer{bench.topic, config};
+  const std::string large(60'000, 'x');
+  for (int i = 0; i < 100; ++i) bench.producer.send(large).value();
+  std::int64_t first = -1;
+  for (const auto& record : consumer)
+    if (first < 0) first = record.offset().value;
+  CHECK(first > 0);
+  CHECK(consumer.missed() >= static_cast<std::uint64_t>(first));
+  consumer.seek_to_end().value();
+  const auto told = consumer.missed();
+  CHECK(consumer.poll(0ms).empty());
+  CHECK(consumer.missed() == told);
 }
 
 TEST_CASE("a batch is read in place, pins its segment against recycling, and may outlive its consumer") {

@@ -43,8 +43,7 @@ TEST_CASE("every code's name is the enumerator itself, none is left out") {
   REQUIRE(names.size() >= 35);
   CHECK(names.front() == "ok");
   CHECK(names.size() == std::size(towpath::detail::errc_texts));
-  for (std::size_t i = 0; i < names.size(); ++i)
-    CHECK(std::string{towpath::name(static_cast<Errc>(i))} == names[i]);
+  for (std::size_t i = 0; i < names.size(); ++i) CHECK(std::string{towpath::name(static_cast<Errc>(i))} == names[i]);
 }
 
 TEST_CASE("every code has a message of its own that is a short sentence") {

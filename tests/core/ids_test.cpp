@@ -17,9 +17,13 @@ static_assert(!std::is_convertible_v<std::int64_t, Offset> && !std::is_convertib
 static_assert(!std::is_convertible_v<std::int32_t, PartitionId> && !std::is_convertible_v<PartitionId, std::int32_t>);
 
 template <class A, class B>
-concept Comparable = requires(A a, B b) { a == b; };
+concept Comparable = requires(A a, B b) {
+  a == b;
+};
 template <class A, class B>
-concept Addable = requires(A a, B b) { a + b; };
+concept Addable = requires(A a, B b) {
+  a + b;
+};
 static_assert(Comparable<Offset, Offset> && !Comparable<Offset, PartitionId> && !Comparable<PartitionId, LeaderEpoch>);
 static_assert(!Comparable<Offset, std::int64_t>, "a number is no offset until somebody says so");
 static_assert(Addable<Offset, int> && !Addable<Offset, Offset> && !Addable<PartitionId, int>);

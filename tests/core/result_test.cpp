@@ -95,7 +95,7 @@ TEST_CASE("value() of a failure does not come back") {
   } catch (const Error& error) {
     CHECK(error.code() == Errc::invalid_argument);
     CHECK(error.failure() == Failure{Errc::invalid_argument});
-    CHECK(std::string{error.what()} == "odd");
+    CHECK(std::string{error.what()} == "invalid_argument: " + std::string{message(Errc::invalid_argument)} + " (odd)");
   }
   const auto kept = half(3);
   CHECK_THROWS_AS([[maybe_unused]] const int value = kept.value(), Error);
@@ -108,10 +108,14 @@ TEST_CASE("value() of a failure does not come back") {
 }
 
 #if TOWPATH_EXCEPTIONS
-TEST_CASE("an error without a detail says its code's message, and is a std::exception") {
+TEST_CASE(
+    "an error without a detail says code and message, one with a long detail is cut, and it is a std::exception") {
   const Error error{Failure{Errc::no_space}};
   const std::exception& base = error;
-  CHECK(std::string_view{base.what()} == message(Errc::no_space));
+  CHECK(std::string{base.what()} == "no_space: " + std::string{message(Errc::no_space)});
+  static const std::string detail(1'000, 'x');
+  const Error cut{Failure{Errc::no_space, detail.c_str()}};
+  CHECK(std::string_view{cut.what()}.size() == 255);
 }
 #endif
 

@@ -112,6 +112,7 @@ TEST_CASE("what is altered is seen by every process at once, and stays") {
   CHECK(found.retention == Retention{7_MiB, Duration::max()});
   CHECK(Admin{bus}.alter_topic("t", {.record_alignment = 64}).error() == Errc::config_mismatch);
   CHECK(Admin{bus}.alter_topic("t", {.grace = 0ns}).error() == Errc::invalid_argument);
+  CHECK(Admin{bus}.alter_topic("t", {.partitions = 99}).error() == Errc::invalid_argument);
   CHECK(Admin{bus}.alter_topic("none", {}).error() == Errc::unknown_topic);
   CHECK(here.files()->words().max_message_bytes.load(shm::relaxed) == 77);
 }

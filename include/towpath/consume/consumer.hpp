@@ -114,6 +114,9 @@ class Consumer<T, S, Bus> {
     return Offset{static_cast<std::int64_t>(assigned->reader.position())};
   }
 
+  /// The sum of what all its batches missed so far, for loops that see no batch: iteration and run().
+  [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
+
   /// A paused partition keeps its position and returns nothing. Errors: not_assigned.
   Result<void> pause(PartitionId partition) noexcept { return set_paused(partition, true); }
   Result<void> resume(PartitionId partition) noexcept { return set_paused(partition, false); }
@@ -228,7 +231,8 @@ class Consumer<T, S, Bus> {
       if (progress == log::Progress::records) [[likely]] {
         batch.partition_ = assigned.id;
         batch.value_alignment_ = value_alignment_;
-        batch.missed_ = std::exchange(assigned.missed, 0);
+        if (assigned.missed != 0) [[unlikely]]
+          tell(assigned, batch);
         return Look::found;
       }
       const bool is_blocked = progress == log::Progress::blocked;
@@ -281,9 +285,13 @@ class Consumer<T, S, Bus> {
       if (assigned->missed == 0 || batch.trouble_) continue;
       batch.trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{{}, {}, name(), true});
       batch.partition_ = assigned->id;
-      batch.missed_ = std::exchange(assigned->missed, 0);
-      return;
+      return tell(*assigned, batch);
     }
+  }
+
+  TOWPATH_COLD void tell(detail::Assigned& assigned, Batch<T, S>& batch) noexcept {
+    batch.missed_ = std::exchange(assigned.missed, 0);
+    missed_ += batch.missed_;
   }
 
   [[nodiscard]] TOWPATH_HOT bool is_quiet() const noexcept {
@@ -319,7 +327,7 @@ class Consumer<T, S, Bus> {
   /// The last batch's error was not looked at.
   Batch<T, S> again() {
     [[maybe_unused]] const bool nobody_could_look = std::exchange(ended_iteration_, false);
-    TOWPATH_ASSERT(nobody_could_look);  // else: look at Batch::error() when a batch is empty
+    TOWPATH_ASSERT(nobody_could_look && "nobody looked at the last batch's error(): do so when a batch is empty");
     Batch<T, S> batch;
     batch.trouble_ = trouble_;
     return batch;
@@ -371,6 +379,7 @@ class Consumer<T, S, Bus> {
   std::size_t max_records_;
   std::size_t turn_ = 0;
   Look look_ = Look::nothing;
+  std::uint64_t missed_ = 0;      // told, in all
   bool ended_iteration_ = false;  // the error that nobody looked at was the iterator's to hide
   detail::StreamPace pace_;
 };

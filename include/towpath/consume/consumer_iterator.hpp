@@ -1,4 +1,5 @@
 // Walks all records that come to a consumer:  for (const auto& record : consumer) ...
+// What retention removed before it came is counted by Consumer::missed().
 // Ends after consumer_timeout without a record, or at an error, which the next poll returns. One thread, like its
 // consumer.
 #pragma once

@@ -115,10 +115,9 @@ struct fmt::formatter<towpath::Record<T, S>> {
         record.timestamp_type() == towpath::TimestampType::create_time ? "create_time" : "log_append_time");
     out = fmt::format_to(out, " serialized_key_size={} serialized_value_size={}", record.serialized_key_size(),
                          record.serialized_value_size());
-    if (record.has_key()) out = write_bytes(fmt::format_to(out, " key="), record.key());
+    if (record.has_key()) out = fmt::format_to(out, " key={}", record.key());
     if (!record.is_tombstone()) out = write_value(fmt::format_to(out, " value="), record);
-    for (const auto& header : record.headers())
-      out = write_bytes(fmt::format_to(out, " header[{}]=", header.key), header.value);
+    for (const auto& header : record.headers()) out = fmt::format_to(out, " header[{}]={}", header.key, header.value);
     if (const auto crc = record.checksum()) out = fmt::format_to(out, " checksum={:08x}", *crc);
     return out;
   }
@@ -130,18 +129,6 @@ struct fmt::formatter<towpath::Record<T, S>> {
     if constexpr (std::is_arithmetic_v<View>)
       return fmt::format_to(out, "{}", record.value());
     else
-      return write_bytes(out, record.bytes());
-  }
-
-  /// Printable characters as they are, others as \xNN.
-  template <class Out>
-  static Out write_bytes(Out out, towpath::Bytes bytes) {
-    constexpr std::size_t shown = 64;
-    for (std::size_t i = 0; i < bytes.size() && i < shown; ++i) {
-      const auto c = std::to_integer<unsigned>(bytes.data()[i]);
-      out = c >= 0x20 && c < 0x7F && c != '\\' ? fmt::format_to(out, "{}", static_cast<char>(c))
-                                               : fmt::format_to(out, "\\x{:02x}", c);
-    }
-    return bytes.size() > shown ? fmt::format_to(out, "... ({} B)", bytes.size()) : out;
+      return fmt::format_to(out, "{}", record.bytes());
   }
 };

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <towpath/core/bytes.hpp>
 #include <towpath/core/ids.hpp>
 #include <towpath/core/result.hpp>
 
@@ -19,6 +20,23 @@ struct fmt::formatter<towpath::PartitionId> : fmt::formatter<std::int32_t> {
   template <class Context>
   auto format(towpath::PartitionId id, Context& context) const {
     return fmt::formatter<std::int32_t>::format(id.value, context);
+  }
+};
+
+/// Printable characters as they are, others as \xNN; cut after 64 bytes.
+template <>
+struct fmt::formatter<towpath::Bytes> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+  template <class Context>
+  auto format(towpath::Bytes bytes, Context& context) const {
+    constexpr std::size_t shown = 64;
+    auto out = context.out();
+    for (std::size_t i = 0; i < bytes.size() && i < shown; ++i) {
+      const auto c = std::to_integer<unsigned>(bytes.data()[i]);
+      out = c >= 0x20 && c < 0x7F && c != '\\' ? fmt::format_to(out, "{}", static_cast<char>(c))
+                                               : fmt::format_to(out, "\\x{:02x}", c);
+    }
+    return bytes.size() > shown ? fmt::format_to(out, "... ({} B)", bytes.size()) : out;
   }
 };
 

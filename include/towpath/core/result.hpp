@@ -5,6 +5,7 @@
 // Not thread-safe, like any value. On a temporary value() returns by value, so that nothing dangles.
 #pragma once
 
+#include <cstdio>
 #include <exception>
 #include <optional>
 #include <type_traits>
@@ -23,19 +24,35 @@ struct Failure {
   friend constexpr bool operator==(const Failure& failure, Errc errc) noexcept { return failure.code == errc; }
 };
 
+namespace detail {
+
+inline constexpr std::size_t described_size = 256;
+
+/// Code, message and detail as one line; cut off if it is longer than the room.
+TOWPATH_COLD inline void describe(const Failure& failure, char (&text)[described_size]) noexcept {
+  const auto code = name(failure.code);
+  const auto meaning = message(failure.code);
+  const auto print = [&](const char* format) {
+    std::snprintf(text, sizeof text, format, static_cast<int>(code.size()), code.data(),
+                  static_cast<int>(meaning.size()), meaning.data(), failure.detail);
+  };
+  print(*failure.detail ? "%.*s: %.*s (%s)" : "%.*s: %.*s%s");
+}
+
+}  // namespace detail
+
 #if TOWPATH_EXCEPTIONS
-/// The exception that carries a Failure. what() is its detail, or the code's message when there is none.
+/// The exception that carries a Failure. what() says all of it: "no_space: no room left; ... (fallocate)".
 class Error : public std::exception {
  public:
-  explicit Error(Failure failure) noexcept : failure_{failure} {}
+  explicit Error(Failure failure) noexcept : failure_{failure} { detail::describe(failure, text_); }
   [[nodiscard]] const Failure& failure() const noexcept { return failure_; }
   [[nodiscard]] Errc code() const noexcept { return failure_.code; }
-  [[nodiscard]] const char* what() const noexcept override {
-    return *failure_.detail ? failure_.detail : message(failure_.code).data();
-  }
+  [[nodiscard]] const char* what() const noexcept override { return text_; }
 
  private:
   Failure failure_;
+  char text_[detail::described_size];
 };
 #endif
 
@@ -46,7 +63,9 @@ namespace detail {
 #if TOWPATH_EXCEPTIONS
   throw Error{failure};
 #else
-  TOWPATH_FAIL(*failure.detail ? failure.detail : message(failure.code).data());
+  char text[described_size];
+  describe(failure, text);
+  TOWPATH_FAIL(text);
   std::abort();
 #endif
 }

@@ -47,8 +47,8 @@ class Admin {
   }
 
   /// Changes retention, max_message_bytes, segment_bytes, on_full and grace, for all processes at once, all of them: a
-  /// field that is left out gets its default, so begin with describe_topic(name).config. `partitions` is only checked
-  /// for its range. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), busy, read_only, forked,
+  /// field that is left out gets its default, so begin with describe_topic(name).config. `partitions` is the topic's
+  /// count or left out. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), busy, read_only, forked,
   /// no_space (nothing was changed).
   Result<void> alter_topic(std::string_view name, const TopicConfig& config) {
     return usable() ? bus_.catalog().alter(std::string{name}, config) : usable();

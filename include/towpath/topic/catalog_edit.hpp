@@ -87,6 +87,8 @@ inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& w
   const auto& before = (*topic)->stored();
   if (wanted.record_alignment != 0 && wanted.record_alignment != before.config.record_alignment)
     return Failure{Errc::config_mismatch, "record_alignment is fixed when a topic is created"};
+  if (wanted.partitions != TopicConfig{}.partitions && wanted.partitions != (*topic)->partitions())
+    return Failure{Errc::invalid_argument, "partitions: altering changes no count; use create_partitions"};
   auto lock = lock_config(**topic);
   if (!lock) return lock.error();
   StoredConfig after = before;
