@@ -160,7 +160,7 @@ class Producer<T, S, Bus, P> {
   TOWPATH_HOT Result<RecordMetadata> append(const log::FrameSpec& spec, const SendOptions& options,
                                             const Encode& encode) noexcept(encodes_quietly) {
     const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
-    if (const Errc refused = core_->refuses(spec, layout); refused != Errc::ok) [[unlikely]]
+    if (const Failure refused = core_->refuses(spec, layout); refused.code != Errc::ok) [[unlikely]]
       return refused;
     const auto partition = choose(spec, options, layout.length);
     if (!partition) [[unlikely]]
@@ -199,7 +199,7 @@ class Producer<T, S, Bus, P> {
     log::FrameSpec spec = describe(options);
     spec.value_size = size;
     const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
-    if (const Errc refused = core_->refuses(spec, layout); refused != Errc::ok) return refused;
+    if (const Failure refused = core_->refuses(spec, layout); refused.code != Errc::ok) return refused;
     const auto partition = choose(spec, options, layout.length);
     if (!partition) return partition.error();
     const auto found = core_->appender(*partition);

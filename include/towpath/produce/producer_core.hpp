@@ -26,20 +26,20 @@ class ProducerCore {
   [[nodiscard]] std::uint64_t value_alignment() const noexcept { return value_alignment_; }
 
   /// May a record of this layout be sent now? Errors: forked, loan_open, message_too_large, invalid_argument.
-  [[nodiscard]] TOWPATH_HOT Errc refuses(const log::FrameSpec& spec, const log::FrameLayout& layout) const noexcept {
+  [[nodiscard]] TOWPATH_HOT Failure refuses(const log::FrameSpec& spec, const log::FrameLayout& layout) const noexcept {
     if (!files_->core().is_mine()) [[unlikely]]
-      return Errc::forked;
+      return {Errc::forked, "the producer was made before fork()"};
     if (loan_open) [[unlikely]]
-      return Errc::loan_open;
+      return {Errc::loan_open, "this producer's loan was neither sent nor dropped"};
     if (spec.headers.size() > 65'535) [[unlikely]]
-      return Errc::invalid_argument;
+      return {Errc::invalid_argument, "headers: 65,535 at most"};
     // Part by part before the sum, which a size that makes no sense would overflow.
     const std::uint64_t limit = files_->words().max_message_bytes.load(shm::relaxed);
     bool fits = spec.value_size <= limit && spec.key.size() <= limit;
     for (const auto& header : spec.headers) fits = fits && header.key.size() <= limit && header.value.size() <= limit;
     if (!fits || layout.length - layout.value_at > limit) [[unlikely]]
-      return Errc::message_too_large;
-    return Errc::ok;
+      return {Errc::message_too_large, "value, key and headers together"};
+    return {};
   }
 
   /// The partition's appender. Errors: unknown_partition.
