@@ -46,6 +46,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <cxxabi.h>
 #include <dirent.h>
 #include <exception>
 #include <fcntl.h>
@@ -1109,6 +1110,11 @@ inline Failure system_failure(int error, const char* call) noexcept {
   }
 }
 
+#if TOWPATH_EXCEPTIONS
+/// What passes through a thread that pthread_cancel() ends; whoever catches it must let it go on.
+using ThreadCancelled = abi::__forced_unwind;
+#endif
+
 /// A file descriptor, closed when it goes out of scope.
 class FileDescriptor {
  public:
@@ -2098,7 +2104,9 @@ class Acceptance {
 #if TOWPATH_EXCEPTIONS
     try {
       return S::decode(bytes);
-    } catch (const std::exception&) {
+    } catch (const shm::ThreadCancelled&) {
+      throw;  // the thread is being cancelled
+    } catch (...) {
       return Failure{Errc::undecodable, "the serde's decode threw an exception; seek past the record"};
     }
 #else
@@ -2881,6 +2889,12 @@ class PartitionLog {
     return Segment::open(*parts_.directory, segment_name(base).data(), base, use);
   }
 
+  /// Did the segment at `base` ever have its name, by what the words say? `hint` as it was read before the look for its
+  /// file. If so, and log_start has not passed it, its file must be there: a roll names it before it raises hint.
+  [[nodiscard]] bool was_made(std::uint64_t base, std::uint64_t hint) const noexcept {
+    return hint > base || (hint == base && (base > 0 || state().resolved_to.load(shm::acquire) > base));
+  }
+
   /// The segment to append to: that of hint, made if the log is still empty. Errors: topic_deleted, no_space, corrupt.
   Result<Segment> active(const shm::Member& member, std::uint64_t need) const;
 
@@ -2910,9 +2924,15 @@ class PartitionLog {
     return is_deleted() ? Failure{Errc::topic_deleted, "the topic was deleted under this handle"} : failure;
   }
 
+  [[nodiscard]] Failure damaged() const noexcept {
+    return unless_deleted({Errc::corrupt, "a segment of the log is missing or damaged"});
+  }
+
   Result<void> write_file(const char* own, const Geometry& shape) const;
   /// TAKE. True if this call made the segment, false if somebody else did.
   Result<bool> take(const shm::Member& member, std::uint64_t base, const Geometry& shape) const;
+  /// What whoever raised hint does for all.
+  void after_roll(const shm::Member& member) const;
   [[nodiscard]] Result<Segment> take_spare(const char* own, const Geometry& shape) const;
 
   PartitionParts parts_;
@@ -3163,6 +3183,7 @@ class RecentSegments {
   /// Lets go of those that begin below `start`.
   void drop_below(std::uint64_t start) { all_.erase(all_.begin(), lower_bound(start)); }
   void clear() noexcept { all_.clear(); }
+  [[nodiscard]] bool empty() const noexcept { return all_.empty(); }
 
  private:
   std::vector<Recent>::iterator lower_bound(std::uint64_t base) noexcept {
@@ -3220,6 +3241,8 @@ class Reader {
   [[nodiscard]] const PartitionLog& log() const noexcept { return *log_; }
   /// The offset after the last record that was collected, or what was sought.
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+  /// The offset that is looked at next: after refused and failed the one that is in the way.
+  [[nodiscard]] std::uint64_t cursor() const noexcept { return cursor_; }
   [[nodiscard]] Failure failure() const noexcept { return failure_; }
 
   /// Goes to an offset; the next collect() finds its segment.
@@ -3325,6 +3348,8 @@ class Reader {
       return sealed > 1 ? advance(segment.base + sealed - 1) : fail({Errc::corrupt, "a segment sealed without a slot"});
     const std::uint64_t tail = segment.header->tail.load(shm::acquire);
     const bool open = sealed != 0 || Tail::count(tail) > n || Tail::bytes(tail) > segment.capacity;
+    if (!recent_.empty()) [[unlikely]]
+      drop_retired(), forget_gone_segments();
     return open ? Progress::blocked : Progress::idle;
   }
 
@@ -3354,8 +3379,8 @@ class Reader {
     if (pinned.error() != Errc::not_found) return fail(pinned.error());
     const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
     if (start > position_) return Progress::out_of_range;
-    const bool missing = start <= base && hint > base;
-    return missing ? fail({Errc::corrupt, "a segment is missing in the middle of the log"}) : Progress::idle;
+    if (start > base || log_->is_deleted() || !log_->was_made(base, hint)) return Progress::idle;
+    return fail({Errc::corrupt, "a segment of the log is missing or damaged"});
   }
 
   Progress fail(const Failure& failure) noexcept {
@@ -3404,7 +3429,9 @@ class Reader {
     Progress at = Progress::idle;
     for (const bool fresh : {false, true}) {                                   // first by the list we have
       if (fresh && position_ >= log_->state().hint.load(shm::acquire)) break;  // the list says nothing about that one
-      const auto base = base_of(position_, fresh);
+      if (fresh || bases_.empty())
+        if (auto listed = list(); !listed) return fail(listed.error());
+      const auto base = base_of(position_);
       if (!base && fresh) at = before_the_first();
       if (!base) continue;
       at = attach(*base);
@@ -3420,12 +3447,19 @@ class Reader {
     return log_->is_deleted() ? Progress::idle : fail({Errc::corrupt, "the log's first segment is missing"});
   }
 
+  /// Notes which segments there are, unless the position is in the last one. Errors: those of listing a folder.
+  Result<void> list() {
+    if (position_ >= log_->state().hint.load(shm::acquire)) return {};
+    auto found = log_->bases();
+    if (!found) return found.error();
+    bases_ = std::move(*found);
+    return {};
+  }
+
   /// The largest known base at or below the offset.
-  std::optional<std::uint64_t> base_of(std::uint64_t offset, bool fresh) {
+  [[nodiscard]] std::optional<std::uint64_t> base_of(std::uint64_t offset) const {
     const std::uint64_t hint = log_->state().hint.load(shm::acquire);
     if (offset >= hint) return hint;
-    if (fresh || bases_.empty())
-      if (auto found = log_->bases()) bases_ = std::move(*found);
     const auto above = std::upper_bound(bases_.begin(), bases_.end(), offset);
     if (above == bases_.begin()) return std::nullopt;
     return *std::prev(above);
@@ -3459,6 +3493,7 @@ class Reader {
 
 // A Batch is what one poll returned: a run of records of one partition, in place in the log, or nothing, or an error.
 //   for (const auto& record : consumer.poll(100ms)) use(record.value());
+// An iterator is good until its batch is moved or assigned to.
 // While it lives its segment is not recycled, so let go of it before long. It belongs to the consumer's thread, and may
 // outlive the consumer. After a crash nothing is left of it.
 
@@ -3472,6 +3507,7 @@ struct Trouble {
   Offset at;
   std::string topic;
   bool looked = false;
+  bool told = false;  // to an iteration, which hides it
 };
 
 }  // namespace detail
@@ -3797,8 +3833,8 @@ inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, co
     if (!segment) {
       if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
       const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
-      const bool missing = start <= base && hint > base;
-      if (missing) return Failure{Errc::corrupt, "a segment is missing in the middle of the log"};
+      if (start <= base && log.was_made(base, hint))
+        return Failure{Errc::corrupt, "a segment of the log is missing or damaged"};
       if (start <= base) return std::optional<Offset>{};  // the end of the log
       base = start;                                       // overtaken by retention
       continue;
@@ -4926,20 +4962,36 @@ class ConsumerCore {
     return take_on_new();
   }
 
-  /// To where the policy says. Errors: offset_out_of_range for none, those of mapping.
+  /// To the first record, or behind the last. Errors: offset_out_of_range for none, those of mapping.
   Result<void> reset(Assigned& assigned, OffsetReset policy) {
     auto& state = assigned.reader.log().state();
     if (policy == OffsetReset::none)
       return Failure{Errc::offset_out_of_range, "the position is outside the log and auto_offset_reset is none"};
-    const std::uint64_t before = assigned.reader.position();
     if (policy == OffsetReset::earliest) {
       assigned.reader.seek(state.log_start.load(shm::seq_cst));
     } else if (auto end = assigned.reader.find_end(); !end) {
       return end.error();
     }
-    if (assigned.has_position && assigned.reader.position() > before)
-      assigned.missed += assigned.reader.position() - before;
     assigned.has_position = true;
+    return {};
+  }
+
+  /// The position is outside the log: to where auto_offset_reset says, unless records came up to it meanwhile.
+  /// Errors: offset_out_of_range for none, corrupt, those of mapping.
+  Result<void> return_to_log(Assigned& assigned) {
+    auto& log = assigned.reader.log();
+    const std::uint64_t before = assigned.reader.position();
+    const auto end = log::Reader{log, pins_}.find_end();
+    if (!end) return end.error();
+    const auto behind = static_cast<std::uint64_t>(end->value);
+    const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
+    if (start > behind) return Failure{Errc::corrupt, "the log begins behind its end"};
+    const bool is_inside = before >= start && before <= behind;
+    if (!is_inside && config_.auto_offset_reset == OffsetReset::none)
+      return Failure{Errc::offset_out_of_range, "the position is outside the log and auto_offset_reset is none"};
+    const std::uint64_t target = config_.auto_offset_reset == OffsetReset::earliest ? start : behind;
+    assigned.reader.seek(is_inside ? before : target);
+    if (assigned.reader.position() > before) assigned.missed += assigned.reader.position() - before;
     return {};
   }
 
@@ -5036,8 +5088,8 @@ class ConsumerCore {
 
 // Walks all records that come to a consumer:  for (const auto& record : consumer) ...
 // What retention removed before it came is counted by Consumer::missed().
-// Ends after consumer_timeout without a record, or at an error, which the next poll returns. One thread, like its
-// consumer.
+// Ends after consumer_timeout without a record, or at an error, which the next poll returns; a seek goes on behind it.
+// One thread, like its consumer.
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -5073,7 +5125,7 @@ class ConsumerIterator {
       at_ = batch_.begin();
       if (!batch_.empty()) continue;
       const bool failed = batch_.trouble_ && batch_.trouble_->failure.code != Errc::ok;
-      if (failed) consumer_->ended_iteration_ = true;
+      if (failed && !batch_.trouble_->told) consumer_->ended_iteration_ = batch_.trouble_->told = true;
       if (timeout || failed) return void(consumer_ = nullptr);
     }
   }
@@ -5438,8 +5490,15 @@ inline Result<bool> PartitionLog::take(const shm::Member& member, std::uint64_t 
   return named.error() == Errc::already_exists ? Result<bool>{false} : named.error();
 }
 
+namespace detail {
+
+/// How often a name may be taken and yet lead to no segment, before it counts as damaged: a healthy log needs one try.
+inline constexpr int most_tries = 100;
+
+}  // namespace detail
+
 inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint64_t need) const {
-  for (;;) {
+  for (int tries = 0;; ++tries) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     const std::uint64_t base = parts_.state->hint.load(shm::acquire);
     auto segment = open(base, Use::append);
@@ -5454,6 +5513,7 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
       continue;
     }
     if (parts_.state->hint.load(shm::acquire) != base) continue;
+    if (was_made(base, base) || tries > detail::most_tries) return damaged();
     // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
     const std::uint64_t mean = std::max(need, parts_.format.typical_frame);
     const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
@@ -5462,10 +5522,19 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
   }
 }
 
+inline void PartitionLog::after_roll(const shm::Member& member) const {
+  parts_.state->rolls.fetch_add(1, shm::relaxed);
+  parts_.state->last_roll.store(static_cast<std::uint64_t>(parts_.clock.steady().time_since_epoch().count()),
+                                shm::relaxed);
+  wake_maintenance();
+  forget_gone_segments();
+  enforce_retention(*this, member);
+}
+
 inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segment& full, std::uint64_t next_base,
                                           bool crosser, std::uint64_t need) const {
   const Geometry shape = following(full, need);
-  for (int waited = 0;;) {
+  for (int waited = 0, tries = 0; tries <= detail::most_tries;) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     if (next_base < parts_.state->log_start.load(shm::seq_cst)) return active(member, need);
     bool made = false;
@@ -5482,7 +5551,7 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
       if (!taken) return unless_deleted(taken.error());
       made = *taken;
       segment = open(next_base, Use::append);
-      if (!segment) continue;
+      if (!segment && ++tries > 0) continue;
     }
     if (next_base <
         parts_.state->log_start.load(shm::seq_cst)) {  // retired meanwhile: a file made now would resurrect it
@@ -5492,15 +5561,10 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
     TOWPATH_FAILPOINT("next.before_hint");
     const bool raised = parts_.state->hint.raise_to(next_base, shm::seq_cst);  // pairs with Reader::has_something()
     if (is_deleted()) continue;                                                // after the open, as in active()
-    if (!raised) return segment;
-    parts_.state->rolls.fetch_add(1, shm::relaxed);
-    parts_.state->last_roll.store(static_cast<std::uint64_t>(parts_.clock.steady().time_since_epoch().count()),
-                                  shm::relaxed);
-    wake_maintenance();
-    forget_gone_segments();
-    enforce_retention(*this, member);
+    if (raised) after_roll(member);
     return segment;
   }
+  return damaged();
 }
 
 }  // namespace towpath::inline TOWPATH_ABI::log
@@ -6367,9 +6431,13 @@ class Caretaker {
     return {};
   }
 
-  /// The role, or the sight of a holder that stands still.
+  /// The role, or the sight of a holder that stands still, or no right to some topic: then beside whoever has the role.
   bool may_work() {
     auto& control = core_->control();
+    if (!may_write_all_) {  // the role is for somebody who may; two at work are harmless
+      if (has_role_) give_up_role();
+      return true;
+    }
     if (!has_role_ && core_->members()->take_role(shm::Role::maintenance)) {
       has_role_ = true;
       control.maintainer.store(member_.index() + 1, shm::release);  // pairs with wake_maintenance()
@@ -6396,6 +6464,7 @@ class Caretaker {
     const auto names = catalog_->names();
     if (!names) return names.error();
     Result<void> outcome;
+    may_write_all_ = true;
     std::erase_if(topics_, [&](const Topic& topic) {
       const auto now = catalog_->open(topic.files->name());
       return !now || *now != topic.files;
@@ -6403,6 +6472,7 @@ class Caretaker {
     for (const auto& name : *names) {
       auto files = catalog_->open(name);
       if (!files && files.error() != Errc::unknown_topic) outcome = files.error();
+      if (files && !(*files)->is_writable()) may_write_all_ = false;
       if (!files || !(*files)->is_writable()) continue;
       auto known =
           std::find_if(topics_.begin(), topics_.end(), [&](const Topic& topic) { return topic.files == *files; });
@@ -6477,6 +6547,7 @@ class Caretaker {
   std::mutex mutex_;
   shm::Member member_;
   bool has_role_ = false;
+  bool may_write_all_ = true;  // as far as it is known
   std::uint64_t seen_progress_ = ~std::uint64_t{0};
   Monotonic seen_at_{};
   std::uint64_t generation_ = ~std::uint64_t{0};
@@ -6736,6 +6807,7 @@ class Consumer<T, S, Bus> {
     if (!assigned) return not_assigned();
     assigned->reader.seek(static_cast<std::uint64_t>(std::max<std::int64_t>(0, offset.value)));
     assigned->has_position = true, assigned->missed = 0;
+    go_on();
     return {};
   }
   /// All assigned partitions, to the first record there is.
@@ -6812,6 +6884,10 @@ class Consumer<T, S, Bus> {
   static Failure closed() noexcept { return {Errc::closed, "this consumer was moved from"}; }
   [[nodiscard]] Failure not_assigned() const noexcept {
     return core_ ? Failure{Errc::not_assigned, "this consumer does not read that partition"} : closed();
+  }
+  /// Who seeks after an error ended his loop has decided what to do about it.
+  void go_on() noexcept {
+    if (trouble_ && trouble_->told) trouble_->looked = true, ended_iteration_ = false;
   }
   [[nodiscard]] detail::Assigned* find(PartitionId partition) const noexcept {
     return core_ ? core_->find(partition) : nullptr;
@@ -6900,11 +6976,7 @@ class Consumer<T, S, Bus> {
     if (assigned.reader.log().is_deleted())
       return Failure{Errc::topic_deleted, "the topic was deleted under this consumer"};
     if (!assigned.has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
-    const std::uint64_t before = assigned.reader.position();
-    auto done = core_->reset(assigned, core_->config().auto_offset_reset);
-    if (done && assigned.reader.position() == before)
-      return Failure{Errc::corrupt, "the log begins behind its end"};  // else we would go round for ever
-    return done;
+    return core_->return_to_log(assigned);
   }
 
   /// Until a close look may find something, with glances between. False: the time is over, or wakeup() was called.
@@ -6952,7 +7024,7 @@ class Consumer<T, S, Bus> {
     return Look::failed;
   }
   Look end_with(Batch<T, S>& batch, const Failure& failure, const detail::Assigned& assigned) {
-    const auto result = end_with(batch, failure, Offset{static_cast<std::int64_t>(assigned.reader.position())});
+    const auto result = end_with(batch, failure, Offset{static_cast<std::int64_t>(assigned.reader.cursor())});
     batch.partition_ = assigned.id;
     return result;
   }
@@ -6998,6 +7070,7 @@ class Consumer<T, S, Bus> {
   Result<void> reset_one(detail::Assigned& assigned, OffsetReset policy) {
     auto done = core_->reset(assigned, policy);
     assigned.missed = 0;  // asked for, not missed
+    if (done) go_on();
     return done;
   }
   Result<void> reset_all(OffsetReset policy) {

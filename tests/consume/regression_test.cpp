@@ -1,6 +1,10 @@
 // What was found by trying to break the library, one case per defect.
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <cstring>
+#include <thread>
+
 #include <towpath/towpath.hpp>
 
 using namespace towpath;
@@ -112,6 +116,89 @@ TEST_CASE("regression_005: an assignment that is refused changes nothing, and a 
   CHECK(consumer.assignment() == std::vector<PartitionId>{{0}});
   consumer.assign({{2}, {0}, {2}}).value();
   CHECK(consumer.assignment() == std::vector<PartitionId>{{2}, {0}});
+}
+
+TEST_CASE("regression_006: a seek just past the end, while records come, is no error and misses nothing") {
+  Bus bus;
+  Topic<Value> topic{bus, "t"};
+  std::atomic<bool> stop{false};
+  std::thread writer{[&] {
+    for (Producer producer{topic}; !stop;) producer.send({1}).value();
+  }};
+  Consumer consumer{topic};
+  std::uint64_t wrong = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    const auto end = consumer.end_offsets().value()[0].offset;
+    consumer.seek({0}, Offset{end.value + 1 + i % 3}).value();
+    const auto batch = consumer.poll(Duration::zero());
+    wrong += batch.error().code != Errc::ok || batch.missed() != 0;
+  }
+  stop = true;
+  writer.join();
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("regression_007: a last segment that is gone or damaged is corrupt for writers and readers, at once") {
+  for (const bool gone : {true, false}) {
+    CAPTURE(gone);
+    Bus bus = Bus::open_in_memory({.maintenance = MaintenanceMode::manual}).value();
+    Topic<Bytes> topic{bus, "t", {.segment_bytes = 256_KiB}};
+    const auto* log = *topic.files()->partition({0});
+    const std::string text(50'000, 'x');
+    {
+      Producer producer{topic};
+      for (int i = 0; i < 8; ++i) producer.send(Bytes{text}).value();
+    }
+    const auto last = log->bases().value().back();
+    REQUIRE(last > 0);
+    if (gone)
+      log->directory().remove(log->segment_name(last).data()).value();
+    else
+      log->open(last, log::Use::append)->header->base.store(7, shm::seq_cst);
+    Producer producer{topic};
+    CHECK(producer.send(Bytes{text}).error() == Errc::corrupt);
+    Consumer consumer{topic, {.auto_offset_reset = OffsetReset::none}};
+    consumer.seek({0}, Offset{static_cast<std::int64_t>(last)}).value();
+    CHECK(consumer.poll(10ms).error() == Errc::corrupt);
+  }
+}
+
+TEST_CASE("regression_008: error_offset() is the record in the way, behind aborted ones, and one seek goes past it") {
+  Bus bus;
+  Topic<std::int64_t> numbers = Topic<std::int64_t>::open(bus, "numbers").value();
+  const auto* log = *numbers.files()->partition({0});
+  auto member = bus.core()->claim(shm::MemberKind::producer, "test").value();
+  log::Appender appender{*log, member};
+  Producer producer{numbers};
+  producer.send(1).value();
+  for (int i = 0; i < 3; ++i) appender.abandon(appender.reserve(40).value());
+  const auto bad = appender.append(19, [](std::byte* frame, std::uint64_t, const log::Segment&) {
+    std::memset(frame, 0, 19);  // a frame whose value has three bytes
+  });
+  producer.send(2).value();
+  Consumer consumer{numbers, {.auto_offset_reset = OffsetReset::earliest}};
+  CHECK(consumer.poll(10ms).size() == 1);
+  const auto batch = consumer.poll(10ms);
+  CHECK(batch.error() == Errc::undecodable);
+  CHECK(batch.error_offset() == bad.value());
+  consumer.seek({0}, Offset{batch.error_offset().value + 1}).value();
+  CHECK(consumer.poll(10ms).size() == 1);
+}
+
+TEST_CASE("regression_009: a loop that ended at an error goes on after a seek") {
+  Bus bus;
+  Topic<std::int64_t> numbers{bus, "t"};
+  const auto* log = *numbers.files()->partition({0});
+  auto member = bus.core()->claim(shm::MemberKind::producer, "test").value();
+  log::Appender appender{*log, member};
+  appender.append(19, [](std::byte* frame, std::uint64_t, const log::Segment&) { std::memset(frame, 0, 19); }).value();
+  Producer{numbers}.send(2).value();
+  Consumer consumer{numbers, {.auto_offset_reset = OffsetReset::earliest, .consumer_timeout = 0ms}};
+  for ([[maybe_unused]] const auto& record : consumer) FAIL("the first record is no number");
+  consumer.seek({0}, {1}).value();
+  std::int64_t seen = 0;
+  for (const auto& record : consumer) seen += record.value();
+  CHECK(seen == 2);
 }
 
 TEST_CASE("a topic is deleted wholly or not at all when no member line is free") {

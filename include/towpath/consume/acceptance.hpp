@@ -2,7 +2,6 @@
 // One thread; it looks into pinned segments only and trusts nothing that stands there.
 #pragma once
 
-#include <exception>
 #include <optional>
 #include <vector>
 
@@ -78,7 +77,9 @@ class Acceptance {
 #if TOWPATH_EXCEPTIONS
     try {
       return S::decode(bytes);
-    } catch (const std::exception&) {
+    } catch (const shm::ThreadCancelled&) {
+      throw;  // the thread is being cancelled
+    } catch (...) {
       return Failure{Errc::undecodable, "the serde's decode threw an exception; seek past the record"};
     }
 #else

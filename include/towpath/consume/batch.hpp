@@ -1,5 +1,6 @@
 // A Batch is what one poll returned: a run of records of one partition, in place in the log, or nothing, or an error.
 //   for (const auto& record : consumer.poll(100ms)) use(record.value());
+// An iterator is good until its batch is moved or assigned to.
 // While it lives its segment is not recycled, so let go of it before long. It belongs to the consumer's thread, and may
 // outlive the consumer. After a crash nothing is left of it.
 #pragma once
@@ -23,6 +24,7 @@ struct Trouble {
   Offset at;
   std::string topic;
   bool looked = false;
+  bool told = false;  // to an iteration, which hides it
 };
 
 }  // namespace detail

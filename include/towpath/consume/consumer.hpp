@@ -89,6 +89,7 @@ class Consumer<T, S, Bus> {
     if (!assigned) return not_assigned();
     assigned->reader.seek(static_cast<std::uint64_t>(std::max<std::int64_t>(0, offset.value)));
     assigned->has_position = true, assigned->missed = 0;
+    go_on();
     return {};
   }
   /// All assigned partitions, to the first record there is.
@@ -165,6 +166,10 @@ class Consumer<T, S, Bus> {
   static Failure closed() noexcept { return {Errc::closed, "this consumer was moved from"}; }
   [[nodiscard]] Failure not_assigned() const noexcept {
     return core_ ? Failure{Errc::not_assigned, "this consumer does not read that partition"} : closed();
+  }
+  /// Who seeks after an error ended his loop has decided what to do about it.
+  void go_on() noexcept {
+    if (trouble_ && trouble_->told) trouble_->looked = true, ended_iteration_ = false;
   }
   [[nodiscard]] detail::Assigned* find(PartitionId partition) const noexcept {
     return core_ ? core_->find(partition) : nullptr;
@@ -253,11 +258,7 @@ class Consumer<T, S, Bus> {
     if (assigned.reader.log().is_deleted())
       return Failure{Errc::topic_deleted, "the topic was deleted under this consumer"};
     if (!assigned.has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
-    const std::uint64_t before = assigned.reader.position();
-    auto done = core_->reset(assigned, core_->config().auto_offset_reset);
-    if (done && assigned.reader.position() == before)
-      return Failure{Errc::corrupt, "the log begins behind its end"};  // else we would go round for ever
-    return done;
+    return core_->return_to_log(assigned);
   }
 
   /// Until a close look may find something, with glances between. False: the time is over, or wakeup() was called.
@@ -305,7 +306,7 @@ class Consumer<T, S, Bus> {
     return Look::failed;
   }
   Look end_with(Batch<T, S>& batch, const Failure& failure, const detail::Assigned& assigned) {
-    const auto result = end_with(batch, failure, Offset{static_cast<std::int64_t>(assigned.reader.position())});
+    const auto result = end_with(batch, failure, Offset{static_cast<std::int64_t>(assigned.reader.cursor())});
     batch.partition_ = assigned.id;
     return result;
   }
@@ -351,6 +352,7 @@ class Consumer<T, S, Bus> {
   Result<void> reset_one(detail::Assigned& assigned, OffsetReset policy) {
     auto done = core_->reset(assigned, policy);
     assigned.missed = 0;  // asked for, not missed
+    if (done) go_on();
     return done;
   }
   Result<void> reset_all(OffsetReset policy) {

@@ -1,7 +1,7 @@
 // Walks all records that come to a consumer:  for (const auto& record : consumer) ...
 // What retention removed before it came is counted by Consumer::missed().
-// Ends after consumer_timeout without a record, or at an error, which the next poll returns. One thread, like its
-// consumer.
+// Ends after consumer_timeout without a record, or at an error, which the next poll returns; a seek goes on behind it.
+// One thread, like its consumer.
 #pragma once
 
 #include <iterator>
@@ -43,7 +43,7 @@ class ConsumerIterator {
       at_ = batch_.begin();
       if (!batch_.empty()) continue;
       const bool failed = batch_.trouble_ && batch_.trouble_->failure.code != Errc::ok;
-      if (failed) consumer_->ended_iteration_ = true;
+      if (failed && !batch_.trouble_->told) consumer_->ended_iteration_ = batch_.trouble_->told = true;
       if (timeout || failed) return void(consumer_ = nullptr);
     }
   }

@@ -118,6 +118,12 @@ class PartitionLog {
     return Segment::open(*parts_.directory, segment_name(base).data(), base, use);
   }
 
+  /// Did the segment at `base` ever have its name, by what the words say? `hint` as it was read before the look for its
+  /// file. If so, and log_start has not passed it, its file must be there: a roll names it before it raises hint.
+  [[nodiscard]] bool was_made(std::uint64_t base, std::uint64_t hint) const noexcept {
+    return hint > base || (hint == base && (base > 0 || state().resolved_to.load(shm::acquire) > base));
+  }
+
   /// The segment to append to: that of hint, made if the log is still empty. Errors: topic_deleted, no_space, corrupt.
   Result<Segment> active(const shm::Member& member, std::uint64_t need) const;
 
@@ -147,9 +153,15 @@ class PartitionLog {
     return is_deleted() ? Failure{Errc::topic_deleted, "the topic was deleted under this handle"} : failure;
   }
 
+  [[nodiscard]] Failure damaged() const noexcept {
+    return unless_deleted({Errc::corrupt, "a segment of the log is missing or damaged"});
+  }
+
   Result<void> write_file(const char* own, const Geometry& shape) const;
   /// TAKE. True if this call made the segment, false if somebody else did.
   Result<bool> take(const shm::Member& member, std::uint64_t base, const Geometry& shape) const;
+  /// What whoever raised hint does for all.
+  void after_roll(const shm::Member& member) const;
   [[nodiscard]] Result<Segment> take_spare(const char* own, const Geometry& shape) const;
 
   PartitionParts parts_;

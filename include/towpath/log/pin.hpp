@@ -140,6 +140,7 @@ class RecentSegments {
   /// Lets go of those that begin below `start`.
   void drop_below(std::uint64_t start) { all_.erase(all_.begin(), lower_bound(start)); }
   void clear() noexcept { all_.clear(); }
+  [[nodiscard]] bool empty() const noexcept { return all_.empty(); }
 
  private:
   std::vector<Recent>::iterator lower_bound(std::uint64_t base) noexcept {

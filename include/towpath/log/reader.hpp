@@ -48,6 +48,8 @@ class Reader {
   [[nodiscard]] const PartitionLog& log() const noexcept { return *log_; }
   /// The offset after the last record that was collected, or what was sought.
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+  /// The offset that is looked at next: after refused and failed the one that is in the way.
+  [[nodiscard]] std::uint64_t cursor() const noexcept { return cursor_; }
   [[nodiscard]] Failure failure() const noexcept { return failure_; }
 
   /// Goes to an offset; the next collect() finds its segment.
@@ -153,6 +155,8 @@ class Reader {
       return sealed > 1 ? advance(segment.base + sealed - 1) : fail({Errc::corrupt, "a segment sealed without a slot"});
     const std::uint64_t tail = segment.header->tail.load(shm::acquire);
     const bool open = sealed != 0 || Tail::count(tail) > n || Tail::bytes(tail) > segment.capacity;
+    if (!recent_.empty()) [[unlikely]]
+      drop_retired(), forget_gone_segments();
     return open ? Progress::blocked : Progress::idle;
   }
 
@@ -182,8 +186,8 @@ class Reader {
     if (pinned.error() != Errc::not_found) return fail(pinned.error());
     const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
     if (start > position_) return Progress::out_of_range;
-    const bool missing = start <= base && hint > base;
-    return missing ? fail({Errc::corrupt, "a segment is missing in the middle of the log"}) : Progress::idle;
+    if (start > base || log_->is_deleted() || !log_->was_made(base, hint)) return Progress::idle;
+    return fail({Errc::corrupt, "a segment of the log is missing or damaged"});
   }
 
   Progress fail(const Failure& failure) noexcept {
@@ -232,7 +236,9 @@ class Reader {
     Progress at = Progress::idle;
     for (const bool fresh : {false, true}) {                                   // first by the list we have
       if (fresh && position_ >= log_->state().hint.load(shm::acquire)) break;  // the list says nothing about that one
-      const auto base = base_of(position_, fresh);
+      if (fresh || bases_.empty())
+        if (auto listed = list(); !listed) return fail(listed.error());
+      const auto base = base_of(position_);
       if (!base && fresh) at = before_the_first();
       if (!base) continue;
       at = attach(*base);
@@ -248,12 +254,19 @@ class Reader {
     return log_->is_deleted() ? Progress::idle : fail({Errc::corrupt, "the log's first segment is missing"});
   }
 
+  /// Notes which segments there are, unless the position is in the last one. Errors: those of listing a folder.
+  Result<void> list() {
+    if (position_ >= log_->state().hint.load(shm::acquire)) return {};
+    auto found = log_->bases();
+    if (!found) return found.error();
+    bases_ = std::move(*found);
+    return {};
+  }
+
   /// The largest known base at or below the offset.
-  std::optional<std::uint64_t> base_of(std::uint64_t offset, bool fresh) {
+  [[nodiscard]] std::optional<std::uint64_t> base_of(std::uint64_t offset) const {
     const std::uint64_t hint = log_->state().hint.load(shm::acquire);
     if (offset >= hint) return hint;
-    if (fresh || bases_.empty())
-      if (auto found = log_->bases()) bases_ = std::move(*found);
     const auto above = std::upper_bound(bases_.begin(), bases_.end(), offset);
     if (above == bases_.begin()) return std::nullopt;
     return *std::prev(above);

@@ -100,8 +100,15 @@ inline Result<bool> PartitionLog::take(const shm::Member& member, std::uint64_t 
   return named.error() == Errc::already_exists ? Result<bool>{false} : named.error();
 }
 
+namespace detail {
+
+/// How often a name may be taken and yet lead to no segment, before it counts as damaged: a healthy log needs one try.
+inline constexpr int most_tries = 100;
+
+}  // namespace detail
+
 inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint64_t need) const {
-  for (;;) {
+  for (int tries = 0;; ++tries) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     const std::uint64_t base = parts_.state->hint.load(shm::acquire);
     auto segment = open(base, Use::append);
@@ -116,6 +123,7 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
       continue;
     }
     if (parts_.state->hint.load(shm::acquire) != base) continue;
+    if (was_made(base, base) || tries > detail::most_tries) return damaged();
     // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
     const std::uint64_t mean = std::max(need, parts_.format.typical_frame);
     const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
@@ -124,10 +132,19 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
   }
 }
 
+inline void PartitionLog::after_roll(const shm::Member& member) const {
+  parts_.state->rolls.fetch_add(1, shm::relaxed);
+  parts_.state->last_roll.store(static_cast<std::uint64_t>(parts_.clock.steady().time_since_epoch().count()),
+                                shm::relaxed);
+  wake_maintenance();
+  forget_gone_segments();
+  enforce_retention(*this, member);
+}
+
 inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segment& full, std::uint64_t next_base,
                                           bool crosser, std::uint64_t need) const {
   const Geometry shape = following(full, need);
-  for (int waited = 0;;) {
+  for (int waited = 0, tries = 0; tries <= detail::most_tries;) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     if (next_base < parts_.state->log_start.load(shm::seq_cst)) return active(member, need);
     bool made = false;
@@ -144,7 +161,7 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
       if (!taken) return unless_deleted(taken.error());
       made = *taken;
       segment = open(next_base, Use::append);
-      if (!segment) continue;
+      if (!segment && ++tries > 0) continue;
     }
     if (next_base <
         parts_.state->log_start.load(shm::seq_cst)) {  // retired meanwhile: a file made now would resurrect it
@@ -154,15 +171,10 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
     TOWPATH_FAILPOINT("next.before_hint");
     const bool raised = parts_.state->hint.raise_to(next_base, shm::seq_cst);  // pairs with Reader::has_something()
     if (is_deleted()) continue;                                                // after the open, as in active()
-    if (!raised) return segment;
-    parts_.state->rolls.fetch_add(1, shm::relaxed);
-    parts_.state->last_roll.store(static_cast<std::uint64_t>(parts_.clock.steady().time_since_epoch().count()),
-                                  shm::relaxed);
-    wake_maintenance();
-    forget_gone_segments();
-    enforce_retention(*this, member);
+    if (raised) after_roll(member);
     return segment;
   }
+  return damaged();
 }
 
 }  // namespace towpath::inline TOWPATH_ABI::log

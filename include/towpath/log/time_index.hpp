@@ -180,8 +180,8 @@ inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, co
     if (!segment) {
       if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
       const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
-      const bool missing = start <= base && hint > base;
-      if (missing) return Failure{Errc::corrupt, "a segment is missing in the middle of the log"};
+      if (start <= base && log.was_made(base, hint))
+        return Failure{Errc::corrupt, "a segment of the log is missing or damaged"};
       if (start <= base) return std::optional<Offset>{};  // the end of the log
       base = start;                                       // overtaken by retention
       continue;

@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include <cxxabi.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -47,6 +48,11 @@ inline Failure system_failure(int error, const char* call) noexcept {
     default: return {Errc::io_error, call};
   }
 }
+
+#if TOWPATH_EXCEPTIONS
+/// What passes through a thread that pthread_cancel() ends; whoever catches it must let it go on.
+using ThreadCancelled = abi::__forced_unwind;
+#endif
 
 /// A file descriptor, closed when it goes out of scope.
 class FileDescriptor {

@@ -95,9 +95,13 @@ class Caretaker {
     return {};
   }
 
-  /// The role, or the sight of a holder that stands still.
+  /// The role, or the sight of a holder that stands still, or no right to some topic: then beside whoever has the role.
   bool may_work() {
     auto& control = core_->control();
+    if (!may_write_all_) {  // the role is for somebody who may; two at work are harmless
+      if (has_role_) give_up_role();
+      return true;
+    }
     if (!has_role_ && core_->members()->take_role(shm::Role::maintenance)) {
       has_role_ = true;
       control.maintainer.store(member_.index() + 1, shm::release);  // pairs with wake_maintenance()
@@ -124,6 +128,7 @@ class Caretaker {
     const auto names = catalog_->names();
     if (!names) return names.error();
     Result<void> outcome;
+    may_write_all_ = true;
     std::erase_if(topics_, [&](const Topic& topic) {
       const auto now = catalog_->open(topic.files->name());
       return !now || *now != topic.files;
@@ -131,6 +136,7 @@ class Caretaker {
     for (const auto& name : *names) {
       auto files = catalog_->open(name);
       if (!files && files.error() != Errc::unknown_topic) outcome = files.error();
+      if (files && !(*files)->is_writable()) may_write_all_ = false;
       if (!files || !(*files)->is_writable()) continue;
       auto known =
           std::find_if(topics_.begin(), topics_.end(), [&](const Topic& topic) { return topic.files == *files; });
@@ -205,6 +211,7 @@ class Caretaker {
   std::mutex mutex_;
   shm::Member member_;
   bool has_role_ = false;
+  bool may_write_all_ = true;  // as far as it is known
   std::uint64_t seen_progress_ = ~std::uint64_t{0};
   Monotonic seen_at_{};
   std::uint64_t generation_ = ~std::uint64_t{0};
