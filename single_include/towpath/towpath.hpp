@@ -5967,7 +5967,7 @@ class PartitionMaintenance {
       wanted = wanted_spares;
     else if (active && log_->format().recycling && !is_full_size && rolls_soon)
       wanted = 1;
-    for (std::uint64_t i = spare_names; spares_ > wanted && i-- > 0;)
+    for (std::uint64_t i = spare_names; wanted == 0 && spares_ > 0 && i-- > 0;)
       if (drop_spare(i)) --spares_;
     for (; spares_ < wanted; ++spares_)
       if (auto made = make_spare(is_full_size ? active->geometry() : log_->following(*active, 0)); !made) return made;
