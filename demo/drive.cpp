@@ -168,7 +168,7 @@ class Driver {
         fmt::format("Process {} was killed (SIGKILL) with a record reserved and half written. The readers behind it "
                     "went on after {:.1f} ms and {:.1f} ms.",
                     victim, static_cast<double>(first - killed_ns) / 1e6, static_cast<double>(last - killed_ns) / 1e6));
-    describe(cores_again, "each core again, by the process that replaced the killed one");
+    describe(cores_again, "each core again, by the process that took over");
     start("cores_again", "");
     return killed_ns;
   }
