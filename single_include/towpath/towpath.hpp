@@ -94,10 +94,9 @@
 
 // Every macro of the library. A user may define, before the first include and the same in every file of a program:
 //   TOWPATH_ASSERT(condition)   what happens on a caller's bug; default: assert()
-//   TOWPATH_FAIL(message)       what value() and throwing constructors do without exceptions; default: says it on
-//   stderr and abort() TOWPATH_FAILPOINT(name)     called between the protocol's steps; default: nothing. Tests kill
-//   the process there. TOWPATH_WORD_POLICY         the type through which every shared word is touched; default:
-//   shm::DirectPolicy
+//   TOWPATH_FAIL(message)       what value() and throwing constructors do without exceptions; default: print, abort()
+//   TOWPATH_FAILPOINT(name)     called between the protocol's steps; default: nothing. Tests kill the process there.
+//   TOWPATH_WORD_POLICY         the type through which every shared word is touched; default: shm::DirectPolicy
 // Exceptions, TOWPATH_FAILPOINT and TOWPATH_WORD_POLICY are part of the inline namespace, so that files that differ in
 // them never share a symbol; whatever else differs (TOWPATH_ASSERT, TOWPATH_FAIL, NDEBUG, sanitizers) is yours to keep
 // the same. Between processes only the format version protects you.
@@ -2506,8 +2505,11 @@ class Members {
   /// Whether the line's owner lives. Asks the kernel: 0.5 us. May say yes for one that is just being released.
   [[nodiscard]] bool is_alive(unsigned index) const noexcept { return is_locked(asker_, index); }
 
-  /// Is whoever left a private file under this line and incarnation gone? Unlinking what is his is safe then.
-  [[nodiscard]] bool is_gone(unsigned index, std::uint64_t incarnation) const noexcept {
+  /// A private name says whose it is, "<line>.<incarnation>." at `tag`: is he gone? Unlinking what is his is safe then.
+  [[nodiscard]] bool is_left_behind(const char* tag) const noexcept {
+    unsigned index = 0;
+    unsigned long long incarnation = 0;
+    if (std::sscanf(tag, "%u.%llu.", &index, &incarnation) != 2 || index >= max_members) return false;
     return lines_[index].incarnation.load(acquire) != incarnation || !is_alive(index);
   }
 
@@ -2895,6 +2897,11 @@ class PartitionLog {
     return hint > base || (hint == base && (base > 0 || state().resolved_to.load(shm::acquire) > base));
   }
 
+  /// What to say of a segment that was made and is not there: corrupt, or topic_deleted.
+  [[nodiscard]] Failure damaged() const noexcept {
+    return unless_deleted({Errc::corrupt, "a segment of the log is missing or damaged"});
+  }
+
   /// The segment to append to: that of hint, made if the log is still empty. Errors: topic_deleted, no_space, corrupt.
   Result<Segment> active(const shm::Member& member, std::uint64_t need) const;
 
@@ -2922,10 +2929,6 @@ class PartitionLog {
   /// A file that cannot be made because the topic's folder went is no file that was not found.
   [[nodiscard]] Failure unless_deleted(const Failure& failure) const noexcept {
     return is_deleted() ? Failure{Errc::topic_deleted, "the topic was deleted under this handle"} : failure;
-  }
-
-  [[nodiscard]] Failure damaged() const noexcept {
-    return unless_deleted({Errc::corrupt, "a segment of the log is missing or damaged"});
   }
 
   Result<void> write_file(const char* own, const Geometry& shape) const;
@@ -3180,8 +3183,13 @@ class RecentSegments {
     all_.insert(at, {base, end, ++tick_, pin});
   }
 
-  /// Lets go of those that begin below `start`.
-  void drop_below(std::uint64_t start) { all_.erase(all_.begin(), lower_bound(start)); }
+  /// Lets go of those that begin below `start`. True if there were any.
+  bool drop_below(std::uint64_t start) {
+    const auto first_kept = lower_bound(start);
+    if (first_kept == all_.begin()) return false;
+    all_.erase(all_.begin(), first_kept);
+    return true;
+  }
   void clear() noexcept { all_.clear(); }
   [[nodiscard]] bool empty() const noexcept { return all_.empty(); }
 
@@ -3349,7 +3357,7 @@ class Reader {
     const std::uint64_t tail = segment.header->tail.load(shm::acquire);
     const bool open = sealed != 0 || Tail::count(tail) > n || Tail::bytes(tail) > segment.capacity;
     if (!recent_.empty()) [[unlikely]]
-      drop_retired(), forget_gone_segments();
+      if (drop_retired()) forget_gone_segments();
     return open ? Progress::blocked : Progress::idle;
   }
 
@@ -3380,7 +3388,7 @@ class Reader {
     const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
     if (start > position_) return Progress::out_of_range;
     if (start > base || log_->is_deleted() || !log_->was_made(base, hint)) return Progress::idle;
-    return fail({Errc::corrupt, "a segment of the log is missing or damaged"});
+    return fail(log_->damaged());
   }
 
   Progress fail(const Failure& failure) noexcept {
@@ -3472,7 +3480,7 @@ class Reader {
     become({}, 0);
   }
 
-  void drop_retired() { recent_.drop_below(log_->state().log_start.load(shm::acquire)); }
+  bool drop_retired() { return recent_.drop_below(log_->state().log_start.load(shm::acquire)); }
 
   const PartitionLog* log_;
   std::shared_ptr<Pins> pins_;
@@ -3831,10 +3839,9 @@ inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, co
     TOWPATH_FAILPOINT("time.looked");
     if (!segment && segment.error() != Errc::not_found) return segment.error();
     if (!segment) {
-      if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+      if (log.is_deleted()) return log.damaged();
       const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
-      if (start <= base && log.was_made(base, hint))
-        return Failure{Errc::corrupt, "a segment of the log is missing or damaged"};
+      if (start <= base && log.was_made(base, hint)) return log.damaged();
       if (start <= base) return std::optional<Offset>{};  // the end of the log
       base = start;                                       // overtaken by retention
       continue;
@@ -4962,13 +4969,15 @@ class ConsumerCore {
     return take_on_new();
   }
 
-  /// To the first record, or behind the last. Errors: offset_out_of_range for none, those of mapping.
+  /// The offset after the last record that can be read; moves no position. Errors: those of mapping.
+  [[nodiscard]] Result<Offset> end_of(const Assigned& assigned) const {
+    return log::Reader{assigned.reader.log(), pins_}.find_end();
+  }
+
+  /// To the first record (earliest) or behind the last (latest). Errors: those of mapping.
   Result<void> reset(Assigned& assigned, OffsetReset policy) {
-    auto& state = assigned.reader.log().state();
-    if (policy == OffsetReset::none)
-      return Failure{Errc::offset_out_of_range, "the position is outside the log and auto_offset_reset is none"};
     if (policy == OffsetReset::earliest) {
-      assigned.reader.seek(state.log_start.load(shm::seq_cst));
+      assigned.reader.seek(assigned.reader.log().state().log_start.load(shm::seq_cst));
     } else if (auto end = assigned.reader.find_end(); !end) {
       return end.error();
     }
@@ -4979,12 +4988,11 @@ class ConsumerCore {
   /// The position is outside the log: to where auto_offset_reset says, unless records came up to it meanwhile.
   /// Errors: offset_out_of_range for none, corrupt, those of mapping.
   Result<void> return_to_log(Assigned& assigned) {
-    auto& log = assigned.reader.log();
     const std::uint64_t before = assigned.reader.position();
-    const auto end = log::Reader{log, pins_}.find_end();
+    const auto end = end_of(assigned);
     if (!end) return end.error();
     const auto behind = static_cast<std::uint64_t>(end->value);
-    const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
+    const std::uint64_t start = assigned.reader.log().state().log_start.load(shm::seq_cst);
     if (start > behind) return Failure{Errc::corrupt, "the log begins behind its end"};
     const bool is_inside = before >= start && before <= behind;
     if (!is_inside && config_.auto_offset_reset == OffsetReset::none)
@@ -5874,7 +5882,7 @@ class PartitionMaintenance {
 
   void look_at(const std::string& name) {
     const auto path = log_->in_folder(name.c_str());
-    if (name.starts_with("own.")) return sweep(name, path.data());
+    if (name.starts_with("own.")) return sweep(name.c_str() + 4, path.data());
     if (name.starts_with("spare.")) return void(++spares_);
     if (name.ends_with(".timeindex")) return drop_index(name, path.data());
     if (name.size() != 24 || !name.ends_with(".log")) return;
@@ -5889,11 +5897,8 @@ class PartitionMaintenance {
   }
 
   /// A private file whose owner is gone, or whose line somebody else has now. Unlinking one is always safe.
-  void sweep(const std::string& name, const char* path) {
-    unsigned line = 0;
-    unsigned long long incarnation = 0;
-    if (std::sscanf(name.c_str(), "own.%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members) return;
-    if (log_->members().is_gone(line, incarnation)) remove_segment_file(log_->directory(), path).ignore();
+  void sweep(const char* owner, const char* path) {
+    if (log_->members().is_left_behind(owner)) remove_segment_file(log_->directory(), path).ignore();
   }
 
   void finish_retirements() {
@@ -6111,11 +6116,7 @@ class Catalog {
     if (!found) return;
     for (const auto& name : *found) {
       if (!name.starts_with("~new-") && !name.starts_with("~gone-")) continue;  // no topic can be called that
-      unsigned line = 0;
-      unsigned long long incarnation = 0;
-      if (std::sscanf(name.c_str() + name.find('-'), "-%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members)
-        continue;
-      if (core_->members()->is_gone(line, incarnation))
+      if (core_->members()->is_left_behind(name.c_str() + name.find('-') + 1))
         core_->directory().remove_folder(("topics/" + name).c_str()).ignore();
     }
   }
@@ -6848,9 +6849,7 @@ class Consumer<T, S, Bus> {
   }
   /// The offset after the last record that can be read, of each assigned partition. Moves no position.
   [[nodiscard]] Result<std::vector<PartitionOffset>> end_offsets() const {
-    return each([this](detail::Assigned& assigned) {
-      return log::Reader{assigned.reader.log(), core_->pins()}.find_end();
-    });
+    return each([this](detail::Assigned& assigned) { return core_->end_of(assigned); });
   }
   /// The first record as late as `time` of each assigned partition. Reads an index; makes it when it is missing.
   [[nodiscard]] Result<std::vector<PartitionTimeOffset>> offsets_for_times(Timestamp time) const {
@@ -7175,7 +7174,7 @@ struct SendOptions {
 
 namespace detail {
 
-/// What a send without options refers to: filling one in for each call would take a tenth of its time.
+/// What a send without options refers to: none is filled in for each call.
 inline constexpr SendOptions no_options{};
 
 }  // namespace detail
@@ -7588,7 +7587,7 @@ class Producer<T, S, Bus, P> {
   TOWPATH_HOT Result<RecordMetadata> send(const T& value,
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
-      return Failure{Errc::closed, "this producer was moved from"};
+      return closed();
     log::FrameSpec spec = describe(options);
     spec.value_size = S::size(value);
     return append(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
@@ -7597,7 +7596,7 @@ class Producer<T, S, Bus, P> {
   /// Appends a record without a value: Kafka's tombstone, which says that the key is gone. Errors as send().
   Result<RecordMetadata> send_tombstone(const SendOptions& options) noexcept(chooses_quietly) {
     if (!core_) [[unlikely]]
-      return Failure{Errc::closed, "this producer was moved from"};
+      return closed();
     log::FrameSpec spec = describe(options);
     spec.has_value = false;
     return append(spec, options, [](std::span<std::byte>) noexcept {});
@@ -7627,7 +7626,7 @@ class Producer<T, S, Bus, P> {
   /// no_space and the like only when the slot had been skipped and the copy finds no room: the value is lost with the
   /// loan. With `visible` as send().
   Result<RecordMetadata> send(Loan<T>&& loan) noexcept {
-    if (!core_) return Failure{Errc::closed, "this producer was moved from"};
+    if (!core_) return closed();
     if (!loan.core_) return Failure{Errc::closed, "this loan was sent already"};
     if (!core_->files().core().is_mine()) return Failure{Errc::forked, "the producer was made before fork()"};
     if (loan.core_ != core_.get()) return Failure{Errc::invalid_argument, "this loan is another producer's"};
@@ -7656,9 +7655,7 @@ class Producer<T, S, Bus, P> {
 
   /// Returns when everything this producer sent can be seen by every reader. At most the grace for each open record of
   /// another producer that is in the way. Errors: topic_deleted, forked, those of mapping.
-  Result<void> flush() noexcept {
-    return core_ ? core_->flush() : Failure{Errc::closed, "this producer was moved from"};
-  }
+  Result<void> flush() noexcept { return core_ ? core_->flush() : closed(); }
 
   [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
 
@@ -7666,6 +7663,8 @@ class Producer<T, S, Bus, P> {
   static constexpr bool chooses_quietly = noexcept(std::declval<P&>()(std::declval<const PartitionRequest&>()));
   static constexpr bool encodes_quietly = chooses_quietly&& noexcept(
       S::encode(std::declval<const T&>(), std::span<std::byte>{}))&& noexcept(S::size(std::declval<const T&>()));
+
+  static Failure closed() noexcept { return {Errc::closed, "this producer was moved from"}; }
 
   Producer(const Topic<T, S>& topic, std::unique_ptr<detail::ProducerCore> core, P partitioner)
       : topic_{topic}, core_{std::move(core)}, partitioner_{std::move(partitioner)} {}
@@ -7745,7 +7744,7 @@ class Producer<T, S, Bus, P> {
 
   Result<Loan<T>> borrow(std::size_t size, const SendOptions& options) noexcept(chooses_quietly) {
     if (!core_) [[unlikely]]
-      return Failure{Errc::closed, "this producer was moved from"};
+      return closed();
     log::FrameSpec spec = describe(options);
     spec.value_size = size;
     const auto layout = log::FrameLayout::of(spec, core_->value_alignment());

@@ -24,6 +24,12 @@ log::SegmentHeader& header_of(const log::PartitionLog& log, std::uint64_t base) 
   return *keeps.header;
 }
 
+/// Appends a record whose value has three bytes, which is no integer. Returns its offset.
+Offset append_no_number(log::Appender& appender) {
+  return appender.append(19, [](std::byte* frame, std::uint64_t, const log::Segment&) { std::memset(frame, 0, 19); })
+      .value();
+}
+
 }  // namespace
 
 TEST_CASE("a bus in memory leaves no map behind when its last user goes") {
@@ -154,7 +160,7 @@ TEST_CASE("regression_007: a last segment that is gone or damaged is corrupt for
     if (gone)
       log->directory().remove(log->segment_name(last).data()).value();
     else
-      log->open(last, log::Use::append)->header->base.store(7, shm::seq_cst);
+      header_of(*log, last).base.store(7, shm::seq_cst);
     Producer producer{topic};
     CHECK(producer.send(Bytes{text}).error() == Errc::corrupt);
     Consumer consumer{topic, {.auto_offset_reset = OffsetReset::none}};
@@ -172,15 +178,13 @@ TEST_CASE("regression_008: error_offset() is the record in the way, behind abort
   Producer producer{numbers};
   producer.send(1).value();
   for (int i = 0; i < 3; ++i) appender.abandon(appender.reserve(40).value());
-  const auto bad = appender.append(19, [](std::byte* frame, std::uint64_t, const log::Segment&) {
-    std::memset(frame, 0, 19);  // a frame whose value has three bytes
-  });
+  const auto bad = append_no_number(appender);
   producer.send(2).value();
   Consumer consumer{numbers, {.auto_offset_reset = OffsetReset::earliest}};
   CHECK(consumer.poll(10ms).size() == 1);
   const auto batch = consumer.poll(10ms);
   CHECK(batch.error() == Errc::undecodable);
-  CHECK(batch.error_offset() == bad.value());
+  CHECK(batch.error_offset() == bad);
   consumer.seek({0}, Offset{batch.error_offset().value + 1}).value();
   CHECK(consumer.poll(10ms).size() == 1);
 }
@@ -191,7 +195,7 @@ TEST_CASE("regression_009: a loop that ended at an error goes on after a seek") 
   const auto* log = *numbers.files()->partition({0});
   auto member = bus.core()->claim(shm::MemberKind::producer, "test").value();
   log::Appender appender{*log, member};
-  appender.append(19, [](std::byte* frame, std::uint64_t, const log::Segment&) { std::memset(frame, 0, 19); }).value();
+  append_no_number(appender);
   Producer{numbers}.send(2).value();
   Consumer consumer{numbers, {.auto_offset_reset = OffsetReset::earliest, .consumer_timeout = 0ms}};
   for ([[maybe_unused]] const auto& record : consumer) FAIL("the first record is no number");

@@ -130,9 +130,7 @@ class Consumer<T, S, Bus> {
   }
   /// The offset after the last record that can be read, of each assigned partition. Moves no position.
   [[nodiscard]] Result<std::vector<PartitionOffset>> end_offsets() const {
-    return each([this](detail::Assigned& assigned) {
-      return log::Reader{assigned.reader.log(), core_->pins()}.find_end();
-    });
+    return each([this](detail::Assigned& assigned) { return core_->end_of(assigned); });
   }
   /// The first record as late as `time` of each assigned partition. Reads an index; makes it when it is missing.
   [[nodiscard]] Result<std::vector<PartitionTimeOffset>> offsets_for_times(Timestamp time) const {

@@ -98,13 +98,15 @@ class ConsumerCore {
     return take_on_new();
   }
 
-  /// To the first record, or behind the last. Errors: offset_out_of_range for none, those of mapping.
+  /// The offset after the last record that can be read; moves no position. Errors: those of mapping.
+  [[nodiscard]] Result<Offset> end_of(const Assigned& assigned) const {
+    return log::Reader{assigned.reader.log(), pins_}.find_end();
+  }
+
+  /// To the first record (earliest) or behind the last (latest). Errors: those of mapping.
   Result<void> reset(Assigned& assigned, OffsetReset policy) {
-    auto& state = assigned.reader.log().state();
-    if (policy == OffsetReset::none)
-      return Failure{Errc::offset_out_of_range, "the position is outside the log and auto_offset_reset is none"};
     if (policy == OffsetReset::earliest) {
-      assigned.reader.seek(state.log_start.load(shm::seq_cst));
+      assigned.reader.seek(assigned.reader.log().state().log_start.load(shm::seq_cst));
     } else if (auto end = assigned.reader.find_end(); !end) {
       return end.error();
     }
@@ -115,12 +117,11 @@ class ConsumerCore {
   /// The position is outside the log: to where auto_offset_reset says, unless records came up to it meanwhile.
   /// Errors: offset_out_of_range for none, corrupt, those of mapping.
   Result<void> return_to_log(Assigned& assigned) {
-    auto& log = assigned.reader.log();
     const std::uint64_t before = assigned.reader.position();
-    const auto end = log::Reader{log, pins_}.find_end();
+    const auto end = end_of(assigned);
     if (!end) return end.error();
     const auto behind = static_cast<std::uint64_t>(end->value);
-    const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
+    const std::uint64_t start = assigned.reader.log().state().log_start.load(shm::seq_cst);
     if (start > behind) return Failure{Errc::corrupt, "the log begins behind its end"};
     const bool is_inside = before >= start && before <= behind;
     if (!is_inside && config_.auto_offset_reset == OffsetReset::none)

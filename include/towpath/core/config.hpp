@@ -1,9 +1,8 @@
 // Every macro of the library. A user may define, before the first include and the same in every file of a program:
 //   TOWPATH_ASSERT(condition)   what happens on a caller's bug; default: assert()
-//   TOWPATH_FAIL(message)       what value() and throwing constructors do without exceptions; default: says it on
-//   stderr and abort() TOWPATH_FAILPOINT(name)     called between the protocol's steps; default: nothing. Tests kill
-//   the process there. TOWPATH_WORD_POLICY         the type through which every shared word is touched; default:
-//   shm::DirectPolicy
+//   TOWPATH_FAIL(message)       what value() and throwing constructors do without exceptions; default: print, abort()
+//   TOWPATH_FAILPOINT(name)     called between the protocol's steps; default: nothing. Tests kill the process there.
+//   TOWPATH_WORD_POLICY         the type through which every shared word is touched; default: shm::DirectPolicy
 // Exceptions, TOWPATH_FAILPOINT and TOWPATH_WORD_POLICY are part of the inline namespace, so that files that differ in
 // them never share a symbol; whatever else differs (TOWPATH_ASSERT, TOWPATH_FAIL, NDEBUG, sanitizers) is yours to keep
 // the same. Between processes only the format version protects you.

@@ -67,7 +67,7 @@ class PartitionMaintenance {
 
   void look_at(const std::string& name) {
     const auto path = log_->in_folder(name.c_str());
-    if (name.starts_with("own.")) return sweep(name, path.data());
+    if (name.starts_with("own.")) return sweep(name.c_str() + 4, path.data());
     if (name.starts_with("spare.")) return void(++spares_);
     if (name.ends_with(".timeindex")) return drop_index(name, path.data());
     if (name.size() != 24 || !name.ends_with(".log")) return;
@@ -82,11 +82,8 @@ class PartitionMaintenance {
   }
 
   /// A private file whose owner is gone, or whose line somebody else has now. Unlinking one is always safe.
-  void sweep(const std::string& name, const char* path) {
-    unsigned line = 0;
-    unsigned long long incarnation = 0;
-    if (std::sscanf(name.c_str(), "own.%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members) return;
-    if (log_->members().is_gone(line, incarnation)) remove_segment_file(log_->directory(), path).ignore();
+  void sweep(const char* owner, const char* path) {
+    if (log_->members().is_left_behind(owner)) remove_segment_file(log_->directory(), path).ignore();
   }
 
   void finish_retirements() {

@@ -124,6 +124,11 @@ class PartitionLog {
     return hint > base || (hint == base && (base > 0 || state().resolved_to.load(shm::acquire) > base));
   }
 
+  /// What to say of a segment that was made and is not there: corrupt, or topic_deleted.
+  [[nodiscard]] Failure damaged() const noexcept {
+    return unless_deleted({Errc::corrupt, "a segment of the log is missing or damaged"});
+  }
+
   /// The segment to append to: that of hint, made if the log is still empty. Errors: topic_deleted, no_space, corrupt.
   Result<Segment> active(const shm::Member& member, std::uint64_t need) const;
 
@@ -151,10 +156,6 @@ class PartitionLog {
   /// A file that cannot be made because the topic's folder went is no file that was not found.
   [[nodiscard]] Failure unless_deleted(const Failure& failure) const noexcept {
     return is_deleted() ? Failure{Errc::topic_deleted, "the topic was deleted under this handle"} : failure;
-  }
-
-  [[nodiscard]] Failure damaged() const noexcept {
-    return unless_deleted({Errc::corrupt, "a segment of the log is missing or damaged"});
   }
 
   Result<void> write_file(const char* own, const Geometry& shape) const;

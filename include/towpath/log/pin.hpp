@@ -137,8 +137,13 @@ class RecentSegments {
     all_.insert(at, {base, end, ++tick_, pin});
   }
 
-  /// Lets go of those that begin below `start`.
-  void drop_below(std::uint64_t start) { all_.erase(all_.begin(), lower_bound(start)); }
+  /// Lets go of those that begin below `start`. True if there were any.
+  bool drop_below(std::uint64_t start) {
+    const auto first_kept = lower_bound(start);
+    if (first_kept == all_.begin()) return false;
+    all_.erase(all_.begin(), first_kept);
+    return true;
+  }
   void clear() noexcept { all_.clear(); }
   [[nodiscard]] bool empty() const noexcept { return all_.empty(); }
 

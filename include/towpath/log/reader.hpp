@@ -156,7 +156,7 @@ class Reader {
     const std::uint64_t tail = segment.header->tail.load(shm::acquire);
     const bool open = sealed != 0 || Tail::count(tail) > n || Tail::bytes(tail) > segment.capacity;
     if (!recent_.empty()) [[unlikely]]
-      drop_retired(), forget_gone_segments();
+      if (drop_retired()) forget_gone_segments();
     return open ? Progress::blocked : Progress::idle;
   }
 
@@ -187,7 +187,7 @@ class Reader {
     const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
     if (start > position_) return Progress::out_of_range;
     if (start > base || log_->is_deleted() || !log_->was_made(base, hint)) return Progress::idle;
-    return fail({Errc::corrupt, "a segment of the log is missing or damaged"});
+    return fail(log_->damaged());
   }
 
   Progress fail(const Failure& failure) noexcept {
@@ -279,7 +279,7 @@ class Reader {
     become({}, 0);
   }
 
-  void drop_retired() { recent_.drop_below(log_->state().log_start.load(shm::acquire)); }
+  bool drop_retired() { return recent_.drop_below(log_->state().log_start.load(shm::acquire)); }
 
   const PartitionLog* log_;
   std::shared_ptr<Pins> pins_;

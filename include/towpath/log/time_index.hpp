@@ -178,10 +178,9 @@ inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, co
     TOWPATH_FAILPOINT("time.looked");
     if (!segment && segment.error() != Errc::not_found) return segment.error();
     if (!segment) {
-      if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+      if (log.is_deleted()) return log.damaged();
       const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
-      if (start <= base && log.was_made(base, hint))
-        return Failure{Errc::corrupt, "a segment of the log is missing or damaged"};
+      if (start <= base && log.was_made(base, hint)) return log.damaged();
       if (start <= base) return std::optional<Offset>{};  // the end of the log
       base = start;                                       // overtaken by retention
       continue;

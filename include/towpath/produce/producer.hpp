@@ -38,7 +38,7 @@ class Producer<T, S, Bus, P> {
   TOWPATH_HOT Result<RecordMetadata> send(const T& value,
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
-      return Failure{Errc::closed, "this producer was moved from"};
+      return closed();
     log::FrameSpec spec = describe(options);
     spec.value_size = S::size(value);
     return append(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
@@ -47,7 +47,7 @@ class Producer<T, S, Bus, P> {
   /// Appends a record without a value: Kafka's tombstone, which says that the key is gone. Errors as send().
   Result<RecordMetadata> send_tombstone(const SendOptions& options) noexcept(chooses_quietly) {
     if (!core_) [[unlikely]]
-      return Failure{Errc::closed, "this producer was moved from"};
+      return closed();
     log::FrameSpec spec = describe(options);
     spec.has_value = false;
     return append(spec, options, [](std::span<std::byte>) noexcept {});
@@ -77,7 +77,7 @@ class Producer<T, S, Bus, P> {
   /// no_space and the like only when the slot had been skipped and the copy finds no room: the value is lost with the
   /// loan. With `visible` as send().
   Result<RecordMetadata> send(Loan<T>&& loan) noexcept {
-    if (!core_) return Failure{Errc::closed, "this producer was moved from"};
+    if (!core_) return closed();
     if (!loan.core_) return Failure{Errc::closed, "this loan was sent already"};
     if (!core_->files().core().is_mine()) return Failure{Errc::forked, "the producer was made before fork()"};
     if (loan.core_ != core_.get()) return Failure{Errc::invalid_argument, "this loan is another producer's"};
@@ -106,9 +106,7 @@ class Producer<T, S, Bus, P> {
 
   /// Returns when everything this producer sent can be seen by every reader. At most the grace for each open record of
   /// another producer that is in the way. Errors: topic_deleted, forked, those of mapping.
-  Result<void> flush() noexcept {
-    return core_ ? core_->flush() : Failure{Errc::closed, "this producer was moved from"};
-  }
+  Result<void> flush() noexcept { return core_ ? core_->flush() : closed(); }
 
   [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
 
@@ -116,6 +114,8 @@ class Producer<T, S, Bus, P> {
   static constexpr bool chooses_quietly = noexcept(std::declval<P&>()(std::declval<const PartitionRequest&>()));
   static constexpr bool encodes_quietly = chooses_quietly&& noexcept(
       S::encode(std::declval<const T&>(), std::span<std::byte>{}))&& noexcept(S::size(std::declval<const T&>()));
+
+  static Failure closed() noexcept { return {Errc::closed, "this producer was moved from"}; }
 
   Producer(const Topic<T, S>& topic, std::unique_ptr<detail::ProducerCore> core, P partitioner)
       : topic_{topic}, core_{std::move(core)}, partitioner_{std::move(partitioner)} {}
@@ -195,7 +195,7 @@ class Producer<T, S, Bus, P> {
 
   Result<Loan<T>> borrow(std::size_t size, const SendOptions& options) noexcept(chooses_quietly) {
     if (!core_) [[unlikely]]
-      return Failure{Errc::closed, "this producer was moved from"};
+      return closed();
     log::FrameSpec spec = describe(options);
     spec.value_size = size;
     const auto layout = log::FrameLayout::of(spec, core_->value_alignment());

@@ -67,7 +67,7 @@ struct SendOptions {
 
 namespace detail {
 
-/// What a send without options refers to: filling one in for each call would take a tenth of its time.
+/// What a send without options refers to: none is filled in for each call.
 inline constexpr SendOptions no_options{};
 
 }  // namespace detail

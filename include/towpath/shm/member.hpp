@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bitset>
 #include <cstddef>
+#include <cstdio>
 #include <mutex>
 #include <string_view>
 
@@ -103,8 +104,11 @@ class Members {
   /// Whether the line's owner lives. Asks the kernel: 0.5 us. May say yes for one that is just being released.
   [[nodiscard]] bool is_alive(unsigned index) const noexcept { return is_locked(asker_, index); }
 
-  /// Is whoever left a private file under this line and incarnation gone? Unlinking what is his is safe then.
-  [[nodiscard]] bool is_gone(unsigned index, std::uint64_t incarnation) const noexcept {
+  /// A private name says whose it is, "<line>.<incarnation>." at `tag`: is he gone? Unlinking what is his is safe then.
+  [[nodiscard]] bool is_left_behind(const char* tag) const noexcept {
+    unsigned index = 0;
+    unsigned long long incarnation = 0;
+    if (std::sscanf(tag, "%u.%llu.", &index, &incarnation) != 2 || index >= max_members) return false;
     return lines_[index].incarnation.load(acquire) != incarnation || !is_alive(index);
   }
 

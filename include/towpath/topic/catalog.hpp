@@ -93,11 +93,7 @@ class Catalog {
     if (!found) return;
     for (const auto& name : *found) {
       if (!name.starts_with("~new-") && !name.starts_with("~gone-")) continue;  // no topic can be called that
-      unsigned line = 0;
-      unsigned long long incarnation = 0;
-      if (std::sscanf(name.c_str() + name.find('-'), "-%u.%llu.", &line, &incarnation) != 2 || line >= shm::max_members)
-        continue;
-      if (core_->members()->is_gone(line, incarnation))
+      if (core_->members()->is_left_behind(name.c_str() + name.find('-') + 1))
         core_->directory().remove_folder(("topics/" + name).c_str()).ignore();
     }
   }
