@@ -828,24 +828,29 @@ namespace towpath::inline TOWPATH_ABI {
 enum class Errc : int {
   ok = 0,
   // the caller's request
-  invalid_argument,     ///< a value out of its range; the detail names it
-  invalid_name,         ///< a topic name that Kafka's rule refuses
-  unknown_topic,        ///< no such topic, and it was not to be created
-  unknown_partition,    ///< a partition number at or above the topic's count
-  topic_exists,         ///< create_topic on a name that is taken
-  topic_deleted,        ///< the topic went away under this handle
-  config_mismatch,      ///< another alignment or layout than the topic was created with
-  type_mismatch,        ///< another value type than the topic was created with
-  message_too_large,    ///< above max_message_bytes; nothing was reserved
-  loan_open,            ///< one open loan per Producer
-  no_group,             ///< commit without group_id
-  no_offset,            ///< auto_offset_reset = none and no position was given
-  offset_out_of_range,  ///< the position is before the log's start or past its end
-  not_assigned,         ///< the partition is not assigned to this Consumer
+  invalid_argument,         ///< a value out of its range; the detail names it
+  invalid_name,             ///< a topic name that Kafka's rule refuses
+  unknown_topic,            ///< no such topic, and it was not to be created
+  unknown_partition,        ///< a partition number at or above the topic's count
+  topic_exists,             ///< create_topic on a name that is taken
+  topic_deleted,            ///< the topic went away under this handle
+  config_mismatch,          ///< another alignment or layout than the topic was created with
+  type_mismatch,            ///< another value type than the topic was created with
+  message_too_large,        ///< above max_message_bytes; nothing was reserved
+  loan_open,                ///< one open loan per Producer
+  no_group,                 ///< commit without group_id
+  no_offset,                ///< auto_offset_reset = none and no position was given
+  offset_out_of_range,      ///< the position is before the log's start or past its end
+  not_assigned,             ///< the partition is not assigned to this Consumer
+  invalid_pattern,          ///< a regular expression that does not compile
+  queue_full,               ///< on_full = fail: a named reader has not read what would have to go
+  out_of_order_sequence,    ///< a producer's sequence number that leaves a gap
+  unsupported_compression,  ///< this program was built without that codec
   // the data
-  undecodable,   ///< bytes that are no value of this type; the position stays before them
-  corrupt,       ///< a file's content contradicts itself
-  newer_format,  ///< written by a newer library
+  undecodable,    ///< bytes that are no value of this type; the position stays before them
+  corrupt,        ///< a file's content contradicts itself
+  newer_format,   ///< written by a newer library
+  log_truncated,  ///< a power cut took records that had been read; the log goes on before them
   // the machine
   not_found,               ///< no such file or folder
   already_exists,          ///< a file of that name stands already
@@ -858,6 +863,7 @@ enum class Errc : int {
   too_many_files,          ///< RLIMIT_NOFILE or the system's table is full
   too_many_maps,           ///< vm.max_map_count reached, or no memory or addresses for a map
   too_many_members,        ///< all lines of the member table are taken
+  partition_failed,        ///< an I/O error made the partition read-only
   io_error,                ///< any other refusal of the operating system; the detail names the call
   unsupported_platform,    ///< page size above 64 KiB, or a kernel without openat2 or OFD locks
   // the state of things
@@ -902,9 +908,16 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::no_offset, "no_offset", "no position and auto_offset_reset is none; seek first"},
     {Errc::offset_out_of_range, "offset_out_of_range", "the log no longer, or not yet, holds that offset; seek"},
     {Errc::not_assigned, "not_assigned", "the partition is not assigned to this consumer"},
+    {Errc::invalid_pattern, "invalid_pattern", "the pattern is no POSIX extended regular expression"},
+    {Errc::queue_full, "queue_full",
+     "a named reader has not read what would have to go; let it read, or raise retention"},
+    {Errc::out_of_order_sequence, "out_of_order_sequence", "the sequence number leaves a gap"},
+    {Errc::unsupported_compression, "unsupported_compression",
+     "this program has no such codec; include towpath/adapters/compression.hpp"},
     {Errc::undecodable, "undecodable", "the bytes are no value of this type; seek past them or stop"},
     {Errc::corrupt, "corrupt", "a file contradicts itself; it was not touched"},
     {Errc::newer_format, "newer_format", "written by a newer library; update this one"},
+    {Errc::log_truncated, "log_truncated", "a power cut took records behind this offset; seek, and read on"},
     {Errc::not_found, "not_found", "no such file or folder"},
     {Errc::already_exists, "already_exists", "a file of that name stands already"},
     {Errc::permission_denied, "permission_denied", "the operating system refused access; check owner and mode"},
@@ -917,6 +930,7 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::too_many_files, "too_many_files", "out of file descriptors; raise ulimit -n"},
     {Errc::too_many_maps, "too_many_maps", "out of memory maps; raise vm.max_map_count"},
     {Errc::too_many_members, "too_many_members", "all 1,024 member lines are taken; close producers or consumers"},
+    {Errc::partition_failed, "partition_failed", "an I/O error made the partition read-only; see the kernel's log"},
     {Errc::io_error, "io_error", "the operating system refused"},
     {Errc::unsupported_platform, "unsupported_platform", "this kernel lacks what a bus needs"},
     {Errc::recovery_needed, "recovery_needed", "the machine was restarted since this bus was written"},
@@ -2622,9 +2636,11 @@ struct TopicWords {
   Word64 retention_age_ns;   // 0 = unlimited
   Word64 max_message_bytes;  // value, key and headers of one record
   Word64 grace_ns;           // how long a live producer's open slot may hold readers up
-  Word64 on_full;            // 0 drop_oldest; others come with back-pressure
+  Word64 on_full;            // 0 drop_oldest, 1 block, 2 fail
   Word64 config_version;     // + 1 at each change
-  std::uint64_t reserved[9];
+  Word64 durability;         // 0 none, 1 interval, 2 each
+  Word64 flush_interval_ns;  // of durability interval
+  std::uint64_t reserved[7];
 };
 static_assert(sizeof(TopicWords) == 128);
 inline constexpr std::uint64_t topic_words_offset = 64;
@@ -4463,6 +4479,90 @@ class BusCore {
 
 }  // namespace towpath::inline TOWPATH_ABI::detail
 
+// ---- towpath/topic/names.hpp ----
+
+// Which names a topic may have: Kafka's rule. Checked before a name gets anywhere near a path.
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// Errors: invalid_name.
+constexpr Result<void> check_topic_name(std::string_view name) noexcept {
+  if (name.empty()) return Failure{Errc::invalid_name, "a topic name is empty"};
+  if (name.size() > 249) return Failure{Errc::invalid_name, "a topic name is longer than 249 characters"};
+  if (name == "." || name == "..") return Failure{Errc::invalid_name, "a topic must not be called . or .."};
+  for (const char c : name) {
+    const bool fine =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    if (!fine) return Failure{Errc::invalid_name, "a topic name has a character other than A-Z a-z 0-9 . _ -"};
+  }
+  return {};
+}
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/topic/reader_list.hpp ----
+
+// The names of the readers that a topic waits for:  {.on_full = OnFull::block, .readers = {"recorder", "planner"}}
+// A value without pointers, usable at compile time. A list that breaks a rule stays, and is_valid() says so.
+
+namespace towpath::inline TOWPATH_ABI {
+
+class ReaderList {
+ public:
+  static constexpr std::size_t max_names = 16;
+  static constexpr std::size_t max_text = 480;
+
+  constexpr ReaderList() noexcept = default;
+  constexpr ReaderList(std::initializer_list<std::string_view> names) noexcept {
+    for (const auto name : names) add(name);
+  }
+  /// As text() writes it: "recorder,planner".
+  static constexpr ReaderList of(std::string_view text) noexcept {
+    ReaderList list;
+    while (!text.empty()) {
+      const auto name = text.substr(0, text.find(','));
+      list.add(name);
+      text.remove_prefix(name.size() < text.size() ? name.size() + 1 : text.size());
+    }
+    return list;
+  }
+
+  /// Adds a name; one that is there already changes nothing.
+  constexpr void add(std::string_view name) noexcept {
+    if (contains(name)) return;
+    const bool fits = count_ < max_names && size_ + name.size() + 1 <= max_text && check_topic_name(name).has_value();
+    if (!fits) return void(valid_ = false);
+    if (size_ > 0) text_[size_++] = ',';
+    for (const char c : name) text_[size_++] = c;
+    ++count_;
+  }
+
+  [[nodiscard]] constexpr bool contains(std::string_view name) const noexcept {
+    for (std::size_t i = 0; i < count_; ++i)
+      if ((*this)[i] == name) return true;
+    return false;
+  }
+  [[nodiscard]] constexpr std::string_view operator[](std::size_t i) const noexcept {
+    std::string_view left = text();
+    for (; i > 0; --i) left.remove_prefix(left.find(',') + 1);
+    return left.substr(0, left.find(','));
+  }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return count_; }
+  [[nodiscard]] constexpr bool empty() const noexcept { return count_ == 0; }
+  [[nodiscard]] constexpr std::string_view text() const noexcept { return {text_.data(), size_}; }
+  [[nodiscard]] constexpr bool is_valid() const noexcept { return valid_; }
+
+  friend constexpr bool operator==(const ReaderList&, const ReaderList&) noexcept = default;
+
+ private:
+  std::array<char, max_text> text_{};
+  std::size_t size_ = 0;
+  std::size_t count_ = 0;
+  bool valid_ = true;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
 // ---- towpath/topic/topic_config.hpp ----
 
 // What a topic is like. Fill the fields you care about:  {.partitions = 4, .retention = {.bytes = 1_GiB, .age = 30s}}
@@ -4488,6 +4588,26 @@ struct Retention {
 /// What a send does when retention would have to drop records that somebody still wants.
 enum class OnFull : std::uint32_t {
   drop_oldest = 0,  ///< as Kafka: the oldest segment goes, whoever has not read it is told by Batch::missed()
+  block = 1,        ///< it waits for the named readers, up to ProducerConfig::max_block, then says timed_out
+  fail = 2,         ///< it says queue_full
+};
+
+/// What of the log outlives a crash of the machine. A crash of processes loses nothing that was sent, whatever is set.
+enum class DurabilityKind : std::uint32_t {
+  none = 0,      ///< the kernel writes when it likes: a power cut loses what it had not written
+  interval = 1,  ///< flushed every so often: a power cut loses at most the last interval
+  each = 2,      ///< send() returns after its record is on stable storage: nothing acknowledged is lost
+};
+
+struct Durability {
+  static constexpr Duration by_storage = Duration::zero();
+
+  DurabilityKind kind = DurabilityKind::interval;
+  /// For `interval`: 1 ms or more. Default by storage: on disk 1 s; in memory and on tmpfs, which a power cut takes
+  /// whole, the kind becomes none.
+  Duration interval = by_storage;
+
+  friend constexpr bool operator==(const Durability&, const Durability&) noexcept = default;
 };
 
 struct TopicConfig {
@@ -4502,6 +4622,12 @@ struct TopicConfig {
   std::uint64_t max_message_bytes = 0;
   /// Default drop_oldest. Mutable.
   OnFull on_full = OnFull::drop_oldest;
+  /// Whom block and fail wait for: Consumers with a ConsumerConfig::name of this list. One that never came counts as
+  /// standing at the log's start, one that is gone where it stood last: take it out of the list to go on without it.
+  /// Default: nobody. Mutable.
+  ReaderList readers{};
+  /// Default: interval, 1 s, on disk; none in memory and on tmpfs. Mutable.
+  Durability durability{};
   /// How long a live but frozen producer's open record may hold readers up before it is skipped (and written again when
   /// the producer goes on). 1 ms to 1 h, default 1 s. Mutable.
   Duration grace = std::chrono::seconds{1};
@@ -4527,7 +4653,13 @@ constexpr Result<void> check_topic_config(const TopicConfig& config) noexcept {
     return bad("grace: 1 ms to 1 h");
   if (const auto a = config.record_alignment; a != 0 && a != 8 && a != 16 && a != 32 && a != 64)
     return bad("record_alignment: 8, 16, 32 or 64");
-  if (config.on_full != OnFull::drop_oldest) return bad("on_full: drop_oldest");
+  if (config.on_full > OnFull::fail) return bad("on_full: drop_oldest, block or fail");
+  if (!config.readers.is_valid()) return bad("readers: 16 names at most, each as a topic's, 480 characters in all");
+  if (config.durability.kind > DurabilityKind::each) return bad("durability: none, interval or each");
+  if (config.durability.interval != Durability::by_storage &&
+      (config.durability.interval < std::chrono::milliseconds{1} ||
+       config.durability.interval > std::chrono::hours{24}))
+    return bad("durability.interval: 1 ms to 24 h");
   return {};
 }
 
@@ -4559,6 +4691,20 @@ struct StoredConfig {
   bool checksummed = false;
 };
 
+inline constexpr std::string_view on_full_names[] = {"drop_oldest", "block", "fail"};
+inline constexpr std::string_view durability_names[] = {"none", "interval", "each"};
+
+template <class Enum, std::size_t N>
+constexpr std::string_view text_of(const std::string_view (&names)[N], Enum value) noexcept {
+  const auto i = static_cast<std::size_t>(value);
+  return i < N ? names[i] : std::string_view{};
+}
+/// N for a word that is none of them: a value that check_topic_config() refuses.
+template <class Enum, std::size_t N>
+constexpr Enum value_of(const std::string_view (&names)[N], std::string_view text) noexcept {
+  return static_cast<Enum>(std::find(std::begin(names), std::end(names), text) - std::begin(names));
+}
+
 inline std::string to_text(const StoredConfig& stored) {
   using std::chrono::milliseconds;
   const auto& config = stored.config;
@@ -4575,7 +4721,10 @@ inline std::string to_text(const StoredConfig& stored) {
   put("retention.ms", ageless ? "-1" : std::to_string(std::max<std::int64_t>(1, millis(config.retention.age))));
   put("max.message.bytes", std::to_string(config.max_message_bytes));
   put("towpath.grace.ms", std::to_string(millis(config.grace)));
-  put("towpath.on.full", "drop_oldest");
+  put("flush.ms", std::to_string(millis(config.durability.interval)));
+  put("towpath.durability", std::string{text_of(durability_names, config.durability.kind)});
+  put("towpath.on.full", std::string{text_of(on_full_names, config.on_full)});
+  put("towpath.readers", std::string{config.readers.text()});
   put("towpath.record.alignment", std::to_string(config.record_alignment));
   put("towpath.checksummed", stored.checksummed ? "1" : "0");
   put("towpath.type.name", stored.type_name);
@@ -4645,6 +4794,10 @@ inline Result<StoredConfig> parse_config(std::string_view text) {
   config.max_message_bytes = in.count("max.message.bytes");
   config.grace = std::chrono::milliseconds{std::min<std::uint64_t>(in.count("towpath.grace.ms"), 3'600'000)};
   config.record_alignment = in.count("towpath.record.alignment");
+  config.on_full = value_of<OnFull>(on_full_names, in.text("towpath.on.full"));
+  config.durability.kind = value_of<DurabilityKind>(durability_names, in.text("towpath.durability"));
+  config.durability.interval = std::chrono::milliseconds{std::min<std::uint64_t>(in.count("flush.ms"), 86'400'001)};
+  config.readers = ReaderList::of(in.text("towpath.readers"));
   stored.checksummed = in.number("towpath.checksummed") != 0;
   stored.type_name = in.text("towpath.type.name");
   stored.encoding = in.text("towpath.type.encoding");
@@ -4659,27 +4812,6 @@ inline Result<StoredConfig> parse_config(std::string_view text) {
 }
 
 }  // namespace towpath::inline TOWPATH_ABI::detail
-
-// ---- towpath/topic/names.hpp ----
-
-// Which names a topic may have: Kafka's rule. Checked before a name gets anywhere near a path.
-
-namespace towpath::inline TOWPATH_ABI {
-
-/// Errors: invalid_name.
-constexpr Result<void> check_topic_name(std::string_view name) noexcept {
-  if (name.empty()) return Failure{Errc::invalid_name, "a topic name is empty"};
-  if (name.size() > 249) return Failure{Errc::invalid_name, "a topic name is longer than 249 characters"};
-  if (name == "." || name == "..") return Failure{Errc::invalid_name, "a topic must not be called . or .."};
-  for (const char c : name) {
-    const bool fine =
-        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-    if (!fine) return Failure{Errc::invalid_name, "a topic name has a character other than A-Z a-z 0-9 . _ -"};
-  }
-  return {};
-}
-
-}  // namespace towpath::inline TOWPATH_ABI
 
 // ---- towpath/topic/topic_files.hpp ----
 
@@ -6180,6 +6312,8 @@ class Catalog {
       const std::uint64_t share = std::min(std::uint64_t{256} << 20, core_->directory().free_bytes() / 8);
       config.retention.bytes = memory ? std::max(share, std::uint64_t{1} << 20) : Retention::unlimited;
     }
+    if (memory) config.durability.kind = DurabilityKind::none;
+    if (config.durability.interval == Durability::by_storage) config.durability.interval = std::chrono::seconds{1};
     if (config.max_message_bytes == 0)
       config.max_message_bytes = std::min(std::uint64_t{16} << 20, config.segment_bytes);
     config.record_alignment = std::max({config.record_alignment, std::uint64_t{8}, schema.alignment});
@@ -6216,6 +6350,8 @@ inline void publish_settings(log::TopicWords& words, const TopicConfig& config) 
   words.max_message_bytes.store(config.max_message_bytes, shm::relaxed);
   words.grace_ns.store(static_cast<std::uint64_t>(config.grace.count()), shm::relaxed);
   words.on_full.store(static_cast<std::uint64_t>(config.on_full), shm::relaxed);
+  words.durability.store(static_cast<std::uint64_t>(config.durability.kind), shm::relaxed);
+  words.flush_interval_ns.store(static_cast<std::uint64_t>(config.durability.interval.count()), shm::relaxed);
   words.config_version.fetch_add(1, shm::release);
 }
 
@@ -7818,10 +7954,10 @@ class Admin {
     return found;
   }
 
-  /// Changes retention, max_message_bytes, segment_bytes, on_full and grace, for all processes at once, all of them: a
-  /// field that is left out gets its default, so begin with describe_topic(name).config. `partitions` is the topic's
-  /// count or left out. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), busy, read_only, forked,
-  /// no_space (nothing was changed).
+  /// Changes retention, max_message_bytes, segment_bytes, on_full, readers, durability and grace, for all processes at
+  /// once, all of them: a field that is left out gets its default, so begin with describe_topic(name).config.
+  /// `partitions` is the topic's count or left out. Errors: unknown_topic, invalid_argument, config_mismatch
+  /// (alignment), busy, read_only, forked, no_space (nothing was changed).
   Result<void> alter_topic(std::string_view name, const TopicConfig& config) {
     return usable() ? bus_.catalog().alter(std::string{name}, config) : usable();
   }
@@ -7850,6 +7986,9 @@ class Admin {
     config.retention.age = age == 0 ? Duration::max() : Duration{static_cast<std::int64_t>(age)};
     config.max_message_bytes = words.max_message_bytes.load(shm::relaxed);
     config.grace = Duration{static_cast<std::int64_t>(words.grace_ns.load(shm::relaxed))};
+    config.on_full = static_cast<OnFull>(words.on_full.load(shm::relaxed));
+    config.durability = {static_cast<DurabilityKind>(words.durability.load(shm::relaxed)),
+                         Duration{static_cast<std::int64_t>(words.flush_interval_ns.load(shm::relaxed))}};
   }
 
   Bus bus_;

@@ -57,6 +57,9 @@ TEST_CASE("a topic is there once it was created, once, with its settings; gone o
                            .segment_bytes = 1_MiB,
                            .retention = {.bytes = 9_MiB, .age = 90s},
                            .max_message_bytes = 1'000,
+                           .on_full = OnFull::fail,
+                           .readers = {"recorder"},
+                           .durability = {DurabilityKind::none, 5ms},
                            .grace = 20ms};
   must(admin.create_topic("b", config));
   must(admin.create_topic("a"));

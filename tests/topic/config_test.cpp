@@ -30,6 +30,9 @@ towpath::detail::StoredConfig sample() {
   config.retention = {1_GiB, 30s};
   config.max_message_bytes = 1_MiB;
   config.grace = 250ms;
+  config.on_full = OnFull::block;
+  config.readers = {"recorder", "planner.2"};
+  config.durability = {DurabilityKind::each, 5ms};
   config.record_alignment = 64;
   return stored;
 }
@@ -61,6 +64,11 @@ TEST_CASE("each setting has bounds, and what is outside is named") {
   refused({.retention = {.age = -1ns}}, "retention.age");
   refused({.segment_bytes = 1_MiB, .max_message_bytes = 1_MiB + 1}, "max_message_bytes");
   for (const Duration grace : {Duration{0}, Duration{999us}, Duration{1h} + 1ns}) refused({.grace = grace}, "grace");
+  refused({.on_full = static_cast<OnFull>(3)}, "on_full");
+  refused({.readers = {"a", "b/c"}}, "readers");
+  refused({.durability = {static_cast<DurabilityKind>(3)}}, "durability");
+  for (const Duration interval : {Duration{999us}, Duration{-1ns}, Duration{24h} + 1ns})
+    refused({.durability = {.interval = interval}}, "durability.interval");
   for (const std::uint64_t alignment : {1u, 4u, 7u, 24u, 128u})
     refused({.record_alignment = alignment}, "record_alignment");
   CHECK(check_topic_config({.partitions = 32'767,
@@ -70,6 +78,24 @@ TEST_CASE("each setting has bounds, and what is outside is named") {
                             .grace = 1h,
                             .record_alignment = 64})
             .has_value());
+}
+
+TEST_CASE("a list of readers keeps each name once, in order, and says when it had to leave one out") {
+  constexpr ReaderList two{"recorder", "planner", "recorder"};
+  static_assert(two.size() == 2 && two[0] == "recorder" && two[1] == "planner" && two.is_valid());
+  static_assert(two.text() == "recorder,planner" && two.contains("planner") && !two.contains("plan"));
+  static_assert(ReaderList::of(two.text()) == two && ReaderList::of("").empty());
+  CHECK(!ReaderList::of("a,,b").is_valid());
+  CHECK(!ReaderList::of("..").is_valid());
+  ReaderList many;
+  for (char c = 'a'; many.size() < ReaderList::max_names; ++c) many.add(std::string_view{&c, 1});
+  CHECK(many.is_valid());
+  many.add("one-more");
+  CHECK((!many.is_valid() && many.size() == ReaderList::max_names));
+  ReaderList wide{std::string(240, 'x'), std::string(239, 'y')};
+  CHECK((wide.is_valid() && wide.text().size() == ReaderList::max_text));
+  wide.add("z");
+  CHECK(!wide.is_valid());
 }
 
 TEST_CASE("a config file says what was written, whatever the settings") {
@@ -116,14 +142,13 @@ TEST_CASE("a config file that lacks any property, or holds nonsense in one, is c
       nonsense += (i == skip ? lines[i].substr(0, lines[i].find('=')) + "=-17x" : lines[i]) + "\n";
     }
     CAPTURE(lines[skip]);
-    const bool optional = lines[skip].starts_with("#") || lines[skip].starts_with("cleanup.policy") ||
-                          lines[skip].starts_with("towpath.on.full");
+    const bool optional = lines[skip].starts_with("#") || lines[skip].starts_with("cleanup.policy");
     if (optional) continue;
     ++required;
     CHECK(towpath::detail::parse_config(without).error() == Errc::corrupt);
-    const bool is_text = lines[skip].find(".id=") != std::string::npos ||
-                         lines[skip].find("type.name=") != std::string::npos ||
-                         lines[skip].find("encoding=") != std::string::npos;
+    const bool is_text =
+        lines[skip].find(".id=") != std::string::npos || lines[skip].find("type.name=") != std::string::npos ||
+        lines[skip].find("encoding=") != std::string::npos || lines[skip].find("readers=") != std::string::npos;
     if (!is_text) CHECK(towpath::detail::parse_config(nonsense).error() == Errc::corrupt);
   }
   CHECK(required >= 12);
@@ -145,6 +170,10 @@ TEST_CASE("a config file that lacks any property, or holds nonsense in one, is c
   CHECK(with("retention.ms", "9223372036854775807") == Errc::ok);
   CHECK(with("retention.bytes", "0") == Errc::corrupt);
   CHECK(with("towpath.grace.ms", "0") == Errc::corrupt);
+  CHECK(with("towpath.on.full", "drop_newest") == Errc::corrupt);
+  CHECK(with("towpath.durability", "often") == Errc::corrupt);
+  CHECK(with("towpath.readers", "a/b") == Errc::corrupt);
+  CHECK(with("flush.ms", "86400001") == Errc::corrupt);
   CHECK(with("towpath.grace.ms", "-9223372036854775808") == Errc::corrupt);
   CHECK(with("max.message.bytes", "8388609") == Errc::corrupt);
   CHECK(towpath::detail::parse_config("").error() == Errc::corrupt);

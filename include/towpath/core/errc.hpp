@@ -11,24 +11,29 @@ namespace towpath::inline TOWPATH_ABI {
 enum class Errc : int {
   ok = 0,
   // the caller's request
-  invalid_argument,     ///< a value out of its range; the detail names it
-  invalid_name,         ///< a topic name that Kafka's rule refuses
-  unknown_topic,        ///< no such topic, and it was not to be created
-  unknown_partition,    ///< a partition number at or above the topic's count
-  topic_exists,         ///< create_topic on a name that is taken
-  topic_deleted,        ///< the topic went away under this handle
-  config_mismatch,      ///< another alignment or layout than the topic was created with
-  type_mismatch,        ///< another value type than the topic was created with
-  message_too_large,    ///< above max_message_bytes; nothing was reserved
-  loan_open,            ///< one open loan per Producer
-  no_group,             ///< commit without group_id
-  no_offset,            ///< auto_offset_reset = none and no position was given
-  offset_out_of_range,  ///< the position is before the log's start or past its end
-  not_assigned,         ///< the partition is not assigned to this Consumer
+  invalid_argument,         ///< a value out of its range; the detail names it
+  invalid_name,             ///< a topic name that Kafka's rule refuses
+  unknown_topic,            ///< no such topic, and it was not to be created
+  unknown_partition,        ///< a partition number at or above the topic's count
+  topic_exists,             ///< create_topic on a name that is taken
+  topic_deleted,            ///< the topic went away under this handle
+  config_mismatch,          ///< another alignment or layout than the topic was created with
+  type_mismatch,            ///< another value type than the topic was created with
+  message_too_large,        ///< above max_message_bytes; nothing was reserved
+  loan_open,                ///< one open loan per Producer
+  no_group,                 ///< commit without group_id
+  no_offset,                ///< auto_offset_reset = none and no position was given
+  offset_out_of_range,      ///< the position is before the log's start or past its end
+  not_assigned,             ///< the partition is not assigned to this Consumer
+  invalid_pattern,          ///< a regular expression that does not compile
+  queue_full,               ///< on_full = fail: a named reader has not read what would have to go
+  out_of_order_sequence,    ///< a producer's sequence number that leaves a gap
+  unsupported_compression,  ///< this program was built without that codec
   // the data
-  undecodable,   ///< bytes that are no value of this type; the position stays before them
-  corrupt,       ///< a file's content contradicts itself
-  newer_format,  ///< written by a newer library
+  undecodable,    ///< bytes that are no value of this type; the position stays before them
+  corrupt,        ///< a file's content contradicts itself
+  newer_format,   ///< written by a newer library
+  log_truncated,  ///< a power cut took records that had been read; the log goes on before them
   // the machine
   not_found,               ///< no such file or folder
   already_exists,          ///< a file of that name stands already
@@ -41,6 +46,7 @@ enum class Errc : int {
   too_many_files,          ///< RLIMIT_NOFILE or the system's table is full
   too_many_maps,           ///< vm.max_map_count reached, or no memory or addresses for a map
   too_many_members,        ///< all lines of the member table are taken
+  partition_failed,        ///< an I/O error made the partition read-only
   io_error,                ///< any other refusal of the operating system; the detail names the call
   unsupported_platform,    ///< page size above 64 KiB, or a kernel without openat2 or OFD locks
   // the state of things
@@ -85,9 +91,16 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::no_offset, "no_offset", "no position and auto_offset_reset is none; seek first"},
     {Errc::offset_out_of_range, "offset_out_of_range", "the log no longer, or not yet, holds that offset; seek"},
     {Errc::not_assigned, "not_assigned", "the partition is not assigned to this consumer"},
+    {Errc::invalid_pattern, "invalid_pattern", "the pattern is no POSIX extended regular expression"},
+    {Errc::queue_full, "queue_full",
+     "a named reader has not read what would have to go; let it read, or raise retention"},
+    {Errc::out_of_order_sequence, "out_of_order_sequence", "the sequence number leaves a gap"},
+    {Errc::unsupported_compression, "unsupported_compression",
+     "this program has no such codec; include towpath/adapters/compression.hpp"},
     {Errc::undecodable, "undecodable", "the bytes are no value of this type; seek past them or stop"},
     {Errc::corrupt, "corrupt", "a file contradicts itself; it was not touched"},
     {Errc::newer_format, "newer_format", "written by a newer library; update this one"},
+    {Errc::log_truncated, "log_truncated", "a power cut took records behind this offset; seek, and read on"},
     {Errc::not_found, "not_found", "no such file or folder"},
     {Errc::already_exists, "already_exists", "a file of that name stands already"},
     {Errc::permission_denied, "permission_denied", "the operating system refused access; check owner and mode"},
@@ -100,6 +113,7 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::too_many_files, "too_many_files", "out of file descriptors; raise ulimit -n"},
     {Errc::too_many_maps, "too_many_maps", "out of memory maps; raise vm.max_map_count"},
     {Errc::too_many_members, "too_many_members", "all 1,024 member lines are taken; close producers or consumers"},
+    {Errc::partition_failed, "partition_failed", "an I/O error made the partition read-only; see the kernel's log"},
     {Errc::io_error, "io_error", "the operating system refused"},
     {Errc::unsupported_platform, "unsupported_platform", "this kernel lacks what a bus needs"},
     {Errc::recovery_needed, "recovery_needed", "the machine was restarted since this bus was written"},

@@ -33,9 +33,11 @@ struct TopicWords {
   Word64 retention_age_ns;   // 0 = unlimited
   Word64 max_message_bytes;  // value, key and headers of one record
   Word64 grace_ns;           // how long a live producer's open slot may hold readers up
-  Word64 on_full;            // 0 drop_oldest; others come with back-pressure
+  Word64 on_full;            // 0 drop_oldest, 1 block, 2 fail
   Word64 config_version;     // + 1 at each change
-  std::uint64_t reserved[9];
+  Word64 durability;         // 0 none, 1 interval, 2 each
+  Word64 flush_interval_ns;  // of durability interval
+  std::uint64_t reserved[7];
 };
 static_assert(sizeof(TopicWords) == 128);
 inline constexpr std::uint64_t topic_words_offset = 64;

@@ -46,10 +46,10 @@ class Admin {
     return found;
   }
 
-  /// Changes retention, max_message_bytes, segment_bytes, on_full and grace, for all processes at once, all of them: a
-  /// field that is left out gets its default, so begin with describe_topic(name).config. `partitions` is the topic's
-  /// count or left out. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), busy, read_only, forked,
-  /// no_space (nothing was changed).
+  /// Changes retention, max_message_bytes, segment_bytes, on_full, readers, durability and grace, for all processes at
+  /// once, all of them: a field that is left out gets its default, so begin with describe_topic(name).config.
+  /// `partitions` is the topic's count or left out. Errors: unknown_topic, invalid_argument, config_mismatch
+  /// (alignment), busy, read_only, forked, no_space (nothing was changed).
   Result<void> alter_topic(std::string_view name, const TopicConfig& config) {
     return usable() ? bus_.catalog().alter(std::string{name}, config) : usable();
   }
@@ -78,6 +78,9 @@ class Admin {
     config.retention.age = age == 0 ? Duration::max() : Duration{static_cast<std::int64_t>(age)};
     config.max_message_bytes = words.max_message_bytes.load(shm::relaxed);
     config.grace = Duration{static_cast<std::int64_t>(words.grace_ns.load(shm::relaxed))};
+    config.on_full = static_cast<OnFull>(words.on_full.load(shm::relaxed));
+    config.durability = {static_cast<DurabilityKind>(words.durability.load(shm::relaxed)),
+                         Duration{static_cast<std::int64_t>(words.flush_interval_ns.load(shm::relaxed))}};
   }
 
   Bus bus_;

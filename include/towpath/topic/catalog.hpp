@@ -157,6 +157,8 @@ class Catalog {
       const std::uint64_t share = std::min(std::uint64_t{256} << 20, core_->directory().free_bytes() / 8);
       config.retention.bytes = memory ? std::max(share, std::uint64_t{1} << 20) : Retention::unlimited;
     }
+    if (memory) config.durability.kind = DurabilityKind::none;
+    if (config.durability.interval == Durability::by_storage) config.durability.interval = std::chrono::seconds{1};
     if (config.max_message_bytes == 0)
       config.max_message_bytes = std::min(std::uint64_t{16} << 20, config.segment_bytes);
     config.record_alignment = std::max({config.record_alignment, std::uint64_t{8}, schema.alignment});

@@ -15,6 +15,8 @@ inline void publish_settings(log::TopicWords& words, const TopicConfig& config) 
   words.max_message_bytes.store(config.max_message_bytes, shm::relaxed);
   words.grace_ns.store(static_cast<std::uint64_t>(config.grace.count()), shm::relaxed);
   words.on_full.store(static_cast<std::uint64_t>(config.on_full), shm::relaxed);
+  words.durability.store(static_cast<std::uint64_t>(config.durability.kind), shm::relaxed);
+  words.flush_interval_ns.store(static_cast<std::uint64_t>(config.durability.interval.count()), shm::relaxed);
   words.config_version.fetch_add(1, shm::release);
 }
 

@@ -2,6 +2,7 @@
 // "towpath.". Lines that begin with # are for people. Read strictly: what is missing or makes no sense is corrupt.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 #include <string>
@@ -22,6 +23,20 @@ struct StoredConfig {
   bool checksummed = false;
 };
 
+inline constexpr std::string_view on_full_names[] = {"drop_oldest", "block", "fail"};
+inline constexpr std::string_view durability_names[] = {"none", "interval", "each"};
+
+template <class Enum, std::size_t N>
+constexpr std::string_view text_of(const std::string_view (&names)[N], Enum value) noexcept {
+  const auto i = static_cast<std::size_t>(value);
+  return i < N ? names[i] : std::string_view{};
+}
+/// N for a word that is none of them: a value that check_topic_config() refuses.
+template <class Enum, std::size_t N>
+constexpr Enum value_of(const std::string_view (&names)[N], std::string_view text) noexcept {
+  return static_cast<Enum>(std::find(std::begin(names), std::end(names), text) - std::begin(names));
+}
+
 inline std::string to_text(const StoredConfig& stored) {
   using std::chrono::milliseconds;
   const auto& config = stored.config;
@@ -38,7 +53,10 @@ inline std::string to_text(const StoredConfig& stored) {
   put("retention.ms", ageless ? "-1" : std::to_string(std::max<std::int64_t>(1, millis(config.retention.age))));
   put("max.message.bytes", std::to_string(config.max_message_bytes));
   put("towpath.grace.ms", std::to_string(millis(config.grace)));
-  put("towpath.on.full", "drop_oldest");
+  put("flush.ms", std::to_string(millis(config.durability.interval)));
+  put("towpath.durability", std::string{text_of(durability_names, config.durability.kind)});
+  put("towpath.on.full", std::string{text_of(on_full_names, config.on_full)});
+  put("towpath.readers", std::string{config.readers.text()});
   put("towpath.record.alignment", std::to_string(config.record_alignment));
   put("towpath.checksummed", stored.checksummed ? "1" : "0");
   put("towpath.type.name", stored.type_name);
@@ -108,6 +126,10 @@ inline Result<StoredConfig> parse_config(std::string_view text) {
   config.max_message_bytes = in.count("max.message.bytes");
   config.grace = std::chrono::milliseconds{std::min<std::uint64_t>(in.count("towpath.grace.ms"), 3'600'000)};
   config.record_alignment = in.count("towpath.record.alignment");
+  config.on_full = value_of<OnFull>(on_full_names, in.text("towpath.on.full"));
+  config.durability.kind = value_of<DurabilityKind>(durability_names, in.text("towpath.durability"));
+  config.durability.interval = std::chrono::milliseconds{std::min<std::uint64_t>(in.count("flush.ms"), 86'400'001)};
+  config.readers = ReaderList::of(in.text("towpath.readers"));
   stored.checksummed = in.number("towpath.checksummed") != 0;
   stored.type_name = in.text("towpath.type.name");
   stored.encoding = in.text("towpath.type.encoding");

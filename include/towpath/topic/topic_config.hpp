@@ -10,6 +10,7 @@
 #include <towpath/core/result.hpp>
 #include <towpath/core/time.hpp>
 #include <towpath/log/format.hpp>
+#include <towpath/topic/reader_list.hpp>
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -30,6 +31,26 @@ struct Retention {
 /// What a send does when retention would have to drop records that somebody still wants.
 enum class OnFull : std::uint32_t {
   drop_oldest = 0,  ///< as Kafka: the oldest segment goes, whoever has not read it is told by Batch::missed()
+  block = 1,        ///< it waits for the named readers, up to ProducerConfig::max_block, then says timed_out
+  fail = 2,         ///< it says queue_full
+};
+
+/// What of the log outlives a crash of the machine. A crash of processes loses nothing that was sent, whatever is set.
+enum class DurabilityKind : std::uint32_t {
+  none = 0,      ///< the kernel writes when it likes: a power cut loses what it had not written
+  interval = 1,  ///< flushed every so often: a power cut loses at most the last interval
+  each = 2,      ///< send() returns after its record is on stable storage: nothing acknowledged is lost
+};
+
+struct Durability {
+  static constexpr Duration by_storage = Duration::zero();
+
+  DurabilityKind kind = DurabilityKind::interval;
+  /// For `interval`: 1 ms or more. Default by storage: on disk 1 s; in memory and on tmpfs, which a power cut takes
+  /// whole, the kind becomes none.
+  Duration interval = by_storage;
+
+  friend constexpr bool operator==(const Durability&, const Durability&) noexcept = default;
 };
 
 struct TopicConfig {
@@ -44,6 +65,12 @@ struct TopicConfig {
   std::uint64_t max_message_bytes = 0;
   /// Default drop_oldest. Mutable.
   OnFull on_full = OnFull::drop_oldest;
+  /// Whom block and fail wait for: Consumers with a ConsumerConfig::name of this list. One that never came counts as
+  /// standing at the log's start, one that is gone where it stood last: take it out of the list to go on without it.
+  /// Default: nobody. Mutable.
+  ReaderList readers{};
+  /// Default: interval, 1 s, on disk; none in memory and on tmpfs. Mutable.
+  Durability durability{};
   /// How long a live but frozen producer's open record may hold readers up before it is skipped (and written again when
   /// the producer goes on). 1 ms to 1 h, default 1 s. Mutable.
   Duration grace = std::chrono::seconds{1};
@@ -69,7 +96,13 @@ constexpr Result<void> check_topic_config(const TopicConfig& config) noexcept {
     return bad("grace: 1 ms to 1 h");
   if (const auto a = config.record_alignment; a != 0 && a != 8 && a != 16 && a != 32 && a != 64)
     return bad("record_alignment: 8, 16, 32 or 64");
-  if (config.on_full != OnFull::drop_oldest) return bad("on_full: drop_oldest");
+  if (config.on_full > OnFull::fail) return bad("on_full: drop_oldest, block or fail");
+  if (!config.readers.is_valid()) return bad("readers: 16 names at most, each as a topic's, 480 characters in all");
+  if (config.durability.kind > DurabilityKind::each) return bad("durability: none, interval or each");
+  if (config.durability.interval != Durability::by_storage &&
+      (config.durability.interval < std::chrono::milliseconds{1} ||
+       config.durability.interval > std::chrono::hours{24}))
+    return bad("durability.interval: 1 ms to 24 h");
   return {};
 }
 
