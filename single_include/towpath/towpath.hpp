@@ -60,6 +60,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <pthread.h>
 #include <set>
@@ -843,9 +844,10 @@ enum class Errc : int {
   offset_out_of_range,  ///< the position is before the log's start or past its end
   not_assigned,         ///< the partition is not assigned to this Consumer
   // the data
-  undecodable,   ///< bytes that are no value of this type; the position stays before them
-  corrupt,       ///< a file's content contradicts itself
-  newer_format,  ///< written by a newer library
+  undecodable,              ///< bytes that are no value of this type; the position stays before them
+  corrupt,                  ///< a file's content contradicts itself
+  newer_format,             ///< written by a newer library
+  unsupported_compression,  ///< this program was built without that codec
   // the machine
   not_found,               ///< no such file or folder
   already_exists,          ///< a file of that name stands already
@@ -905,6 +907,8 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::undecodable, "undecodable", "the bytes are no value of this type; seek past them or stop"},
     {Errc::corrupt, "corrupt", "a file contradicts itself; it was not touched"},
     {Errc::newer_format, "newer_format", "written by a newer library; update this one"},
+    {Errc::unsupported_compression, "unsupported_compression",
+     "this program has no such codec; include towpath/adapters/compression.hpp"},
     {Errc::not_found, "not_found", "no such file or folder"},
     {Errc::already_exists, "already_exists", "a file of that name stands already"},
     {Errc::permission_denied, "permission_denied", "the operating system refused access; check owner and mode"},
@@ -7108,6 +7112,144 @@ Consumer(const Topic<T, S, Bus>&) -> Consumer<T, S, Bus>;
 template <class T, class S>
 Consumer(const Topic<T, S, Bus>&, const ConsumerConfig&) -> Consumer<T, S, Bus>;
 
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/log/buffer.hpp ----
+
+// A Buffer is private memory that is filled, read and filled again: what a batch is unpacked into. It begins at a
+// multiple of 64 bytes, grows by asking and never shrinks, so that the next batch finds the room of the largest so far.
+// It says no instead of throwing when there is no memory. Not thread-safe; nothing of it is shared between processes.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+class Buffer {
+ public:
+  static constexpr std::size_t alignment = 64;
+
+  Buffer() noexcept = default;
+  Buffer(Buffer&& other) noexcept
+      : data_{std::exchange(other.data_, nullptr)},
+        size_{std::exchange(other.size_, 0)},
+        capacity_{std::exchange(other.capacity_, 0)} {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+    return *this;
+  }
+  ~Buffer() { release(data_); }
+
+  [[nodiscard]] std::byte* data() noexcept { return data_; }
+  [[nodiscard]] const std::byte* data() const noexcept { return data_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] Bytes bytes() const noexcept { return {data_, size_}; }
+  void clear() noexcept { size_ = 0; }
+
+  /// Room for `capacity` bytes; what stands in the buffer stays, at another address. False: no memory, nothing changed.
+  [[nodiscard]] bool reserve(std::size_t capacity) noexcept {
+    if (capacity <= capacity_) return true;
+    if (capacity > std::numeric_limits<std::size_t>::max() / 2) return false;
+    auto* const data = static_cast<std::byte*>(::operator new (capacity, std::align_val_t{alignment}, std::nothrow));
+    if (data == nullptr) return false;
+    if (size_ > 0) std::memcpy(data, data_, size_);
+    release(data_);
+    data_ = data, capacity_ = capacity;
+    return true;
+  }
+
+  /// Makes it `size` bytes long. New bytes are whatever stood there before. False: no memory, nothing changed.
+  [[nodiscard]] bool resize(std::size_t size) noexcept {
+    if (size > capacity_ && !reserve(std::max(size, capacity_ + capacity_ / 2))) return false;
+    size_ = size;
+    return true;
+  }
+
+ private:
+  static void release(std::byte* data) noexcept { ::operator delete (data, std::align_val_t{alignment}); }
+
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/codec.hpp ----
+
+// The compressions of Kafka's record batches, and the process-wide table of those that this program has. The library
+// itself has none: include <towpath/adapters/compression.hpp> in one file of the program and all four are there.
+//   auto codec = find_codec(Compression::lz4);            // unsupported_compression if it was not compiled in
+//   if (codec) (*codec)->decompress(bytes, room, 1 << 20);
+// Thread-safe: the table is filled while the program starts, and may be read and added to from any thread.
+// One table per process; nothing here is shared or survives a crash.
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// How the records of a batch are packed: bits 0 to 2 of Kafka's batch attributes.
+enum class Compression : std::uint8_t { none = 0, gzip = 1, snappy = 2, lz4 = 3, zstd = 4 };
+
+namespace detail {
+
+inline constexpr std::string_view compression_names[] = {"none", "gzip", "snappy", "lz4", "zstd"};
+
+}  // namespace detail
+
+/// The name in Kafka's configs (compression.type): "none", "gzip", "snappy", "lz4", "zstd".
+constexpr std::string_view name(Compression compression) noexcept {
+  const auto number = static_cast<std::size_t>(compression);
+  return number < std::size(detail::compression_names) ? detail::compression_names[number] : "unknown";
+}
+
+/// The compression of that name; nothing when there is none. Names are as above, in lower case.
+constexpr std::optional<Compression> parse_compression(std::string_view text) noexcept {
+  for (std::size_t number = 0; number < std::size(detail::compression_names); ++number)
+    if (text == detail::compression_names[number]) return static_cast<Compression>(number);
+  return std::nullopt;
+}
+
+namespace log {
+
+/// One compression, as two functions that may be called from any thread and let no exception out.
+struct Codec {
+  /// Appends the packed form of `input`. On an error `out` is as before.
+  Result<void> (*compress)(Bytes input, std::vector<std::byte>& out) noexcept;
+
+  /// Replaces what is in `out` by the unpacked form of `input`, at most `budget_bytes` of it. `corrupt` when the input
+  /// is no such form, is cut short, or unpacks to more; memory in proportion to the budget at most, whatever the input
+  /// says.
+  Result<void> (*decompress)(Bytes input, Buffer& out, std::uint64_t budget_bytes) noexcept;
+};
+
+namespace detail {
+
+/// By Compression. Constant-initialized, so it is there before anybody's initializer adds to it.
+inline constinit std::array<std::atomic<const Codec*>, 8> codecs{};
+
+}  // namespace detail
+
+/// Makes a codec known to this process; `codec` lives for ever. The last one given for a compression counts.
+inline void install_codec(Compression compression, const Codec& codec) noexcept {
+  // pairs with the acquire in find_codec()
+  detail::codecs[static_cast<std::size_t>(compression) & 7].store(&codec, std::memory_order_release);
+}
+
+/// The codec for a compression other than none (which needs none: invalid_argument).
+/// unsupported_compression when this program does not have it; corrupt for a number that Kafka never gave away.
+inline Result<const Codec*> find_codec(Compression compression) noexcept {
+  const auto number = static_cast<std::size_t>(compression);
+  if (compression == Compression::none)
+    return Failure{Errc::invalid_argument, "records that are not compressed need no codec"};
+  if (number >= std::size(towpath::detail::compression_names))
+    return Failure{Errc::corrupt, "a record batch names a compression that does not exist"};
+  // pairs with the release in install_codec()
+  const auto* codec = detail::codecs[number].load(std::memory_order_acquire);
+  if (codec != nullptr) return codec;
+  constexpr const char* missing[] = {"", "gzip", "snappy", "lz4", "zstd"};
+  return Failure{Errc::unsupported_compression, missing[number]};
+}
+
+}  // namespace log
 }  // namespace towpath::inline TOWPATH_ABI
 
 // ---- towpath/produce/send_options.hpp ----

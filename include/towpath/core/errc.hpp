@@ -26,9 +26,10 @@ enum class Errc : int {
   offset_out_of_range,  ///< the position is before the log's start or past its end
   not_assigned,         ///< the partition is not assigned to this Consumer
   // the data
-  undecodable,   ///< bytes that are no value of this type; the position stays before them
-  corrupt,       ///< a file's content contradicts itself
-  newer_format,  ///< written by a newer library
+  undecodable,              ///< bytes that are no value of this type; the position stays before them
+  corrupt,                  ///< a file's content contradicts itself
+  newer_format,             ///< written by a newer library
+  unsupported_compression,  ///< this program was built without that codec
   // the machine
   not_found,               ///< no such file or folder
   already_exists,          ///< a file of that name stands already
@@ -88,6 +89,8 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::undecodable, "undecodable", "the bytes are no value of this type; seek past them or stop"},
     {Errc::corrupt, "corrupt", "a file contradicts itself; it was not touched"},
     {Errc::newer_format, "newer_format", "written by a newer library; update this one"},
+    {Errc::unsupported_compression, "unsupported_compression",
+     "this program has no such codec; include towpath/adapters/compression.hpp"},
     {Errc::not_found, "not_found", "no such file or folder"},
     {Errc::already_exists, "already_exists", "a file of that name stands already"},
     {Errc::permission_denied, "permission_denied", "the operating system refused access; check owner and mode"},
