@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
-#include <vector>
 
 #include <towpath/core/bytes.hpp>
 #include <towpath/core/result.hpp>
@@ -46,7 +45,7 @@ namespace log {
 /// One compression, as two functions that may be called from any thread and let no exception out.
 struct Codec {
   /// Appends the packed form of `input`. On an error `out` is as before.
-  Result<void> (*compress)(Bytes input, std::vector<std::byte>& out) noexcept;
+  Result<void> (*compress)(Bytes input, Buffer& out) noexcept;
 
   /// Replaces what is in `out` by the unpacked form of `input`, at most `budget_bytes` of it. `corrupt` when the input
   /// is no such form, is cut short, or unpacks to more; memory in proportion to the budget at most, whatever the input
