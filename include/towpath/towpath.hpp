@@ -12,6 +12,9 @@
 #include <towpath/core/result.hpp>
 #include <towpath/core/time.hpp>
 #include <towpath/core/version.hpp>
+#include <towpath/log/codec.hpp>
+#include <towpath/log/record_batch_builder.hpp>
+#include <towpath/log/unpacked_batch.hpp>
 #include <towpath/produce/producer.hpp>
 #include <towpath/serde/serde.hpp>
 #include <towpath/topic/admin.hpp>

@@ -60,6 +60,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <pthread.h>
 #include <set>
@@ -7245,6 +7246,974 @@ template <class T, class S>
 Consumer(const Topic<T, S, Bus>&, const ConsumerConfig&) -> Consumer<T, S, Bus>;
 
 }  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/log/buffer.hpp ----
+
+// A Buffer is private memory that is filled, read and filled again: what a batch is unpacked into. It begins at a
+// multiple of 64 bytes, grows by asking and never shrinks, so that the next batch finds the room of the largest so far.
+// It says no instead of throwing when there is no memory. Not thread-safe; nothing of it is shared between processes.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+class Buffer {
+ public:
+  static constexpr std::size_t alignment = 64;
+
+  Buffer() noexcept = default;
+  Buffer(Buffer&& other) noexcept
+      : data_{std::exchange(other.data_, nullptr)},
+        size_{std::exchange(other.size_, 0)},
+        capacity_{std::exchange(other.capacity_, 0)} {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+    return *this;
+  }
+  ~Buffer() { release(data_); }
+
+  [[nodiscard]] std::byte* data() noexcept { return data_; }
+  [[nodiscard]] const std::byte* data() const noexcept { return data_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] Bytes bytes() const noexcept { return {data_, size_}; }
+  void clear() noexcept { size_ = 0; }
+
+  /// Room for `capacity` bytes; what stands in the buffer stays, at another address. False: no memory, nothing changed.
+  [[nodiscard]] bool reserve(std::size_t capacity) noexcept {
+    if (capacity <= capacity_) return true;
+    if (capacity > std::numeric_limits<std::size_t>::max() / 2) return false;
+    auto* const data = static_cast<std::byte*>(::operator new (capacity, std::align_val_t{alignment}, std::nothrow));
+    if (data == nullptr) return false;
+    if (size_ > 0) std::memcpy(data, data_, size_);
+    release(data_);
+    data_ = data, capacity_ = capacity;
+    return true;
+  }
+
+  /// Makes it `size` bytes long. New bytes are whatever stood there before. False: no memory, nothing changed.
+  [[nodiscard]] bool resize(std::size_t size) noexcept {
+    if (size > capacity_ && !reserve(std::max(size, capacity_ + capacity_ / 2))) return false;
+    size_ = size;
+    return true;
+  }
+
+ private:
+  static void release(std::byte* data) noexcept { ::operator delete (data, std::align_val_t{alignment}); }
+
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/codec.hpp ----
+
+// The compressions of Kafka's record batches, and the process-wide table of those that this program has. The library
+// itself has none: include <towpath/adapters/compression.hpp> in one file of the program and all four are there.
+//   auto codec = find_codec(Compression::lz4);            // unsupported_compression if it was not compiled in
+//   if (codec) (*codec)->decompress(bytes, room, 1 << 20);
+// Thread-safe: the table is filled while the program starts, and may be read and added to from any thread.
+// One table per process; nothing here is shared or survives a crash.
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// How the records of a batch are packed: bits 0 to 2 of Kafka's batch attributes.
+enum class Compression : std::uint8_t { none = 0, gzip = 1, snappy = 2, lz4 = 3, zstd = 4 };
+
+namespace detail {
+
+inline constexpr std::string_view compression_names[] = {"none", "gzip", "snappy", "lz4", "zstd"};
+
+}  // namespace detail
+
+/// The name in Kafka's configs (compression.type): "none", "gzip", "snappy", "lz4", "zstd".
+constexpr std::string_view name(Compression compression) noexcept {
+  const auto number = static_cast<std::size_t>(compression);
+  return number < std::size(detail::compression_names) ? detail::compression_names[number] : "unknown";
+}
+
+/// The compression of that name; nothing when there is none. Names are as above, in lower case.
+constexpr std::optional<Compression> parse_compression(std::string_view text) noexcept {
+  for (std::size_t number = 0; number < std::size(detail::compression_names); ++number)
+    if (text == detail::compression_names[number]) return static_cast<Compression>(number);
+  return std::nullopt;
+}
+
+namespace log {
+
+/// One compression, as two functions that may be called from any thread and let no exception out.
+struct Codec {
+  /// Appends the packed form of `input`. On an error `out` is as before.
+  Result<void> (*compress)(Bytes input, Buffer& out) noexcept;
+
+  /// Replaces what is in `out` by the unpacked form of `input`, at most `budget_bytes` of it. `corrupt` when the input
+  /// is no such form, is cut short, or unpacks to more; memory in proportion to the budget at most, whatever the input
+  /// says.
+  Result<void> (*decompress)(Bytes input, Buffer& out, std::uint64_t budget_bytes) noexcept;
+};
+
+namespace detail {
+
+/// By Compression. Constant-initialized, so it is there before anybody's initializer adds to it.
+inline constinit std::array<std::atomic<const Codec*>, 8> codecs{};
+
+}  // namespace detail
+
+/// Makes a codec known to this process; `codec` lives for ever. The last one given for a compression counts.
+inline void install_codec(Compression compression, const Codec& codec) noexcept {
+  // pairs with the acquire in find_codec()
+  detail::codecs[static_cast<std::size_t>(compression) & 7].store(&codec, std::memory_order_release);
+}
+
+/// The codec for a compression other than none (which needs none: invalid_argument).
+/// unsupported_compression when this program does not have it; corrupt for a number that Kafka never gave away.
+inline Result<const Codec*> find_codec(Compression compression) noexcept {
+  const auto number = static_cast<std::size_t>(compression);
+  if (compression == Compression::none)
+    return Failure{Errc::invalid_argument, "records that are not compressed need no codec"};
+  if (number >= std::size(towpath::detail::compression_names))
+    return Failure{Errc::corrupt, "a record batch names a compression that does not exist"};
+  // pairs with the release in install_codec()
+  const auto* codec = detail::codecs[number].load(std::memory_order_acquire);
+  if (codec != nullptr) return codec;
+  constexpr const char* missing[] = {"", "gzip", "snappy", "lz4", "zstd"};
+  return Failure{Errc::unsupported_compression, missing[number]};
+}
+
+}  // namespace log
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/log/kafka_numbers.hpp ----
+
+// Numbers as Kafka writes them: big-endian, and zig-zag varints (seven bits to a byte, the low ones first, the sign in
+// bit 0). Functions over memory; none of them reads or writes outside what it is given.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+static_assert(std::endian::native == std::endian::little, "big-endian numbers are made by turning bytes around");
+
+/// The number at `at`, which has sizeof(T) bytes.
+template <std::integral T>
+T load_big_endian(const std::byte* at) noexcept {
+  std::make_unsigned_t<T> value;
+  std::memcpy(&value, at, sizeof value);
+  if constexpr (sizeof value == 2) value = __builtin_bswap16(value);
+  if constexpr (sizeof value == 4) value = __builtin_bswap32(value);
+  if constexpr (sizeof value == 8) value = __builtin_bswap64(value);
+  return static_cast<T>(value);
+}
+
+template <std::integral T>
+void store_big_endian(std::byte* at, T number) noexcept {
+  auto value = static_cast<std::make_unsigned_t<T>>(number);
+  if constexpr (sizeof value == 2) value = __builtin_bswap16(value);
+  if constexpr (sizeof value == 4) value = __builtin_bswap32(value);
+  if constexpr (sizeof value == 8) value = __builtin_bswap64(value);
+  std::memcpy(at, &value, sizeof value);
+}
+
+constexpr std::uint64_t zig_zag(std::int64_t number) noexcept {
+  return static_cast<std::uint64_t>(number) << 1 ^ static_cast<std::uint64_t>(number >> 63);
+}
+constexpr std::int64_t un_zig_zag(std::uint64_t bits) noexcept {
+  return static_cast<std::int64_t>(bits >> 1 ^ (~(bits & 1) + 1));
+}
+
+inline constexpr std::size_t max_varint_bytes = 10;  ///< 5 for a number of 32 bits
+
+/// How many bytes the number takes.
+constexpr std::size_t varint_size(std::int64_t number) noexcept {
+  return (static_cast<std::size_t>(std::bit_width(zig_zag(number) | 1)) + 6) / 7;
+}
+
+/// Writes varint_size(number) bytes and returns the place behind them.
+inline std::byte* store_varint(std::byte* at, std::int64_t number) noexcept {
+  std::uint64_t bits = zig_zag(number);
+  for (; bits >= 0x80; bits >>= 7) *at++ = static_cast<std::byte>(bits | 0x80);
+  *at++ = static_cast<std::byte>(bits);
+  return at;
+}
+
+/// Reads what Kafka wrote, front to back. A read that finds too little, or a number that is too large, gives nothing
+/// sensible, and from then on failed() is true and every read gives nothing: ask once, at the end.
+class ByteReader {
+ public:
+  explicit ByteReader(Bytes bytes) noexcept : at_{bytes.begin()}, end_{bytes.end()} {}
+
+  [[nodiscard]] bool failed() const noexcept { return failed_; }
+  [[nodiscard]] bool at_end() const noexcept { return at_ == end_; }
+  [[nodiscard]] std::size_t left() const noexcept { return static_cast<std::size_t>(end_ - at_); }
+  [[nodiscard]] const std::byte* position() const noexcept { return at_; }
+  void fail() noexcept { at_ = end_, failed_ = true; }
+
+  template <std::integral T>
+  T number() noexcept {
+    if (left() < sizeof(T)) return fail(), T{0};
+    at_ += sizeof(T);
+    return load_big_endian<T>(at_ - sizeof(T));
+  }
+
+  std::int32_t varint() noexcept {
+    const std::uint64_t bits = varint_bits<32>();
+    return static_cast<std::int32_t>(un_zig_zag(bits));
+  }
+  std::int64_t varlong() noexcept { return un_zig_zag(varint_bits<64>()); }
+
+  /// The next `size` bytes; negative is a failure.
+  Bytes bytes(std::int64_t size) noexcept {
+    if (size < 0 || static_cast<std::uint64_t>(size) > left()) return fail(), Bytes{};
+    at_ += size;
+    return {at_ - size, static_cast<std::size_t>(size)};
+  }
+
+ private:
+  template <unsigned width>
+  TOWPATH_HOT std::uint64_t varint_bits() noexcept {
+    if (at_ != end_ && std::to_integer<unsigned>(*at_) < 0x80) return std::to_integer<std::uint64_t>(*at_++);
+    return long_varint_bits<width>();
+  }
+
+  template <unsigned width>
+  std::uint64_t long_varint_bits() noexcept {
+    std::uint64_t bits = 0;
+    for (unsigned shift = 0; shift < width && at_ != end_; shift += 7) {
+      const auto byte = std::to_integer<std::uint64_t>(*at_++);
+      const auto part = byte & 0x7F;
+      if (shift + 7 > width && part >> (width - shift) != 0) break;  // more bits than the number has
+      bits |= part << shift;
+      if (byte < 0x80) return bits;
+    }
+    fail();
+    return 0;
+  }
+
+  const std::byte* at_;
+  const std::byte* end_;
+  bool failed_ = false;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/record_batch.hpp ----
+
+// A Kafka record batch, message format 2, as it stands in the log and goes over the network:
+//   base offset 8 | length 4 | leader epoch 4 | magic 1 | crc 4 | attributes 2 | last offset delta 4 | base timestamp 8
+//   | max timestamp 8 | producer id 8 | producer epoch 2 | base sequence 4 | count 4 | records, maybe compressed
+// The CRC-32C covers attributes to end, so whoever appends the batch sets offset and epoch in place. A RecordBatchView
+// is that view of bytes that somebody else owns; what parse() accepts is whole and does not contradict itself, but for
+// its records, which are checked when they are read (log/batch_records.hpp, log/unpacked_batch.hpp).
+//   auto batch = RecordBatchView::parse(bytes);
+//   if (batch && !batch->is_control()) ...batch->record_count()...
+// A view is a value; reading it from several threads is fine as long as nobody writes the bytes.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+inline constexpr std::size_t batch_header_bytes = 61;
+inline constexpr std::size_t batch_length_begins = 12;  ///< what is in front of the bytes that `length` counts
+inline constexpr std::size_t batch_crc_begins = 21;     ///< the first byte that the CRC covers
+inline constexpr std::int8_t batch_magic = 2;
+inline constexpr std::size_t min_batch_record_bytes = 7;  ///< length, attributes, two deltas, key, value, headers
+
+enum BatchAttribute : std::uint16_t {
+  batch_compression = 7,  ///< mask
+  batch_append_time = 8,
+  batch_transactional = 16,
+  batch_control = 32,
+  batch_delete_horizon = 64,  ///< base_timestamp is when the batch may be removed
+};
+
+/// Everything in front of the records, as plain numbers. Kafka's "none" is -1.
+struct RecordBatchHeader {
+  std::int64_t base_offset = 0;
+  std::int32_t length = 0;  ///< of what follows this field
+  std::int32_t leader_epoch = -1;
+  std::int8_t magic = batch_magic;
+  std::uint32_t crc = 0;
+  std::uint16_t attributes = 0;
+  std::int32_t last_offset_delta = -1;
+  std::int64_t base_timestamp_ms = -1;
+  std::int64_t max_timestamp_ms = -1;
+  std::int64_t producer_id = -1;
+  std::int16_t producer_epoch = -1;
+  std::int32_t base_sequence = -1;
+  std::int32_t record_count = 0;
+
+  /// `at` has batch_header_bytes.
+  static RecordBatchHeader read(const std::byte* at) noexcept {
+    RecordBatchHeader header;
+    header.base_offset = load_big_endian<std::int64_t>(at);
+    header.length = load_big_endian<std::int32_t>(at + 8);
+    header.leader_epoch = load_big_endian<std::int32_t>(at + 12);
+    header.magic = static_cast<std::int8_t>(at[16]);
+    header.crc = load_big_endian<std::uint32_t>(at + 17);
+    header.attributes = load_big_endian<std::uint16_t>(at + 21);
+    header.last_offset_delta = load_big_endian<std::int32_t>(at + 23);
+    header.base_timestamp_ms = load_big_endian<std::int64_t>(at + 27);
+    header.max_timestamp_ms = load_big_endian<std::int64_t>(at + 35);
+    header.producer_id = load_big_endian<std::int64_t>(at + 43);
+    header.producer_epoch = load_big_endian<std::int16_t>(at + 51);
+    header.base_sequence = load_big_endian<std::int32_t>(at + 53);
+    header.record_count = load_big_endian<std::int32_t>(at + 57);
+    return header;
+  }
+
+  void write(std::byte* at) const noexcept {
+    store_big_endian(at, base_offset);
+    store_big_endian(at + 8, length);
+    store_big_endian(at + 12, leader_epoch);
+    at[16] = static_cast<std::byte>(magic);
+    store_big_endian(at + 17, crc);
+    store_big_endian(at + 21, attributes);
+    store_big_endian(at + 23, last_offset_delta);
+    store_big_endian(at + 27, base_timestamp_ms);
+    store_big_endian(at + 35, max_timestamp_ms);
+    store_big_endian(at + 43, producer_id);
+    store_big_endian(at + 51, producer_epoch);
+    store_big_endian(at + 53, base_sequence);
+    store_big_endian(at + 57, record_count);
+  }
+
+  [[nodiscard]] Compression compression() const noexcept {
+    return static_cast<Compression>(attributes & batch_compression);
+  }
+  [[nodiscard]] bool is_append_time() const noexcept { return (attributes & batch_append_time) != 0; }
+  [[nodiscard]] bool is_transactional() const noexcept { return (attributes & batch_transactional) != 0; }
+  [[nodiscard]] bool is_control() const noexcept { return (attributes & batch_control) != 0; }
+};
+
+/// The checksum of a whole batch.
+inline std::uint32_t batch_checksum(Bytes batch) noexcept {
+  return crc32c(Bytes{batch.data() + batch_crc_begins, batch.size() - batch_crc_begins});
+}
+
+class RecordBatchView {
+ public:
+  /// How long the batch is that begins at bytes.begin(), to cut a run of batches (what Produce and Fetch carry) in
+  /// pieces. Nothing else of it is checked; the batch may reach behind the end of `bytes`. corrupt when no batch is so
+  /// short, or when the bytes do not even tell.
+  static Result<std::uint64_t> size_at(Bytes bytes) noexcept {
+    if (bytes.size() < batch_length_begins) return Failure{Errc::corrupt, "a record batch is cut short"};
+    const auto length = load_big_endian<std::int32_t>(bytes.data() + 8);
+    if (length < static_cast<std::int32_t>(batch_header_bytes - batch_length_begins))
+      return Failure{Errc::corrupt, "a record batch says that it is shorter than its header"};
+    return static_cast<std::uint64_t>(length) + batch_length_begins;
+  }
+
+  /// The batch that takes all of `bytes`. corrupt, with what is wrong, when there is no such batch.
+  static Result<RecordBatchView> parse(Bytes bytes) noexcept {
+    if (bytes.size() < batch_header_bytes) return Failure{Errc::corrupt, "a record batch is cut short"};
+    RecordBatchView view;
+    view.bytes_ = bytes;
+    view.header_ = RecordBatchHeader::read(bytes.data());
+    if (const char* wrong = view.contradiction(); wrong != nullptr) return Failure{Errc::corrupt, wrong};
+    return view;
+  }
+
+  [[nodiscard]] const RecordBatchHeader& header() const noexcept { return header_; }
+  [[nodiscard]] std::int64_t base_offset() const noexcept { return header_.base_offset; }
+  [[nodiscard]] std::int64_t last_offset() const noexcept { return header_.base_offset + header_.last_offset_delta; }
+  [[nodiscard]] std::int32_t leader_epoch() const noexcept { return header_.leader_epoch; }
+  [[nodiscard]] std::uint16_t attributes() const noexcept { return header_.attributes; }
+  [[nodiscard]] std::int32_t last_offset_delta() const noexcept { return header_.last_offset_delta; }
+  [[nodiscard]] std::int64_t base_timestamp_ms() const noexcept { return header_.base_timestamp_ms; }
+  [[nodiscard]] std::int64_t max_timestamp_ms() const noexcept { return header_.max_timestamp_ms; }
+  [[nodiscard]] std::int64_t producer_id() const noexcept { return header_.producer_id; }
+  [[nodiscard]] std::int16_t producer_epoch() const noexcept { return header_.producer_epoch; }
+  [[nodiscard]] std::int32_t base_sequence() const noexcept { return header_.base_sequence; }
+  [[nodiscard]] std::int32_t record_count() const noexcept { return header_.record_count; }
+  [[nodiscard]] Compression compression() const noexcept { return header_.compression(); }
+  [[nodiscard]] bool is_append_time() const noexcept { return header_.is_append_time(); }
+  [[nodiscard]] bool is_transactional() const noexcept { return header_.is_transactional(); }
+  [[nodiscard]] bool is_control() const noexcept { return header_.is_control(); }
+
+  /// The whole batch, as it stands.
+  [[nodiscard]] Bytes bytes() const noexcept { return bytes_; }
+  /// The records as they stand: packed, unless compression() is none.
+  [[nodiscard]] Bytes records() const noexcept {
+    return {bytes_.data() + batch_header_bytes, bytes_.size() - batch_header_bytes};
+  }
+
+ private:
+  RecordBatchView() noexcept = default;
+
+  /// What is wrong with the header or the checksum; nothing when all is well.
+  [[nodiscard]] const char* contradiction() const noexcept {
+    const auto& h = header_;
+    if (h.magic != batch_magic) return "a record batch is not of message format 2";
+    if (h.length < 0 || static_cast<std::uint64_t>(h.length) + batch_length_begins != bytes_.size())
+      return "a record batch is cut short or has bytes behind its end";
+    if (h.crc != batch_checksum(bytes_)) return "a record batch has a wrong checksum";
+    if (h.compression() > Compression::zstd) return "a record batch names a compression that does not exist";
+    if (h.last_offset_delta < 0) return "a record batch ends before it begins (last offset delta)";
+    if (h.base_offset < 0 || h.base_offset > std::numeric_limits<std::int64_t>::max() - h.last_offset_delta)
+      return "a record batch has offsets that do not exist";
+    if (h.record_count < 0 || h.record_count - 1 > h.last_offset_delta)
+      return "a record batch has another number of records than offsets for them";
+    if (h.compression() == Compression::none &&
+        static_cast<std::uint64_t>(h.record_count) > records().size() / min_batch_record_bytes)
+      return "a record batch has more records than bytes for them";
+    return nullptr;
+  }
+
+  RecordBatchHeader header_;
+  Bytes bytes_;
+};
+
+/// Gives a batch its place in a log. Both numbers stand outside the checksum, which stays right.
+inline void place_batch(std::byte* batch, std::int64_t base_offset, std::int32_t leader_epoch) noexcept {
+  store_big_endian(batch, base_offset);
+  store_big_endian(batch + batch_length_begins, leader_epoch);
+}
+
+/// Makes `now_ms` the time of every record of a batch (message.timestamp.type=LogAppendTime). `batch` is a whole one.
+inline void stamp_batch(std::span<std::byte> batch, std::int64_t now_ms) noexcept {
+  const auto attributes = load_big_endian<std::uint16_t>(batch.data() + batch_crc_begins);
+  store_big_endian(batch.data() + batch_crc_begins, static_cast<std::uint16_t>(attributes | batch_append_time));
+  store_big_endian(batch.data() + 35, now_ms);
+  store_big_endian(batch.data() + 17, batch_checksum(Bytes{batch}));
+}
+
+/// Kafka counts milliseconds, a frame nanoseconds. What nanoseconds cannot say (before 1677, after 2262) becomes the
+/// nearest that they can.
+constexpr Timestamp from_kafka_time(std::int64_t milliseconds) noexcept {
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max() / 1'000'000;
+  return Timestamp{Duration{std::clamp(milliseconds, -most, most) * 1'000'000}};
+}
+/// Towards the past, so that a record is never newer than it was.
+constexpr std::int64_t to_kafka_time(Timestamp timestamp) noexcept {
+  return std::chrono::floor<std::chrono::milliseconds>(timestamp.time_since_epoch()).count();
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/batch_records.hpp ----
+
+// The records in a Kafka record batch, one after the other, where they stand. Each is
+//   length | attributes 1 | timestamp delta | offset delta | key length | key | value length | value | header count |
+//   headers
+// with varints where no size is given; -1 is null. Nothing in them is trusted: a record that lies ends the walk.
+//   BatchRecords records{batch, batch.records()};              // or the records that a codec unpacked
+//   for (BatchRecord record; records.next(record);) use(record.value);
+//   if (records.failure().code != Errc::ok) ...                // how it ended
+// A cursor is one thread's. What it gives points into the bytes, and is valid as long as they are.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// The headers of one record in Kafka's form. Ends early at bytes that make no sense.
+class BatchHeaders {
+ public:
+  class iterator {
+   public:
+    using value_type = Header;
+    using difference_type = std::ptrdiff_t;
+    iterator() noexcept = default;
+    iterator(Bytes bytes, std::uint32_t count) noexcept : reader_{bytes}, count_{count} { read(); }
+    const Header& operator*() const noexcept { return current_; }
+    const Header* operator->() const noexcept { return &current_; }
+    iterator& operator++() noexcept {
+      --count_;
+      read();
+      return *this;
+    }
+    iterator operator++(int) noexcept {
+      auto before = *this;
+      ++*this;
+      return before;
+    }
+    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.count_ == b.count_; }
+
+   private:
+    void read() noexcept {
+      if (count_ == 0) return;
+      const Bytes key = reader_.bytes(reader_.varint());
+      const auto size = reader_.varint();
+      const Bytes value = size == -1 ? Bytes{} : reader_.bytes(size);
+      if (reader_.failed()) return void(count_ = 0);
+      current_ = {key.text(), value, size == -1};
+    }
+    ByteReader reader_{Bytes{}};
+    std::uint32_t count_ = 0;
+    Header current_;
+  };
+
+  BatchHeaders() noexcept = default;
+  BatchHeaders(Bytes bytes, std::uint32_t count) noexcept : bytes_{bytes}, count_{count} {}
+  [[nodiscard]] iterator begin() const noexcept { return {bytes_, count_}; }
+  [[nodiscard]] iterator end() const noexcept { return {}; }
+  [[nodiscard]] std::uint32_t size() const noexcept { return count_; }
+  [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+
+ private:
+  Bytes bytes_;
+  std::uint32_t count_ = 0;
+};
+
+struct BatchRecord {
+  std::int32_t offset_delta = 0;
+  std::int64_t timestamp_ms = 0;  ///< that of the append where the batch says so
+  Bytes key;
+  Bytes value;
+  BatchHeaders headers;
+  bool has_key = false;
+  bool has_value = false;
+};
+
+/// Walks the unpacked records of a batch.
+class BatchRecords {
+ public:
+  BatchRecords(const RecordBatchHeader& batch, Bytes unpacked) noexcept : batch_{batch}, reader_{unpacked} {}
+  BatchRecords(const RecordBatchView& batch, Bytes unpacked) noexcept : BatchRecords{batch.header(), unpacked} {}
+
+  /// False behind the last record, or at one that makes no sense: failure() tells which. Offsets rise; a batch that was
+  /// cleaned has holes.
+  bool next(BatchRecord& record) noexcept {
+    if (failure_.code != Errc::ok) return false;
+    if (seen_ == batch_.record_count) {
+      if (!reader_.at_end()) refuse("a record batch has bytes behind its last record");
+      return false;
+    }
+    const auto length = reader_.varint();
+    ByteReader body{reader_.bytes(length)};
+    if (reader_.failed()) return refuse("a record reaches behind the end of its batch");
+    if (!read(body, record)) return false;
+    ++seen_;
+    return true;
+  }
+
+  /// Errc::ok unless a record was refused.
+  [[nodiscard]] Failure failure() const noexcept { return failure_; }
+
+ private:
+  bool refuse(const char* what) noexcept {
+    failure_ = {Errc::corrupt, what};
+    return false;
+  }
+
+  TOWPATH_HOT bool read(ByteReader& body, BatchRecord& record) noexcept {
+    static_cast<void>(body.number<std::int8_t>());  // attributes: Kafka gave no bit away yet
+    const auto timestamp_delta = body.varlong();
+    const auto offset_delta = body.varint();
+    const auto key_size = body.varint();
+    record.has_key = key_size != -1;
+    record.key = record.has_key ? body.bytes(key_size) : Bytes{};
+    const auto value_size = body.varint();
+    record.has_value = value_size != -1;
+    record.value = record.has_value ? body.bytes(value_size) : Bytes{};
+    const auto header_count = body.varint();
+    if (body.failed()) return refuse("a record in a batch is cut short or has lengths that contradict each other");
+    if (offset_delta < next_offset_ || offset_delta > batch_.last_offset_delta)
+      return refuse("the offsets of a batch's records do not rise, or leave the batch");
+    if (!read_time(timestamp_delta, record)) return refuse("a record in a batch has a time that does not exist");
+    if (!read_headers(body, header_count, record)) return refuse("a record in a batch has headers that make no sense");
+    record.offset_delta = offset_delta;
+    next_offset_ = std::int64_t{offset_delta} + 1;
+    return true;
+  }
+
+  bool read_time(std::int64_t delta, BatchRecord& record) const noexcept {
+    if (batch_.is_append_time()) return record.timestamp_ms = batch_.max_timestamp_ms, true;
+    return !__builtin_add_overflow(batch_.base_timestamp_ms, delta, &record.timestamp_ms);
+  }
+
+  static bool read_headers(ByteReader& body, std::int32_t count, BatchRecord& record) noexcept {
+    const Bytes bytes{body.position(), body.left()};
+    record.headers = {bytes, static_cast<std::uint32_t>(count)};
+    if (count == 0) return body.at_end();
+    if (count < 0 || static_cast<std::uint64_t>(count) > bytes.size() / 2) return false;  // two lengths at least
+    for (std::int32_t i = 0; i < count; ++i) {
+      static_cast<void>(body.bytes(body.varint()));
+      const auto size = body.varint();
+      if (size != -1) static_cast<void>(body.bytes(size));
+    }
+    return !body.failed() && body.at_end();
+  }
+
+  RecordBatchHeader batch_;
+  ByteReader reader_;
+  std::int64_t next_offset_ = 0;
+  std::int32_t seen_ = 0;
+  Failure failure_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/record_batch_builder.hpp ----
+
+// Makes a Kafka record batch, message format 2, byte for byte as Kafka's own clients do: for producers that compress,
+// for native records on their way to a client, for transaction markers.
+//   RecordBatchBuilder builder;
+//   builder.add(now_ms, key, true, value, true).value();
+//   Bytes batch = builder.finish(Compression::lz4).value();      // stands in the builder until it is used again
+// One thread's. It keeps its memory, so that one builder makes batch after batch without allocating.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// What a batch says about all of its records. -1 is none, as in Kafka.
+struct BatchOptions {
+  std::int64_t producer_id = -1;  ///< of an idempotent or transactional producer
+  std::int16_t producer_epoch = -1;
+  std::int32_t base_sequence = -1;
+  bool transactional = false;
+  bool control = false;                          ///< the record is a transaction marker; see control_key()
+  std::optional<std::int64_t> append_time_ms{};  ///< every record gets this time
+  std::int64_t base_offset = 0;                  ///< place_batch() changes both later
+  std::int32_t leader_epoch = -1;
+};
+
+class RecordBatchBuilder {
+ public:
+  /// Appends a record at the next offset. `timestamp_ms` is in Kafka's milliseconds; a null key or value has no bytes,
+  /// whatever is given. message_too_large when a batch cannot hold it (2 GiB); out_of_memory. Then nothing was added.
+  Result<void> add(std::int64_t timestamp_ms, Bytes key, bool has_key, Bytes value, bool has_value,
+                   std::span<const Header> headers = {}) noexcept {
+    const Part part{timestamp_ms, key, value, headers, has_key, has_value};
+    std::int64_t delta = 0;
+    if (count_ > 0 && __builtin_sub_overflow(timestamp_ms, base_timestamp_ms_, &delta))
+      return Failure{Errc::invalid_argument, "the times of two records in a batch lie too far apart"};
+    const std::uint64_t body = body_size(part, delta);
+    const std::uint64_t size = varint_size(static_cast<std::int64_t>(body)) + body;
+    if (size > max_bytes || bytes_.size() + size > max_bytes || next_delta_ == std::numeric_limits<std::int32_t>::max())
+      return Failure{Errc::message_too_large, "a record batch holds less than 2 GiB"};
+    if (bytes_.size() == 0 && !bytes_.resize(batch_header_bytes)) return no_memory();
+    const std::size_t at = bytes_.size();
+    if (!bytes_.resize(at + static_cast<std::size_t>(size))) return no_memory();
+    write(bytes_.data() + at, part, delta, body);
+    note(timestamp_ms);
+    return {};
+  }
+
+  /// The next record's offset is `offsets` further on: what was there before is gone.
+  void skip(std::int32_t offsets = 1) noexcept {
+    next_delta_ += std::min(offsets, std::numeric_limits<std::int32_t>::max() - next_delta_);
+  }
+
+  [[nodiscard]] std::int32_t record_count() const noexcept { return count_; }
+  /// How many offsets the batch will take: its records and what was skipped.
+  [[nodiscard]] std::int32_t offset_count() const noexcept { return next_delta_; }
+  /// How long the batch would be without compression.
+  [[nodiscard]] std::size_t size() const noexcept { return std::max(bytes_.size(), batch_header_bytes); }
+  [[nodiscard]] bool empty() const noexcept { return next_delta_ == 0; }
+
+  /// Forgets the records, keeps the memory.
+  void clear() noexcept {
+    bytes_.clear(), packed_.clear();
+    count_ = next_delta_ = 0;
+  }
+
+  /// The batch, in this builder's memory until it is used again. The records stay: clear() forgets them.
+  /// invalid_argument when there is nothing in it; unsupported_compression when this program has no such codec.
+  Result<Bytes> finish(Compression compression = Compression::none, const BatchOptions& options = {}) noexcept {
+    if (empty()) return Failure{Errc::invalid_argument, "a record batch without records or offsets"};
+    if (bytes_.size() == 0 && !bytes_.resize(batch_header_bytes)) return no_memory();
+    Buffer* batch = &bytes_;
+    if (compression != Compression::none) {
+      if (auto packed = pack(compression); !packed) return packed.error();
+      batch = &packed_;
+    }
+    auto header = describe(options);
+    header.attributes = static_cast<std::uint16_t>(header.attributes | static_cast<std::uint16_t>(compression));
+    header.length = static_cast<std::int32_t>(batch->size() - batch_length_begins);
+    header.write(batch->data());
+    header.crc = batch_checksum(batch->bytes());
+    header.write(batch->data());
+    return batch->bytes();
+  }
+
+ private:
+  static constexpr std::uint64_t max_bytes = 0x7FFF'0000;
+
+  struct Part {
+    std::int64_t timestamp_ms;
+    Bytes key;
+    Bytes value;
+    std::span<const Header> headers;
+    bool has_key;
+    bool has_value;
+  };
+
+  static Failure no_memory() noexcept { return {Errc::out_of_memory, "no memory for a record batch"}; }
+
+  static std::uint64_t sized(std::size_t size, bool is_there) noexcept {
+    return is_there ? varint_size(static_cast<std::int64_t>(size)) + size : 1;
+  }
+  static std::byte* put_sized(std::byte* at, Bytes bytes, bool is_there) noexcept {
+    at = store_varint(at, is_there ? static_cast<std::int64_t>(bytes.size()) : -1);
+    return is_there ? detail::put(at, bytes.data(), bytes.size()) : at;
+  }
+
+  [[nodiscard]] std::uint64_t body_size(const Part& part, std::int64_t time_delta) const noexcept {
+    std::uint64_t size = 1 + varint_size(time_delta) + varint_size(next_delta_);
+    size += sized(part.key.size(), part.has_key) + sized(part.value.size(), part.has_value);
+    size += varint_size(static_cast<std::int64_t>(part.headers.size()));
+    for (const auto& header : part.headers)
+      size += sized(header.key.size(), true) + sized(header.value.size(), !header.is_null);
+    return size;
+  }
+
+  void write(std::byte* at, const Part& part, std::int64_t time_delta, std::uint64_t body) const noexcept {
+    at = store_varint(at, static_cast<std::int64_t>(body));
+    *at++ = std::byte{0};  // attributes
+    at = store_varint(at, time_delta);
+    at = store_varint(at, next_delta_);
+    at = put_sized(at, part.key, part.has_key);
+    at = put_sized(at, part.value, part.has_value);
+    at = store_varint(at, static_cast<std::int64_t>(part.headers.size()));
+    for (const auto& header : part.headers) {
+      at = put_sized(at, Bytes{header.key}, true);
+      at = put_sized(at, header.value, !header.is_null);
+    }
+  }
+
+  void note(std::int64_t timestamp_ms) noexcept {
+    if (count_ == 0) base_timestamp_ms_ = max_timestamp_ms_ = timestamp_ms;
+    max_timestamp_ms_ = std::max(max_timestamp_ms_, timestamp_ms);
+    ++count_, ++next_delta_;
+  }
+
+  [[nodiscard]] RecordBatchHeader describe(const BatchOptions& options) const noexcept {
+    RecordBatchHeader header;
+    header.base_offset = options.base_offset;
+    header.leader_epoch = options.leader_epoch;
+    header.attributes = static_cast<std::uint16_t>((options.append_time_ms ? batch_append_time : 0) |
+                                                   (options.transactional ? batch_transactional : 0) |
+                                                   (options.control ? batch_control : 0));
+    header.last_offset_delta = next_delta_ - 1;
+    header.base_timestamp_ms = count_ > 0 ? base_timestamp_ms_ : -1;
+    header.max_timestamp_ms = options.append_time_ms.value_or(count_ > 0 ? max_timestamp_ms_ : -1);
+    header.producer_id = options.producer_id;
+    header.producer_epoch = options.producer_epoch;
+    header.base_sequence = options.base_sequence;
+    header.record_count = count_;
+    return header;
+  }
+
+  Result<void> pack(Compression compression) noexcept {
+    const auto codec = find_codec(compression);
+    if (!codec) return codec.error();
+    packed_.clear();
+    if (!packed_.resize(batch_header_bytes)) return no_memory();
+    const Bytes records{bytes_.data() + batch_header_bytes, bytes_.size() - batch_header_bytes};
+    if (auto packed = (*codec)->compress(records, packed_); !packed) return packed;
+    if (packed_.size() > max_bytes) return Failure{Errc::message_too_large, "a record batch holds less than 2 GiB"};
+    return {};
+  }
+
+  Buffer bytes_;   // header and records
+  Buffer packed_;  // the same, compressed
+  std::int64_t base_timestamp_ms_ = 0;
+  std::int64_t max_timestamp_ms_ = 0;
+  std::int32_t next_delta_ = 0;
+  std::int32_t count_ = 0;
+};
+
+/// What a control record says: how a transaction ended. Other types are the controller's own; readers skip them.
+enum class ControlType : std::int16_t { abort = 0, commit = 1 };
+
+struct ControlRecord {
+  std::int16_t type = 0;  ///< a ControlType, or a number of a newer Kafka
+  std::int32_t coordinator_epoch = -1;
+};
+
+/// Key and value of a transaction marker, ready to be added to a batch with the option `control`.
+struct ControlBytes {
+  std::byte key[4];
+  std::byte value[6];
+};
+
+inline ControlBytes control_bytes(ControlType type, std::int32_t coordinator_epoch) noexcept {
+  ControlBytes bytes{};  // both versions are 0
+  store_big_endian(bytes.key + 2, static_cast<std::int16_t>(type));
+  store_big_endian(bytes.value + 2, coordinator_epoch);
+  return bytes;
+}
+
+/// Reads a record of a control batch. Newer versions may be longer. The epoch is -1 unless it is a commit or an abort.
+inline Result<ControlRecord> parse_control(const BatchRecord& record) noexcept {
+  ByteReader key{record.key};
+  ControlRecord control;
+  const auto version = key.number<std::int16_t>();
+  control.type = key.number<std::int16_t>();
+  if (key.failed() || version < 0) return Failure{Errc::corrupt, "a control record has a key that makes no sense"};
+  if (control.type > static_cast<std::int16_t>(ControlType::commit)) return control;
+  ByteReader value{record.value};
+  const auto value_version = value.number<std::int16_t>();
+  control.coordinator_epoch = value.number<std::int32_t>();
+  if (value.failed() || value_version < 0 || control.type < 0)
+    return Failure{Errc::corrupt, "a transaction marker makes no sense"};
+  return control;
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/unpacked_batch.hpp ----
+
+// A Kafka record batch made readable: its records, decompressed, as the native frames (log/frame.hpp) that readers of
+// the log know, each value at the alignment that its type needs. This is how consumers see batches.
+//   UnpackedBatch batch;                                             // keep it: the next batch takes its memory
+//   batch.unpack(bytes, 8, unpack_budget(max_message_bytes, bytes.size())).value();
+//   if (auto frame = batch.frame(offset - base_offset)) view.parse(frame->data, frame->length, 8);
+// One thread's. All of it is private memory: nothing in it changes when the log does, and a crash leaves nothing. Bytes
+// that change while they are unpacked (a hostile writer) give a wrong record or `corrupt`, never a read outside.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// How much a compressed batch may become: what the topic allows for one, 64 times its size, or 64 MiB, whichever is
+/// least; but 1 MiB in any case, so that what small, well compressible batches of real clients become is no bomb.
+constexpr std::uint64_t unpack_budget(std::uint64_t topic_limit_bytes, std::uint64_t batch_bytes) noexcept {
+  constexpr std::uint64_t least = 1024 * 1024;
+  constexpr std::uint64_t most = 64 * least;
+  return std::max(least, std::min({topic_limit_bytes, most, batch_bytes < most / 64 ? batch_bytes * 64 : most}));
+}
+
+class UnpackedBatch {
+ public:
+  struct Frame {
+    const std::byte* data;
+    std::uint64_t length;
+  };
+
+  /// Takes the place of the batch that was there before. `bytes` are one whole batch and may go afterwards. Values are
+  /// aligned to `value_alignment`, a power of two from 8 to 64. A compressed batch that becomes more than
+  /// `budget_bytes` is `corrupt`; so is a batch, or a record in it, that contradicts itself. Frames and index take up
+  /// to 8 times the budget when the records have almost no bytes (alignment 64: 27 times); that memory is kept.
+  /// unsupported_compression; out_of_memory. After an error there is no record.
+  Result<void> unpack(Bytes bytes, std::uint64_t value_alignment, std::uint64_t budget_bytes) noexcept {
+    clear();
+    auto done = replace(bytes, value_alignment, budget_bytes);
+    if (!done) clear();
+    return done;
+  }
+
+  /// The record at that distance from the batch's first offset; nothing where there is none.
+  [[nodiscard]] std::optional<Frame> frame(std::int32_t offset_delta) const noexcept {
+    const auto all = entries();
+    if (all.empty() || offset_delta < 0) return std::nullopt;
+    // Offsets rise from 0 or later, so the entry stands at its delta unless there is a hole in front of it.
+    auto index = std::min(static_cast<std::size_t>(offset_delta), all.size() - 1);
+    if (all[index].offset_delta != offset_delta) {
+      const auto found =
+          std::lower_bound(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(index), offset_delta,
+                           [](const Entry& entry, std::int32_t delta) { return entry.offset_delta < delta; });
+      if (found->offset_delta != offset_delta) return std::nullopt;
+      index = static_cast<std::size_t>(found - all.begin());
+    }
+    return Frame{frames_.data() + all[index].position, all[index].length};
+  }
+
+  /// What the batch says about itself; all zero or none before the first unpack().
+  [[nodiscard]] const RecordBatchHeader& header() const noexcept { return header_; }
+  /// How many records there are.
+  [[nodiscard]] std::size_t size() const noexcept { return entries().size(); }
+  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+
+  /// Forgets the records, keeps the memory.
+  void clear() noexcept {
+    frames_.clear(), entries_.clear();
+    header_ = {};
+  }
+
+ private:
+  struct Entry {
+    std::uint64_t position;
+    std::uint32_t length;
+    std::int32_t offset_delta;
+  };
+  static_assert(sizeof(Entry) == 16 && std::is_trivially_copyable_v<Entry> && std::is_trivially_copyable_v<Header>);
+
+  static Failure no_memory() noexcept { return {Errc::out_of_memory, "no memory to unpack a record batch"}; }
+
+  [[nodiscard]] std::span<const Entry> entries() const noexcept {
+    return {reinterpret_cast<const Entry*>(entries_.data()), entries_.size() / sizeof(Entry)};
+  }
+
+  Result<void> replace(Bytes bytes, std::uint64_t value_alignment, std::uint64_t budget_bytes) noexcept {
+    if (value_alignment < 8 || value_alignment > Buffer::alignment || (value_alignment & (value_alignment - 1)) != 0)
+      return Failure{Errc::invalid_argument, "value_alignment is 8, 16, 32 or 64"};
+    const auto view = RecordBatchView::parse(bytes);
+    if (!view) return view.error();
+    header_ = view->header();
+    const auto records = unpacked(*view, budget_bytes);
+    return records ? transcode(*records, value_alignment) : records.error();
+  }
+
+  /// The records as they were before compression.
+  Result<Bytes> unpacked(const RecordBatchView& view, std::uint64_t budget_bytes) noexcept {
+    if (view.compression() == Compression::none) return view.records();
+    const auto codec = find_codec(view.compression());
+    if (!codec) return codec.error();
+    // Codecs withstand any bytes, but nobody promises it for bytes that change meanwhile.
+    const Bytes records = view.records();
+    if (!packed_.resize(records.size())) return no_memory();
+    detail::put(packed_.data(), records.data(), records.size());
+    if (auto done = (*codec)->decompress(packed_.bytes(), unpacked_, budget_bytes); !done) return done.error();
+    if (static_cast<std::uint64_t>(header_.record_count) > unpacked_.size() / min_batch_record_bytes)
+      return Failure{Errc::corrupt, "a record batch has more records than bytes for them"};
+    return unpacked_.bytes();
+  }
+
+  Result<void> transcode(Bytes bytes, std::uint64_t alignment) noexcept {
+    const auto count = static_cast<std::size_t>(header_.record_count);
+    if (!entries_.reserve(count * sizeof(Entry)) || !frames_.reserve(bytes.size() + count * (24 + alignment)))
+      return no_memory();
+    BatchRecords records{header_, bytes};
+    for (BatchRecord record; records.next(record);)
+      if (auto done = append(record, alignment); !done) return done;
+    return records.failure();
+  }
+
+  Result<void> append(const BatchRecord& record, std::uint64_t alignment) noexcept {
+    FrameSpec spec;
+    spec.value_size = record.value.size();
+    spec.has_value = record.has_value;
+    spec.has_key = record.has_key;
+    spec.key = record.key;
+    spec.timestamp = from_kafka_time(record.timestamp_ms);
+    if (!record.headers.empty()) {
+      const auto headers = collect(record.headers);
+      if (!headers) return headers.error();
+      spec.headers = *headers;
+    }
+    const auto layout = FrameLayout::of(spec, alignment);
+    if (layout.length > max_record_bytes) return Failure{Errc::corrupt, "a record in a batch is larger than 2 GiB"};
+    const std::uint64_t position = align_up(frames_.size(), alignment);
+    if (!frames_.resize(position + layout.length)) return no_memory();
+    std::byte* const frame = frames_.data() + position;
+    write_frame(frame, layout, spec);
+    detail::put(frame + layout.value_at, record.value.data(), record.value.size());
+    if (header_.is_append_time()) {
+      const auto flags = static_cast<std::uint16_t>(layout.flags | frame_append_time);
+      std::memcpy(frame + offsetof(FrameHeader, flags), &flags, sizeof flags);
+    }
+    const Entry entry{position, static_cast<std::uint32_t>(layout.length), record.offset_delta};
+    const std::size_t at = entries_.size();
+    if (!entries_.resize(at + sizeof entry)) return no_memory();
+    std::memcpy(entries_.data() + at, &entry, sizeof entry);
+    return {};
+  }
+
+  /// The headers as a frame's writer takes them.
+  Result<std::span<const Header>> collect(const BatchHeaders& headers) noexcept {
+    if (headers.size() > std::numeric_limits<std::uint16_t>::max())
+      return Failure{Errc::corrupt, "a record in a batch has more than 65,535 headers"};
+    if (!headers_.resize(headers.size() * sizeof(Header))) return no_memory();
+    auto* const first = reinterpret_cast<Header*>(headers_.data());
+    std::size_t count = 0;
+    for (const auto& header : headers) std::construct_at(first + count++, header);
+    if (count != headers.size()) return Failure{Errc::corrupt, "a record in a batch has headers that make no sense"};
+    return std::span<const Header>{first, count};
+  }
+
+  RecordBatchHeader header_;
+  Buffer frames_;    // one behind the other, each at a multiple of the alignment
+  Buffer entries_;   // an Entry per record
+  Buffer packed_;    // the compressed records, out of reach of others
+  Buffer unpacked_;  // what the codec made of them
+  Buffer headers_;   // Header objects of one record
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
 
 // ---- towpath/produce/send_options.hpp ----
 

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Makes tests/golden/record_batch_*.bin: record batches as real clients of Kafka encode them.
+
+  /usr/bin/python3 tests/golden/make_record_batches.py          write the files beside this script
+  /usr/bin/python3 tests/golden/make_record_batches.py --read FILE   print what kafka-python finds in a run of batches
+
+Needs the Debian packages python3-kafka (2.0.2), python3-lz4, python3-snappy, python3-zstandard and
+python3-confluent-kafka (librdkafka 2.0.2). The tests do not: the files are committed. RECORDS says what stands in them;
+tests/log/batch_support.hpp says the same to the tests. No broker is needed: librdkafka brings a mock of one, which keeps
+batches byte for byte as they came.
+"""
+import gzip
+import pathlib
+import socket
+import struct
+import sys
+import types
+
+HERE = pathlib.Path(__file__).resolve().parent
+BASE_MS = 1_700_000_000_000
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+PRODUCER = {"producer_id": 4711, "producer_epoch": 3, "base_sequence": 42}
+
+# (milliseconds after BASE_MS, key, value, headers)
+RECORDS = [
+    (0, b"robot-1", b"pose " * 60, [("trace", b"abc"), ("null", None), ("", b"")]),
+    (-10, None, b"no key, and older than the record before", []),
+    (5, b"robot-2", None, []),
+    (6, b"robot-3", b"", [("only", b"one")]),
+    (7, None, None, []),
+] + [(10 * i, b"key-%d" % (i % 3), bytes([ord("a") + i % 26]) * 100, []) for i in range(1, 21)]
+
+
+def with_kafka_python(codec):
+    from kafka.record.default_records import DefaultRecordBatchBuilder
+    gzip.time = types.SimpleNamespace(time=lambda: 0)  # else the file says when it was made
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=CODECS.index(codec), is_transactional=codec == "gzip", batch_size=1 << 20, **PRODUCER)
+    for offset, (after, key, value, headers) in enumerate(RECORDS):
+        builder.append(offset, timestamp=BASE_MS + after, key=key, value=value, headers=headers)
+    return bytes(builder.build())
+
+
+def with_librdkafka(codec):
+    from confluent_kafka import Producer
+    producer = Producer({"test.mock.num.brokers": 1, "compression.type": codec, "linger.ms": 200,
+                         "enable.idempotence": codec == "zstd"})
+    for after, key, value, headers in RECORDS:
+        producer.produce("golden", key=key, value=value, headers=headers or None, partition=0, timestamp=BASE_MS + after)
+    if producer.flush(20) != 0:
+        sys.exit("the mock broker took no records")
+    broker = next(iter(producer.list_topics(timeout=10).brokers.values()))
+    return fetch(broker.host, broker.port)
+
+
+def fetch(host, port):
+    """The record set at offset 0 of golden-0, by one Fetch request of version 4."""
+    name = b"golden"
+    body = struct.pack(">iiiib", -1, 1000, 1, 1 << 20, 0) + struct.pack(">i", 1) + struct.pack(">h", len(name)) + name
+    body += struct.pack(">iiqi", 1, 0, 0, 1 << 20)
+    request = struct.pack(">hhih", 1, 4, 1, 2) + b"me" + body
+    with socket.create_connection((host, port), timeout=10) as connection:
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        size = struct.unpack(">i", exactly(connection, 4))[0]
+        answer = exactly(connection, size)
+    # correlation 4, throttle 4, topics 4, name 2 + n, partitions 4, partition 4, error 2, high watermark 8, stable 8,
+    # aborted transactions 4 (-1 or 0), size 4
+    at = 4 + 4 + 4 + 2 + len(name) + 4 + 4
+    error, _, _, aborted, length = struct.unpack_from(">hqqii", answer, at)
+    if error != 0 or aborted > 0:
+        sys.exit(f"the mock broker answered with error {error}")
+    return answer[at + 26:at + 26 + length]
+
+
+def exactly(connection, size):
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            sys.exit("the mock broker hung up")
+        data += part
+    return data
+
+
+def show(path):
+    from kafka.record.memory_records import MemoryRecords
+    batches = MemoryRecords(pathlib.Path(path).read_bytes())
+    while batches.has_next():
+        batch = batches.next_batch()
+        if not batch.validate_crc():
+            sys.exit("wrong checksum")
+        print(f"batch {batch.base_offset} codec={batch.compression_type} control={batch.is_control_batch} "
+              f"transactional={batch.is_transactional} last_delta={batch.last_offset_delta}")
+        for r in batch:
+            print(f"{r.offset} {r.timestamp} {r.timestamp_type} {r.key} {r.value} {r.headers}")
+
+
+def main():
+    if len(sys.argv) == 3 and sys.argv[1] == "--read":
+        return show(sys.argv[2])
+    for client, make in (("kafka_python", with_kafka_python), ("librdkafka", with_librdkafka)):
+        for codec in CODECS:
+            batch = make(codec)
+            size, attributes = struct.unpack_from(">i", batch, 8)[0] + 12, struct.unpack_from(">h", batch, 21)[0]
+            if size != len(batch) or CODECS[attributes & 7] != codec or len(batch) >= 4096:
+                sys.exit(f"{client} made no single {codec} batch of a reasonable size")
+            (HERE / f"record_batch_{client}_{codec}.bin").write_bytes(batch)
+            print(f"{client} {codec}: {len(batch)} bytes")
+
+
+if __name__ == "__main__":
+    main()
