@@ -499,8 +499,10 @@ inline constexpr std::uint64_t max_slots =
     (std::uint64_t{1} << 23) - 65'537;                                      ///< the count in tail must not reach bit 63
 inline constexpr std::uint64_t max_segment_bytes = std::uint64_t{1} << 32;  ///< 4 GiB; a slot could name 8
 inline constexpr std::uint64_t max_record_bytes = 0x7FFF'0000;              ///< lengths in a frame are signed 32 bits
-inline constexpr std::uint64_t max_small_frame =
-    64 * 1024;  ///< larger ones reserve by compare-and-swap, never past the end
+/// What one fetch_add may reserve; more is reserved by compare-and-swap, never past the end.
+inline constexpr std::uint64_t max_small_frame = 64 * 1024;
+inline constexpr std::uint64_t max_small_count = 64;
+inline constexpr std::uint64_t max_batch_count = std::uint64_t{1} << 22;  ///< records in one atomic batch
 
 enum class IndexKind : std::uint32_t {
   dense_slots = 0,  ///< slot n is offset base + n
@@ -571,20 +573,24 @@ struct Slot {
   }
 };
 
-/// inflight of a member line: what its owner is about to do, or does, in the segments of partition `uid`.
+/// inflight of a member line: what its owner is about to do, or does, in the segments of partition `uid`. A batch of
+/// 2,048 records or more has its count in the line's `batch` word, which is stored before inflight and read after it.
 struct Inflight {
+  static constexpr std::uint64_t many = 0x7FF;  ///< in the count's place: look into `batch`
   static constexpr std::uint64_t idle = 0;
   static constexpr std::uint64_t reserving_bit = std::uint64_t{1} << 63;
   static constexpr std::uint64_t reserving(std::uint64_t base) noexcept { return reserving_bit | base; }
   static constexpr std::uint64_t writing(std::uint64_t offset, std::uint64_t k = 1) noexcept {
-    return (k - 1) << 52 | (offset + 1);
+    return std::min(k - 1, many) << 52 | (offset + 1);
   }
   /// Could the owner touch the slots [from, to) of the segment that begins at `base`?
-  static constexpr bool touches(std::uint64_t word, std::uint64_t base, std::uint64_t from, std::uint64_t to) noexcept {
+  static constexpr bool touches(std::uint64_t word, std::uint64_t batch, std::uint64_t base, std::uint64_t from,
+                                std::uint64_t to) noexcept {
     if (word == idle) return false;
     if (word & reserving_bit) return word == reserving(base);
     const std::uint64_t first = (word & ((std::uint64_t{1} << 52) - 1)) - 1;
-    const std::uint64_t last = first + (word >> 52 & 0x7FF);
+    const std::uint64_t behind_first = word >> 52 & many;
+    const std::uint64_t last = first + (behind_first == many ? std::max(batch, many + 1) - 1 : behind_first);
     return first < to && last >= from;
   }
 };
@@ -630,6 +636,18 @@ struct Header {
 
 namespace log {
 
+/// Who wrote a record, and his how manieth it is in the partition, as in Kafka (KIP-98).
+struct ProducerMark {
+  std::int64_t id = -1;  ///< -1: nobody in particular
+  std::int32_t sequence = -1;
+  std::int16_t epoch = -1;
+  std::int16_t reserved = 0;
+
+  [[nodiscard]] constexpr bool is_present() const noexcept { return id >= 0; }
+  friend constexpr bool operator==(const ProducerMark&, const ProducerMark&) noexcept = default;
+};
+static_assert(sizeof(ProducerMark) == 16 && offsetof(ProducerMark, epoch) == 12);
+
 /// What a record consists of, before it is written. The value is filled in by whoever has it.
 struct FrameSpec {
   std::uint64_t value_size = 0;
@@ -638,9 +656,17 @@ struct FrameSpec {
   Bytes key{};
   std::span<const Header> headers{};
   Timestamp timestamp{};
+  ProducerMark producer{};
+  std::uint32_t batch_count = 0;  ///< of the first record of a batch: how many records the batch has
 };
 
 namespace detail {
+
+/// What stands before the value, in bytes.
+constexpr std::uint64_t prefix_bytes(unsigned flags) noexcept {
+  return sizeof(FrameHeader) + (flags & frame_lengths ? 8u : 0u) + (flags & frame_head ? 8u : 0u) +
+         (flags & frame_producer ? sizeof(ProducerMark) : 0u);
+}
 
 /// A null header has no bytes, whatever its value says.
 inline Bytes stored(const Header& header) noexcept { return header.is_null ? Bytes{} : header.value; }
@@ -658,8 +684,11 @@ struct FrameLayout {
   static FrameLayout of(const FrameSpec& spec, std::uint64_t value_alignment) noexcept {
     FrameLayout layout;
     const bool bare = !spec.has_key && spec.headers.empty() && spec.has_value;
-    layout.flags = bare ? std::uint16_t{0} : std::uint16_t{frame_lengths};
-    layout.value_at = align_up(sizeof(FrameHeader) + (bare ? 0u : 8u), value_alignment);
+    unsigned flags = bare ? 0u : unsigned{frame_lengths};
+    if (spec.batch_count != 0) flags |= frame_head;
+    if (spec.producer.is_present()) flags |= frame_producer;
+    layout.flags = static_cast<std::uint16_t>(flags);
+    layout.value_at = align_up(detail::prefix_bytes(flags), value_alignment);
     layout.key_at = layout.value_at + spec.value_size;
     layout.headers_at = layout.key_at + spec.key.size();
     layout.length = layout.headers_at;
@@ -686,10 +715,14 @@ inline std::byte* put(std::byte* at, const void* data, std::size_t size) noexcep
   return at + size;
 }
 
-inline void put_lengths(std::byte* frame, const FrameSpec& spec) noexcept {
+inline void put_prefix(std::byte* frame, unsigned flags, const FrameSpec& spec) noexcept {
+  std::byte* at = frame + sizeof(FrameHeader);
   const std::int32_t lengths[2] = {spec.has_key ? static_cast<std::int32_t>(spec.key.size()) : -1,
                                    spec.has_value ? static_cast<std::int32_t>(spec.value_size) : -1};
-  put(frame + sizeof(FrameHeader), lengths, sizeof lengths);
+  const std::uint32_t count[2] = {spec.batch_count, 0};
+  if (flags & frame_lengths) at = put(at, lengths, sizeof lengths);
+  if (flags & frame_head) at = put(at, count, sizeof count);
+  if (flags & frame_producer) put(at, &spec.producer, sizeof spec.producer);
 }
 
 }  // namespace detail
@@ -700,7 +733,7 @@ TOWPATH_HOT void write_frame(std::byte* frame, const FrameLayout& layout, const 
                            spec.timestamp.time_since_epoch().count()};
   std::memcpy(frame, &header, sizeof header);
   if (layout.flags == 0) return;
-  detail::put_lengths(frame, spec);
+  detail::put_prefix(frame, layout.flags, spec);
   std::byte* at = detail::put(frame + layout.key_at, spec.key.data(), spec.key.size());
   for (const auto& entry : spec.headers) {
     const std::int32_t lengths[2] = {static_cast<std::int32_t>(entry.key.size()),
@@ -726,6 +759,13 @@ struct FrameView {
   bool has_value = true;
   bool has_key = false;
 
+  /// Not present when the producer has no id.
+  [[nodiscard]] ProducerMark producer() const noexcept {
+    return header.flags & frame_producer ? producer_ : ProducerMark{};
+  }
+  /// Of the first record of a batch: how many records the batch has. Else 1.
+  [[nodiscard]] std::uint32_t batch_count() const noexcept { return header.flags & frame_head ? batch_count_ : 1; }
+
   /// False if the bytes contradict themselves; nothing outside [frame, frame + length) was looked at.
   /// Sets every field, so that one view serves record after record.
   TOWPATH_HOT bool parse(const std::byte* frame, std::uint64_t length, std::uint64_t value_alignment) noexcept {
@@ -744,13 +784,16 @@ struct FrameView {
 
  private:
   bool parse_long(const std::byte* frame, std::uint64_t length, std::uint64_t value_alignment) noexcept {
-    constexpr std::uint16_t prefixed = frame_lengths | frame_append_time;  // the flags this version knows
-    if ((header.flags & ~prefixed) != 0) return false;
+    constexpr unsigned known = frame_lengths | frame_append_time | frame_head | frame_producer;
+    if ((header.flags & ~known) != 0) return false;
     const bool has_lengths = (header.flags & frame_lengths) != 0;
-    const std::uint64_t at = align_up(sizeof(FrameHeader) + (has_lengths ? 8u : 0u), value_alignment);
+    const std::uint64_t at = align_up(detail::prefix_bytes(header.flags), value_alignment);
     if (at > length || (!has_lengths && header.header_count != 0)) return false;
     std::int32_t lengths[2] = {-1, static_cast<std::int32_t>(length - at)};
-    if (has_lengths) std::memcpy(lengths, frame + sizeof(FrameHeader), sizeof lengths);
+    const std::byte* prefix = frame + sizeof(FrameHeader);
+    if (has_lengths) std::memcpy(lengths, prefix, sizeof lengths), prefix += sizeof lengths;
+    if (header.flags & frame_head) std::memcpy(&batch_count_, prefix, sizeof batch_count_), prefix += 8;
+    if (header.flags & frame_producer) std::memcpy(&producer_, prefix, sizeof producer_);
     if (lengths[0] < -1 || lengths[1] < -1) return false;
     has_key = lengths[0] >= 0, has_value = lengths[1] >= 0;
     const auto key_size = static_cast<std::uint64_t>(has_key ? lengths[0] : 0);
@@ -760,6 +803,44 @@ struct FrameView {
     key = Bytes{frame + at + value_size, static_cast<std::size_t>(key_size)};
     headers = Bytes{key.end(), static_cast<std::size_t>(length - at - value_size - key_size)};
     return true;
+  }
+
+  std::uint32_t batch_count_ = 1;
+  ProducerMark producer_;
+};
+
+/// A frame that holds one Kafka record batch, verbatim:  FrameHeader 16 | count 4 + 4 | the batch.
+/// It has `count` slots, one for each of its offsets; all but the first say where this one frame stands.
+struct BatchFrame {
+  static constexpr std::uint64_t batch_at = 24;
+  static constexpr std::uint16_t flags = frame_batch | frame_head;
+
+  std::uint32_t count = 0;
+  Bytes batch;
+
+  /// What its header says; the place is inside the segment.
+  static bool is_one(const std::byte* frame) noexcept {
+    std::uint16_t found = 0;
+    std::memcpy(&found, frame + offsetof(FrameHeader, flags), sizeof found);
+    return (found & frame_batch) != 0;
+  }
+
+  /// False if the bytes contradict themselves. What the batch says is not looked at.
+  bool parse(const std::byte* frame, std::uint64_t length) noexcept {
+    FrameHeader header;
+    if (length < batch_at) return false;
+    std::memcpy(&header, frame, sizeof header);
+    std::memcpy(&count, frame + sizeof header, sizeof count);
+    batch = Bytes{frame + batch_at, static_cast<std::size_t>(length - batch_at)};
+    return header.flags == flags && header.header_count == 0 && count > 0;
+  }
+
+  /// Writes all but the checksum. `newest` is the latest timestamp of its records.
+  static void write(std::byte* frame, std::uint32_t count, Timestamp newest, Bytes batch) noexcept {
+    const FrameHeader header{0, flags, 0, newest.time_since_epoch().count()};
+    const std::uint32_t counts[2] = {count, 0};
+    detail::put(detail::put(detail::put(frame, &header, sizeof header), counts, sizeof counts), batch.data(),
+                batch.size());
   }
 };
 
@@ -1701,6 +1782,12 @@ class RegionCache {
 
 namespace towpath::inline TOWPATH_ABI::log {
 
+/// What a reservation asks of a segment.
+struct Need {
+  std::uint64_t bytes = 0;
+  std::uint64_t slots = 1;
+};
+
 /// The shape of a segment's file.
 struct Geometry {
   std::uint64_t segment_bytes = 0;
@@ -1710,9 +1797,14 @@ struct Geometry {
   friend constexpr bool operator==(const Geometry&, const Geometry&) noexcept = default;
   [[nodiscard]] constexpr std::uint64_t capacity() const noexcept { return segment_bytes - data_offset; }
 
-  /// A file of about `bytes`, at least large enough for one frame of `need`, slots for frames of `mean_frame` bytes on
+  /// How many of `slots` may be reserved; the others take those who race past the end.
+  static constexpr std::uint64_t limit(std::uint64_t slots) noexcept {
+    return slots - std::min<std::uint64_t>(1'024, slots / 8);
+  }
+
+  /// A file of about `bytes`, at least large enough for `need`, slots for frames of `mean_frame` bytes on
   /// average with an eighth to spare. Header and slots fill whole multiples of 64 KiB, and slots fill those.
-  static constexpr Geometry plan(std::uint64_t bytes, std::uint64_t mean_frame, std::uint64_t need) noexcept {
+  static constexpr Geometry plan(std::uint64_t bytes, std::uint64_t mean_frame, Need need) noexcept {
     bytes = align_up(std::max(bytes, first_segment_bytes), data_alignment);
     const std::uint64_t frame = std::max<std::uint64_t>(mean_frame, 16);
     const std::uint64_t wanted = std::min(max_slots, (bytes / (frame + 8)) * 9 / 8 + 64);
@@ -1720,8 +1812,10 @@ struct Geometry {
     shape.data_offset = align_up(slots_offset + wanted * 8, data_alignment);
     shape.data_offset =
         std::min(shape.data_offset, std::max(data_alignment, bytes / 2 / data_alignment * data_alignment));
+    if (limit((shape.data_offset - slots_offset) / 8) < need.slots)
+      shape.data_offset = align_up(slots_offset + (need.slots + 1'024) * 8, data_alignment);
     shape.slot_count = std::min(max_slots, (shape.data_offset - slots_offset) / 8);
-    shape.segment_bytes = std::max(bytes, align_up(shape.data_offset + need, data_alignment));
+    shape.segment_bytes = std::max(bytes, align_up(shape.data_offset + need.bytes, data_alignment));
     return shape;
   }
 };
@@ -1742,7 +1836,7 @@ struct Segment {
   std::uint64_t base = 0;
   std::uint64_t capacity = 0;
   std::uint64_t slot_count = 0;
-  std::uint64_t slot_limit = 0;  ///< reservations from here on roll; the slack takes those who race past it
+  std::uint64_t slot_limit = 0;  ///< reservations that would pass it roll
   std::uint64_t uuid = 0;
   bool checksummed = false;
   bool helpful = false;  ///< header and slots may be written
@@ -1795,6 +1889,9 @@ struct Segment {
             static_cast<std::uint64_t>(data - readable->data())};
   }
 
+  /// Would it take that if it were empty?
+  [[nodiscard]] bool can_hold(Need need) const noexcept { return need.bytes <= capacity && need.slots <= slot_limit; }
+
   /// Decides a slot, once and for all. False if it was decided before.
   TOWPATH_HOT bool resolve(std::uint64_t n, std::uint64_t value) const noexcept {
 #if TOWPATH_SEED_STORE_COMMIT
@@ -1834,7 +1931,7 @@ struct Segment {
     data = readable->data() + constants.data_offset;
     capacity = readable->size() - constants.data_offset;
     slot_count = constants.slot_count;
-    slot_limit = slot_count - std::min<std::uint64_t>(1'024, slot_count / 8);
+    slot_limit = Geometry::limit(slot_count);
     checksummed = (constants.features & feature_checksummed) != 0;
   }
 };
@@ -1863,472 +1960,41 @@ inline void forget_gone_segments() {
 
 }  // namespace towpath::inline TOWPATH_ABI::log
 
-// ---- towpath/serde/schema.hpp ----
+// ---- towpath/log/batch_head.hpp ----
 
-// A Schema is what a topic remembers of its value type, so that two processes that disagree find out when they open it.
+// A slot that continues a batch has the state of the batch's first slot, which stands before it: committed, aborted or
+// still open. Safe beside writers; what a slot continues never changes, but an open first slot is decided once.
 
-namespace towpath::inline TOWPATH_ABI {
+namespace towpath::inline TOWPATH_ABI::log {
 
-struct Schema {
-  std::string_view name;      ///< of the type, as the compiler spells it
-  std::string_view encoding;  ///< "zero-copy", "string", "integer", "bytes" or what a Serde says of itself
-  std::uint64_t size = 0;     ///< bytes, 0 when it varies
-  std::uint64_t alignment = 1;
-};
-
-/// What schemas call a type. Specialize it when two compilers spell yours differently.
-template <class T>
-constexpr std::string_view type_name() noexcept {
-  constexpr std::string_view function =
-      __PRETTY_FUNCTION__;  // "... type_name() [with T = robot::Scan; ...]" or "[T = robot::Scan]"
-  constexpr auto begin = function.find("T = ") + 4;
-  constexpr auto end = function.find_first_of(";]", begin);
-  return function.substr(begin, end - begin);
+/// The first slot of the batch that slot `n` continues, or n itself. 0 for a batch without one, which is damaged.
+inline std::uint64_t batch_head(const Segment& segment, std::uint64_t n) noexcept {
+  // Pairs with the compare-and-swap that decided the head: what it found continued before is found so here.
+  while (n > 0 && Slot::state(segment.slots[n].load(shm::acquire)) == Slot::continued) --n;
+  return n;
 }
 
-}  // namespace towpath::inline TOWPATH_ABI
-
-// ---- towpath/serde/serde.hpp ----
-
-// How values become bytes in the log and bytes become values again.
-// A trivially copyable type needs nothing: it is stored as it is and read in place (ZeroCopy). std::string, Bytes and
-// integers are built in. For anything else specialize Serde (all three functions; encode writes straight into the log):
-//   template <> struct towpath::Serde<Plan> {
-//     static std::size_t size(const Plan&);                        // exact
-//     static void encode(const Plan&, std::span<std::byte> out);   // out.size() == size(plan)
-//     static towpath::Result<Plan> decode(towpath::Bytes);         // undecodable if it is none
-//   };
-// or pass another one as second argument: Topic<Plan, JsonSerde<Plan>>.
-// Beware: a struct with pointers in it is trivially copyable too, and its pointers mean nothing in another process.
-
-namespace towpath::inline TOWPATH_ABI {
-
-namespace detail {
-
-template <class T>
-inline constexpr bool is_view = false;
-template <class C, class Traits>
-inline constexpr bool is_view<std::basic_string_view<C, Traits>> = true;
-template <class T, std::size_t N>
-inline constexpr bool is_view<std::span<T, N>> = true;
-
-}  // namespace detail
-
-/// Types that are stored as they are.
-template <class T>
-concept ZeroCopy = std::is_trivially_copyable_v<T> && !std::is_pointer_v<T> && !detail::is_view<T> && alignof(T) <= 64;
-
-template <class T>
-struct Serde {
-  static_assert(
-      !std::is_pointer_v<T> && !detail::is_view<T>,
-      "this value type has a pointer: it means nothing in another process; use std::string or towpath::Bytes");
-  static_assert(std::is_trivially_copyable_v<T>,
-                "this value type is not trivially copyable: specialize towpath::Serde for it");
-  static_assert(alignof(T) <= 64, "records are aligned to 64 bytes at most");
-
-  using View = const T&;
-  static constexpr std::string_view encoding = "zero-copy";
-  static constexpr std::size_t alignment = alignof(T);
-  static constexpr std::size_t fixed_size = sizeof(T);
-
-  static constexpr std::size_t size(const T&) noexcept { return sizeof(T); }
-  static void encode(const T& value, std::span<std::byte> out) noexcept { std::memcpy(out.data(), &value, sizeof(T)); }
-  static bool accepts(Bytes bytes) noexcept {
-    return bytes.size() == sizeof(T) && reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(T) == 0;
-  }
-  /// In place. Bytes that a hostile writer changed after accepts() are seen as zeroes, never outside the record.
-  static View view(Bytes bytes) noexcept {
-    alignas(T) static constexpr std::byte zeroes[sizeof(T)] = {};
-    return *reinterpret_cast<const T*>(accepts(bytes) ? bytes.data() : zeroes);
-  }
-};
-
-template <>
-struct Serde<std::string> {
-  using View = std::string_view;  ///< into the log; copy it to keep it longer than the Batch
-  static constexpr std::string_view encoding = "string";
-  static std::size_t size(std::string_view value) noexcept { return value.size(); }
-  static void encode(std::string_view value, std::span<std::byte> out) noexcept {
-    if (!value.empty()) std::memcpy(out.data(), value.data(), value.size());
-  }
-  static bool accepts(Bytes) noexcept { return true; }
-  static View view(Bytes bytes) noexcept { return bytes.text(); }
-};
-
-template <>
-struct Serde<Bytes> {
-  using View = Bytes;
-  static constexpr std::string_view encoding = "bytes";
-  static std::size_t size(Bytes value) noexcept { return value.size(); }
-  static void encode(Bytes value, std::span<std::byte> out) noexcept {
-    if (!value.empty()) std::memcpy(out.data(), value.data(), value.size());
-  }
-  static bool accepts(Bytes) noexcept { return true; }
-  static View view(Bytes bytes) noexcept { return bytes; }
-};
-
-namespace detail {
-
-/// Big-endian, as Kafka's ShortSerializer, IntegerSerializer and LongSerializer have it.
-template <std::integral T>
-constexpr std::array<std::byte, sizeof(T)> big_endian(T value) noexcept {
-  std::array<std::byte, sizeof(T)> bytes{};
-  auto bits = static_cast<std::make_unsigned_t<T>>(value);
-  for (std::size_t i = sizeof(T); i-- > 0;) {
-    bytes[i] = static_cast<std::byte>(bits & 0xFFu);
-    if constexpr (sizeof(T) > 1) bits = static_cast<std::make_unsigned_t<T>>(bits >> 8);
-  }
-  return bytes;
-}
-
-template <std::integral T>
-constexpr T from_big_endian(const std::byte* at) noexcept {
-  std::uint64_t bits = 0;
-  for (std::size_t i = 0; i < sizeof(T); ++i) bits = bits << 8 | std::to_integer<std::uint64_t>(at[i]);
-  return static_cast<T>(bits);
-}
-
-}  // namespace detail
-
-/// Integers of 2, 4 and 8 bytes, in Kafka's byte order.
-template <std::integral T>
-  requires(sizeof(T) > 1 && !std::same_as<T, bool>)
-struct Serde<T> {
-  using View = T;
-  static constexpr std::string_view encoding = "integer";
-  static constexpr std::size_t fixed_size = sizeof(T);
-  static constexpr std::size_t size(T) noexcept { return sizeof(T); }
-  static void encode(T value, std::span<std::byte> out) noexcept {
-    const auto bytes = detail::big_endian(value);
-    std::memcpy(out.data(), bytes.data(), sizeof(T));
-  }
-  static bool accepts(Bytes bytes) noexcept { return bytes.size() == sizeof(T); }
-  static View view(Bytes bytes) noexcept { return accepts(bytes) ? detail::from_big_endian<T>(bytes.data()) : T{}; }
-};
-
-/// Read in place: view() makes nothing and cannot fail once accepts() said yes.
-template <class S, class T>
-concept InPlaceSerde = requires(const T& value, std::span<std::byte> out, Bytes bytes) {
-  typename S::View;
-  { S::size(value) } -> std::convertible_to<std::size_t>;  // exact: room is reserved before encode
-  S::encode(value, out);                                   // straight into the log
-  { S::accepts(bytes) } -> std::same_as<bool>;             // poll ends before bytes that are refused
-  { S::view(bytes) } -> std::same_as<typename S::View>;
-};
-
-/// Decoded into a value of its own, which may fail.
-template <class S, class T>
-concept DecodingSerde = requires(const T& value, std::span<std::byte> out, Bytes bytes) {
-  { S::size(value) } -> std::convertible_to<std::size_t>;
-  S::encode(value, out);
-  { S::decode(bytes) } -> std::same_as<Result<T>>;
-};
-
-template <class S, class T>
-concept SerdeFor = InPlaceSerde<S, T> || DecodingSerde<S, T>;
-
-static_assert(InPlaceSerde<Serde<double>, double> && InPlaceSerde<Serde<std::string>, std::string>);
-static_assert(InPlaceSerde<Serde<Bytes>, Bytes> && InPlaceSerde<Serde<std::int64_t>, std::int64_t>);
-
-/// What a topic remembers of values of T in the encoding S.
-template <class T, class S>
-constexpr Schema schema_of() noexcept {
-  Schema schema{type_name<T>(), "custom", 0, 1};
-  if constexpr (requires { S::encoding; }) schema.encoding = S::encoding;
-  if constexpr (requires { S::fixed_size; }) schema.size = S::fixed_size;
-  if constexpr (requires { S::alignment; }) schema.alignment = S::alignment;
-  if constexpr (std::same_as<T, std::string>) schema.name = "string";
-  if constexpr (std::same_as<T, Bytes>) schema.name = "bytes";
-  return schema;
-}
-
-}  // namespace towpath::inline TOWPATH_ABI
-
-// ---- towpath/consume/acceptance.hpp ----
-
-// Whether a record may be given to the user: its bytes are whole, and they are a value of his type.
-// One thread; it looks into pinned segments only and trusts nothing that stands there.
-
-namespace towpath::inline TOWPATH_ABI::detail {
-
-/// The values of a serde that decodes, in the order of their records; none for a tombstone.
-template <class T, class S>
-struct Decoded {
-  std::vector<std::optional<T>> values;
-};
-/// A serde that reads in place needs none.
-template <class T, InPlaceSerde<T> S>
-struct Decoded<T, S> {};
-
-/// Asked of each committed slot in turn, until it says no.
-template <class T, class S>
-class Acceptance {
+/// Asks for one slot after the other, up or down, and walks back once per batch.
+class BatchHeads {
  public:
-  TOWPATH_HOT Acceptance(Decoded<T, S>& decoded, std::uint64_t value_alignment, bool check_crcs) noexcept
-      : decoded_{&decoded}, value_alignment_{value_alignment}, check_crcs_{check_crcs} {}
-
-  /// May slot `n` be delivered? Keeps the value that it was decoded to.
-  TOWPATH_HOT bool operator()(std::uint64_t slot, std::uint64_t n, const log::Segment& segment) {
-    log::FrameView view;
-    const std::byte* frame = segment.data + log::Slot::position(slot);
-    if (!segment.contains(slot) || !view.parse(frame, log::Slot::length(slot), value_alignment_)) [[unlikely]]
-      return refuse(damaged());
-    if (segment.checksummed && check_crcs_ && is_damaged(frame, slot, n, segment, view)) [[unlikely]]
-      return refuse(damaged());
-    if constexpr (InPlaceSerde<S, T>)
-      return !view.has_value || S::accepts(view.value);
-    else
-      return keep(view);
-  }
-
-  /// Why it said no.
-  [[nodiscard]] const Failure& refusal() const noexcept { return refusal_; }
-
- private:
-  static Failure damaged() noexcept { return {Errc::corrupt, "the record's bytes are damaged; seek past them"}; }
-
-  static bool is_damaged(const std::byte* frame, std::uint64_t slot, std::uint64_t n, const log::Segment& segment,
-                         const log::FrameView& view) noexcept {
-    return log::frame_checksum(frame, log::Slot::length(slot), segment.uuid, segment.base + n) != view.header.crc32c;
-  }
-
-  TOWPATH_COLD bool refuse(const Failure& why) noexcept {
-    refusal_ = why;
-    return false;
-  }
-
-  bool keep(const log::FrameView& view) {
-    std::optional<T> value;
-    if (view.has_value) {
-      auto decoded = decode(view.value);
-      if (!decoded) {
-        if (*decoded.error().detail) refusal_.detail = decoded.error().detail;
-        return false;
-      }
-      value = std::move(*decoded);
+  /// The state that counts for slot `n`: never continued; empty while it is open.
+  Slot::State state(const Segment& segment, std::uint64_t n) noexcept {
+    const auto own = Slot::state(segment.slots[n].load(shm::acquire));  // pairs with the commit's compare-and-swap
+    if (own != Slot::continued) return own;
+    if (n < head_ || n > known_to_) {
+      head_ = batch_head(segment, n);
+      known_to_ = n;
     }
-    decoded_->values.push_back(std::move(value));
-    return true;
-  }
-
-  /// A decode that throws is one that fails: the records before it are still delivered, and the position stays before
-  /// it.
-  static Result<T> decode(Bytes bytes) {
-#if TOWPATH_EXCEPTIONS
-    try {
-      return S::decode(bytes);
-    } catch (const shm::ThreadCancelled&) {
-      throw;  // the thread is being cancelled
-    } catch (...) {
-      return Failure{Errc::undecodable, "the serde's decode threw an exception; seek past the record"};
-    }
-#else
-    return S::decode(bytes);
-#endif
-  }
-
-  Decoded<T, S>* decoded_;
-  std::uint64_t value_alignment_;
-  bool check_crcs_;
-  Failure refusal_{Errc::undecodable, "the record is no value of this type; seek past it"};
-};
-
-}  // namespace towpath::inline TOWPATH_ABI::detail
-
-// ---- towpath/core/formatters.hpp ----
-
-// fmt formatters of the core words: fmt::print("{}", record.offset()), fmt::print("{}", result.error()).
-
-template <>
-struct fmt::formatter<towpath::Offset> : fmt::formatter<std::int64_t> {
-  template <class Context>
-  auto format(towpath::Offset offset, Context& context) const {
-    return fmt::formatter<std::int64_t>::format(offset.value, context);
-  }
-};
-
-template <>
-struct fmt::formatter<towpath::PartitionId> : fmt::formatter<std::int32_t> {
-  template <class Context>
-  auto format(towpath::PartitionId id, Context& context) const {
-    return fmt::formatter<std::int32_t>::format(id.value, context);
-  }
-};
-
-/// Printable characters as they are, others as \xNN; cut after 64 bytes.
-template <>
-struct fmt::formatter<towpath::Bytes> {
-  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
-  template <class Context>
-  auto format(towpath::Bytes bytes, Context& context) const {
-    constexpr std::size_t shown = 64;
-    auto out = context.out();
-    for (std::size_t i = 0; i < bytes.size() && i < shown; ++i) {
-      const auto c = std::to_integer<unsigned>(bytes.data()[i]);
-      out = c >= 0x20 && c < 0x7F && c != '\\' ? fmt::format_to(out, "{}", static_cast<char>(c))
-                                               : fmt::format_to(out, "\\x{:02x}", c);
-    }
-    return bytes.size() > shown ? fmt::format_to(out, "... ({} B)", bytes.size()) : out;
-  }
-};
-
-template <>
-struct fmt::formatter<towpath::LeaderEpoch> : fmt::formatter<std::int32_t> {
-  template <class Context>
-  auto format(towpath::LeaderEpoch epoch, Context& context) const {
-    return fmt::formatter<std::int32_t>::format(epoch.value, context);
-  }
-};
-
-template <>
-struct fmt::formatter<towpath::Errc> : fmt::formatter<std::string_view> {
-  template <class Context>
-  auto format(towpath::Errc code, Context& context) const {
-    return fmt::formatter<std::string_view>::format(towpath::name(code), context);
-  }
-};
-
-/// "no_space: no room left; free some and send again (fallocate)"
-template <>
-struct fmt::formatter<towpath::Failure> {
-  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
-  template <class Context>
-  auto format(const towpath::Failure& failure, Context& context) const {
-    auto out = fmt::format_to(context.out(), "{}: {}", towpath::name(failure.code), towpath::message(failure.code));
-    return *failure.detail ? fmt::format_to(out, " ({})", failure.detail) : out;
-  }
-};
-
-// ---- towpath/consume/record.hpp ----
-
-// A Record is one record as a consumer sees it, in place in the log. It is a view into the Batch that it came from:
-// keep the Batch as long as you use what value(), key() and headers() return.
-
-namespace towpath::inline TOWPATH_ABI {
-
-enum class TimestampType {
-  create_time,      ///< the producer's, or what it was told
-  log_append_time,  ///< when it was appended
-};
-
-namespace detail {
-
-/// What value() returns: a view into the log, or a value that was decoded when it was polled.
-template <class T, class S>
-struct ValueOf {
-  using type = const T&;
-};
-template <class T, InPlaceSerde<T> S>
-struct ValueOf<T, S> {
-  using type = typename S::View;
-};
-
-/// value() of a record that has none: a caller's bug that must not become a stray read.
-template <class T>
-[[noreturn]] TOWPATH_COLD const T& no_value() {
-  raise({Errc::undecodable, "value() of a tombstone; ask is_tombstone() first"});
-}
-
-}  // namespace detail
-
-template <class T, class S = Serde<T>>
-class Record {
- public:
-  using View = typename detail::ValueOf<T, S>::type;
-
-  [[nodiscard]] std::string_view topic() const noexcept { return topic_; }
-  [[nodiscard]] PartitionId partition() const noexcept { return partition_; }
-  [[nodiscard]] Offset offset() const noexcept { return offset_; }
-  [[nodiscard]] Timestamp timestamp() const noexcept {
-    return Timestamp{std::chrono::nanoseconds{frame_.header.timestamp_ns}};
-  }
-  [[nodiscard]] TimestampType timestamp_type() const noexcept {
-    return frame_.header.flags & log::frame_append_time ? TimestampType::log_append_time : TimestampType::create_time;
-  }
-
-  /// The value, read in place where the encoding allows it. Ask is_tombstone() first where producers send tombstones.
-  [[nodiscard]] View value() const noexcept {
-    TOWPATH_ASSERT(!is_tombstone());
-    if constexpr (InPlaceSerde<S, T>)
-      return S::view(frame_.value);
-    else
-      return decoded_ ? *decoded_ : detail::no_value<T>();
-  }
-  /// The value's bytes as they stand in the log.
-  [[nodiscard]] Bytes bytes() const noexcept { return frame_.value; }
-  /// A key without a value: the key is gone.
-  [[nodiscard]] bool is_tombstone() const noexcept { return !frame_.has_value; }
-
-  [[nodiscard]] bool has_key() const noexcept { return frame_.has_key; }
-  /// Empty when there is none.
-  [[nodiscard]] Bytes key() const noexcept { return frame_.key; }
-  /// The key as text, or as an integer in Kafka's byte order; none when it is absent or has another size.
-  template <class K>
-  [[nodiscard]] std::optional<typename Serde<K>::View> key_as() const noexcept {
-    if (!frame_.has_key || !Serde<K>::accepts(frame_.key)) return std::nullopt;
-    return Serde<K>::view(frame_.key);
-  }
-  [[nodiscard]] log::HeaderRange headers() const noexcept { return {frame_.headers, frame_.header.header_count}; }
-
-  /// The stored CRC-32C; none on tmpfs and in memory, where records carry none.
-  [[nodiscard]] std::optional<std::uint32_t> checksum() const noexcept {
-    return checksummed_ ? std::optional{frame_.header.crc32c} : std::nullopt;
-  }
-  /// Bytes of key and value; -1 when absent.
-  [[nodiscard]] std::int64_t serialized_key_size() const noexcept {
-    return frame_.has_key ? static_cast<std::int64_t>(frame_.key.size()) : -1;
-  }
-  [[nodiscard]] std::int64_t serialized_value_size() const noexcept {
-    return frame_.has_value ? static_cast<std::int64_t>(frame_.value.size()) : -1;
+    const auto found = Slot::state(segment.slots[head_].load(shm::acquire));
+    return found == Slot::continued ? Slot::aborted : found;
   }
 
  private:
-  template <class, class>
-  friend class Batch;
-
-  log::FrameView frame_;
-  std::string_view topic_;
-  PartitionId partition_;
-  Offset offset_;
-  const T* decoded_ = nullptr;
-  bool checksummed_ = false;
+  std::uint64_t head_ = ~std::uint64_t{0};
+  std::uint64_t known_to_ = 0;
 };
 
-}  // namespace towpath::inline TOWPATH_ABI
-
-/// topic=pose partition=0 offset=7 timestamp=... timestamp_type=create_time serialized_key_size=2
-/// serialized_value_size=24 key=ab value=... header[a]=... checksum=... in one line; what is absent is left out. Bytes
-/// that are not printable are escaped; each text is cut after 64 bytes.
-template <class T, class S>
-struct fmt::formatter<towpath::Record<T, S>> {
-  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
-
-  template <class Context>
-  auto format(const towpath::Record<T, S>& record, Context& context) const {
-    auto out = fmt::format_to(
-        context.out(), "topic={} partition={} offset={} timestamp={} timestamp_type={}", record.topic(),
-        record.partition(), record.offset(), record.timestamp().time_since_epoch().count(),
-        record.timestamp_type() == towpath::TimestampType::create_time ? "create_time" : "log_append_time");
-    out = fmt::format_to(out, " serialized_key_size={} serialized_value_size={}", record.serialized_key_size(),
-                         record.serialized_value_size());
-    if (record.has_key()) out = fmt::format_to(out, " key={}", record.key());
-    if (!record.is_tombstone()) out = write_value(fmt::format_to(out, " value="), record);
-    for (const auto& header : record.headers()) out = fmt::format_to(out, " header[{}]={}", header.key, header.value);
-    if (const auto crc = record.checksum()) out = fmt::format_to(out, " checksum={:08x}", *crc);
-    return out;
-  }
-
- private:
-  template <class Out>
-  static Out write_value(Out out, const towpath::Record<T, S>& record) {
-    using View = std::remove_cvref_t<typename towpath::Record<T, S>::View>;
-    if constexpr (std::is_arithmetic_v<View>)
-      return fmt::format_to(out, "{}", record.value());
-    else
-      return fmt::format_to(out, "{}", record.bytes());
-  }
-};
+}  // namespace towpath::inline TOWPATH_ABI::log
 
 // ---- towpath/shm/lock.hpp ----
 
@@ -2920,18 +2586,18 @@ class PartitionLog {
   }
 
   /// The segment to append to: that of hint, made if the log is still empty. Errors: topic_deleted, no_space, corrupt.
-  Result<Segment> active(const shm::Member& member, std::uint64_t need) const;
+  Result<Segment> active(const shm::Member& member, Need need) const;
 
   /// NEXT. The segment after `full`, which ends at base `next_base`; whoever crossed the end makes it, others wait a
   /// little first. Returns a later one when the log has moved on. Errors as active().
   Result<Segment> next(const shm::Member& member, const Segment& full, std::uint64_t next_base, bool crosser,
-                       std::uint64_t need) const;
+                       Need need) const;
 
   /// A new file under a private name: allocated, initialised, closed, unset. Errors: no_space.
   [[nodiscard]] Result<Segment> make_file(const char* own, const Geometry& shape) const;
 
   /// The shape of the segment that follows `last`.
-  [[nodiscard]] Geometry following(const Segment& last, std::uint64_t need) const noexcept;
+  [[nodiscard]] Geometry following(const Segment& last, Need need) const noexcept;
 
  private:
   [[nodiscard]] FileName numbered(const char* pattern, std::uint64_t n) const noexcept {
@@ -2971,18 +2637,23 @@ inline constexpr std::uint64_t spare_names = 4;
 
 namespace towpath::inline TOWPATH_ABI::log {
 
+/// Does a member's line say that it may touch the slots [from, to) of this segment? Read inflight first, then what
+/// belongs to it; both after the tail. Modelled in tests/model (hazard).
+inline bool may_touch(const shm::MemberLine& line, const PartitionLog& log, const Segment& segment, std::uint64_t from,
+                      std::uint64_t to) noexcept {
+  const std::uint64_t word = line.inflight.load(shm::acquire);
+  if (word == Inflight::idle) return false;
+  const std::uint64_t batch = line.batch.load(shm::acquire);
+  return Inflight::touches(word, batch, segment.base, segment.base + from, segment.base + to) &&
+         line.uid.load(shm::acquire) == log.uid();
+}
+
 /// Could a live member still commit slot `n`? Call only after an acquire load of the segment's tail that covers n.
 /// Scans the member lines: about 1 us for 100 of them.
 inline bool owner_may_live(const PartitionLog& log, const Segment& segment, std::uint64_t n) noexcept {
   auto& members = log.members();
-  const std::uint64_t offset = segment.base + n;
   for (unsigned i = 0; i < members.used(); ++i) {
-    auto& line = members.line(i);
-    const auto dangerous = [&] {
-      // inflight first, then the partition it speaks of; both after the tail. Modelled in tests/model (hazard).
-      const std::uint64_t word = line.inflight.load(shm::acquire);
-      return Inflight::touches(word, segment.base, offset, offset + 1) && line.uid.load(shm::acquire) == log.uid();
-    };
+    const auto dangerous = [&] { return may_touch(members.line(i), log, segment, n, n + 1); };
     if (dangerous() && members.is_alive(i) && dangerous()) return true;
   }
   return false;
@@ -3228,18 +2899,26 @@ class RecentSegments {
 
 namespace towpath::inline TOWPATH_ABI::log {
 
-/// Slots [first, last) of a pinned segment, all resolved; `count` of them are committed.
+/// What becomes of a record that a reader found.
+enum class Verdict {
+  take,    ///< it is one of the run
+  skip,    ///< its offset holds nothing for this reader
+  refuse,  ///< the run ends before it
+};
+
+/// Slots [first, last) of a pinned segment, all resolved; `count` of them were taken.
 struct Run {
   Run() noexcept = default;
   Run(Run&& other) noexcept
       : segment{std::move(other.segment)},
         first{std::exchange(other.first, 0)},
         last{std::exchange(other.last, 0)},
-        count{std::exchange(other.count, 0)} {}
+        count{std::exchange(other.count, 0)},
+        begins_inside{other.begins_inside} {}
   Run& operator=(Run&& other) noexcept {
     segment = std::move(other.segment);
     first = std::exchange(other.first, 0), last = std::exchange(other.last, 0);
-    count = std::exchange(other.count, 0);
+    count = std::exchange(other.count, 0), begins_inside = other.begins_inside;
     return *this;
   }
 
@@ -3247,6 +2926,7 @@ struct Run {
   std::uint64_t first = 0;
   std::uint64_t last = 0;
   std::uint64_t count = 0;
+  bool begins_inside = false;  ///< slot `first` continues a committed batch
 };
 
 enum class Progress {
@@ -3277,8 +2957,8 @@ class Reader {
     settled_ = false;
   }
 
-  /// Up to `max` committed records from the position on, in one segment. Asks `accept(slot, n, segment)` of each and
-  /// ends before the first that it refuses. The position moves behind the last one.
+  /// Up to `max` committed records from the position on, in one segment. Asks `accept(slot, n, segment)` for a Verdict
+  /// on each and ends before the first that it refuses. The position moves behind the last one.
   template <class Accept>
   TOWPATH_HOT Progress collect(Run& run, std::uint64_t max, Accept&& accept) {
     for (;;) {
@@ -3290,20 +2970,31 @@ class Reader {
       std::uint64_t behind = first;  // the last committed one
       std::uint64_t count = 0;
       bool refused = false;
+      if (is_inside_ == Inside::unknown) [[unlikely]]
+        look_back(segment, first);
+      const bool begins_inside = is_inside_ == Inside::yes;
+      bool inside = begins_inside;
       for (; n < segment.slot_count && count < max; ++n) {
         const std::uint64_t slot = segment.slots[n].load(shm::acquire);  // pairs with the commit's compare-and-swap
         if (slot == Slot::empty) break;
-        if (Slot::state(slot) != Slot::committed) continue;
-        if (refused = !accept(slot, n, segment); refused) break;
-        ++count, behind = n + 1;
+        if (Slot::state(slot) != Slot::continued) [[likely]]
+          inside = Slot::state(slot) == Slot::committed;
+        else if (n == first && is_inside_ == Inside::unknown)
+          break;                // its batch is open
+        if (!inside) continue;  // aborted, or of a batch that was
+        const Verdict verdict = accept(slot, n, segment);
+        if (refused = verdict == Verdict::refuse; refused) break;
+        if (verdict == Verdict::take) [[likely]]
+          ++count, behind = n + 1;
       }
-      if (n > first) stall_.passed(segment.base + n);
+      if (n > first) stall_.passed(segment.base + n), is_inside_ = inside ? Inside::yes : Inside::no;
       // Aborted slots at the end may lie behind the seal: the cursor passes them, the position does not.
       cursor_ = segment.base + n;
       if (count > 0) {
         position_ = segment.base + behind;
-        if (refused) cursor_ = position_;
+        if (refused) cursor_ = position_, is_inside_ = Inside::yes;  // behind one that was taken
         run.segment = current_, run.first = first, run.last = behind, run.count = count;
+        run.begins_inside = begins_inside;
         return Progress::records;
       }
       if (refused) return Progress::refused;
@@ -3323,7 +3014,8 @@ class Reader {
   /// After blocked: asks whether the owner lives and aborts what holds the log up. True: look again at once.
   bool help() noexcept {
     if (!log_->may_help() || !settled_ || !current_->helpful) return false;
-    return stall_.help(*log_, *current_, cursor_ - current_->base);
+    const std::uint64_t n = cursor_ - current_->base;
+    return stall_.help(*log_, *current_, n < current_->slot_count ? batch_head(*current_, n) : n);
   }
 
   /// Is there something at the position? With seq_cst, for the recheck between announcing sleep and sleeping: pairs
@@ -3342,7 +3034,7 @@ class Reader {
     Run run;
     seek(std::max(log_->state().resolved_to.load(shm::acquire), log_->state().log_start.load(shm::seq_cst)));
     for (;;) {
-      const auto at = collect(run, ~std::uint64_t{0}, [](auto&&...) { return true; });
+      const auto at = collect(run, ~std::uint64_t{0}, [](auto&&...) { return Verdict::take; });
       run = Run{};
       if (at == Progress::failed) return failure_;
       if (at == Progress::out_of_range) {
@@ -3366,6 +3058,19 @@ class Reader {
   }
 
  private:
+  /// Is a slot that continues a batch one of a committed batch, at the cursor?
+  enum class Inside : std::uint8_t {
+    no,
+    yes,
+    unknown,  ///< sought, not walked to; or the batch is still open
+  };
+
+  TOWPATH_COLD void look_back(const Segment& segment, std::uint64_t n) noexcept {
+    if (n >= segment.slot_count || Slot::state(segment.slots[n].load(shm::acquire)) != Slot::continued) return;
+    const auto state = BatchHeads{}.state(segment, n);
+    if (state != Slot::empty) is_inside_ = state == Slot::committed ? Inside::yes : Inside::no;
+  }
+
   /// Slot n is empty, or there is none. Sealed there: on to the next segment. Else tells idle from blocked.
   TOWPATH_HOT Progress at_the_end(const Segment& segment, std::uint64_t n) {
     const std::uint64_t sealed = segment.header->sealed.load(shm::acquire);
@@ -3385,6 +3090,7 @@ class Reader {
     if (at != Progress::records) return at;
     position_ = cursor_ = std::max(position_, base);
     stall_.reset();
+    is_inside_ = Inside::no;
     settled_ = position_ == base;  // else it was sought behind the seal: find its place anew
     drop_retired();
     forget_gone_segments();
@@ -3427,6 +3133,7 @@ class Reader {
     if (end_ == 0 && position_ - current_->base > Tail::count(current_->header->tail.load(shm::acquire)) &&
         current_->sealed_count() == 0)
       return Progress::out_of_range;  // past the end
+    is_inside_ = Inside::unknown;
     settled_ = true;
     return Progress::records;
   }
@@ -3504,6 +3211,7 @@ class Reader {
   std::uint64_t position_ = 0;  // what the user sees
   std::uint64_t cursor_ = 0;    // the next slot to look at; ahead of the position by aborted slots only
   bool settled_ = false;        // current_ holds the cursor's slot
+  Inside is_inside_ = Inside::unknown;
   PinRef current_;
   std::uint64_t end_ = 0;  // the offset behind current_'s last, once it is known to be sealed
   Stall stall_;
@@ -3513,6 +3221,477 @@ class Reader {
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/serde/schema.hpp ----
+
+// A Schema is what a topic remembers of its value type, so that two processes that disagree find out when they open it.
+
+namespace towpath::inline TOWPATH_ABI {
+
+struct Schema {
+  std::string_view name;      ///< of the type, as the compiler spells it
+  std::string_view encoding;  ///< "zero-copy", "string", "integer", "bytes" or what a Serde says of itself
+  std::uint64_t size = 0;     ///< bytes, 0 when it varies
+  std::uint64_t alignment = 1;
+};
+
+/// What schemas call a type. Specialize it when two compilers spell yours differently.
+template <class T>
+constexpr std::string_view type_name() noexcept {
+  constexpr std::string_view function =
+      __PRETTY_FUNCTION__;  // "... type_name() [with T = robot::Scan; ...]" or "[T = robot::Scan]"
+  constexpr auto begin = function.find("T = ") + 4;
+  constexpr auto end = function.find_first_of(";]", begin);
+  return function.substr(begin, end - begin);
+}
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/serde/serde.hpp ----
+
+// How values become bytes in the log and bytes become values again.
+// A trivially copyable type needs nothing: it is stored as it is and read in place (ZeroCopy). std::string, Bytes and
+// integers are built in. For anything else specialize Serde (all three functions; encode writes straight into the log):
+//   template <> struct towpath::Serde<Plan> {
+//     static std::size_t size(const Plan&);                        // exact
+//     static void encode(const Plan&, std::span<std::byte> out);   // out.size() == size(plan)
+//     static towpath::Result<Plan> decode(towpath::Bytes);         // undecodable if it is none
+//   };
+// or pass another one as second argument: Topic<Plan, JsonSerde<Plan>>.
+// Beware: a struct with pointers in it is trivially copyable too, and its pointers mean nothing in another process.
+
+namespace towpath::inline TOWPATH_ABI {
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_view = false;
+template <class C, class Traits>
+inline constexpr bool is_view<std::basic_string_view<C, Traits>> = true;
+template <class T, std::size_t N>
+inline constexpr bool is_view<std::span<T, N>> = true;
+
+}  // namespace detail
+
+/// Types that are stored as they are.
+template <class T>
+concept ZeroCopy = std::is_trivially_copyable_v<T> && !std::is_pointer_v<T> && !detail::is_view<T> && alignof(T) <= 64;
+
+template <class T>
+struct Serde {
+  static_assert(
+      !std::is_pointer_v<T> && !detail::is_view<T>,
+      "this value type has a pointer: it means nothing in another process; use std::string or towpath::Bytes");
+  static_assert(std::is_trivially_copyable_v<T>,
+                "this value type is not trivially copyable: specialize towpath::Serde for it");
+  static_assert(alignof(T) <= 64, "records are aligned to 64 bytes at most");
+
+  using View = const T&;
+  static constexpr std::string_view encoding = "zero-copy";
+  static constexpr std::size_t alignment = alignof(T);
+  static constexpr std::size_t fixed_size = sizeof(T);
+
+  static constexpr std::size_t size(const T&) noexcept { return sizeof(T); }
+  static void encode(const T& value, std::span<std::byte> out) noexcept { std::memcpy(out.data(), &value, sizeof(T)); }
+  static bool accepts(Bytes bytes) noexcept {
+    return bytes.size() == sizeof(T) && reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(T) == 0;
+  }
+  /// In place. Bytes that a hostile writer changed after accepts() are seen as zeroes, never outside the record.
+  static View view(Bytes bytes) noexcept {
+    alignas(T) static constexpr std::byte zeroes[sizeof(T)] = {};
+    return *reinterpret_cast<const T*>(accepts(bytes) ? bytes.data() : zeroes);
+  }
+};
+
+template <>
+struct Serde<std::string> {
+  using View = std::string_view;  ///< into the log; copy it to keep it longer than the Batch
+  static constexpr std::string_view encoding = "string";
+  static std::size_t size(std::string_view value) noexcept { return value.size(); }
+  static void encode(std::string_view value, std::span<std::byte> out) noexcept {
+    if (!value.empty()) std::memcpy(out.data(), value.data(), value.size());
+  }
+  static bool accepts(Bytes) noexcept { return true; }
+  static View view(Bytes bytes) noexcept { return bytes.text(); }
+};
+
+template <>
+struct Serde<Bytes> {
+  using View = Bytes;
+  static constexpr std::string_view encoding = "bytes";
+  static std::size_t size(Bytes value) noexcept { return value.size(); }
+  static void encode(Bytes value, std::span<std::byte> out) noexcept {
+    if (!value.empty()) std::memcpy(out.data(), value.data(), value.size());
+  }
+  static bool accepts(Bytes) noexcept { return true; }
+  static View view(Bytes bytes) noexcept { return bytes; }
+};
+
+namespace detail {
+
+/// Big-endian, as Kafka's ShortSerializer, IntegerSerializer and LongSerializer have it.
+template <std::integral T>
+constexpr std::array<std::byte, sizeof(T)> big_endian(T value) noexcept {
+  std::array<std::byte, sizeof(T)> bytes{};
+  auto bits = static_cast<std::make_unsigned_t<T>>(value);
+  for (std::size_t i = sizeof(T); i-- > 0;) {
+    bytes[i] = static_cast<std::byte>(bits & 0xFFu);
+    if constexpr (sizeof(T) > 1) bits = static_cast<std::make_unsigned_t<T>>(bits >> 8);
+  }
+  return bytes;
+}
+
+template <std::integral T>
+constexpr T from_big_endian(const std::byte* at) noexcept {
+  std::uint64_t bits = 0;
+  for (std::size_t i = 0; i < sizeof(T); ++i) bits = bits << 8 | std::to_integer<std::uint64_t>(at[i]);
+  return static_cast<T>(bits);
+}
+
+}  // namespace detail
+
+/// Integers of 2, 4 and 8 bytes, in Kafka's byte order.
+template <std::integral T>
+  requires(sizeof(T) > 1 && !std::same_as<T, bool>)
+struct Serde<T> {
+  using View = T;
+  static constexpr std::string_view encoding = "integer";
+  static constexpr std::size_t fixed_size = sizeof(T);
+  static constexpr std::size_t size(T) noexcept { return sizeof(T); }
+  static void encode(T value, std::span<std::byte> out) noexcept {
+    const auto bytes = detail::big_endian(value);
+    std::memcpy(out.data(), bytes.data(), sizeof(T));
+  }
+  static bool accepts(Bytes bytes) noexcept { return bytes.size() == sizeof(T); }
+  static View view(Bytes bytes) noexcept { return accepts(bytes) ? detail::from_big_endian<T>(bytes.data()) : T{}; }
+};
+
+/// Read in place: view() makes nothing and cannot fail once accepts() said yes.
+template <class S, class T>
+concept InPlaceSerde = requires(const T& value, std::span<std::byte> out, Bytes bytes) {
+  typename S::View;
+  { S::size(value) } -> std::convertible_to<std::size_t>;  // exact: room is reserved before encode
+  S::encode(value, out);                                   // straight into the log
+  { S::accepts(bytes) } -> std::same_as<bool>;             // poll ends before bytes that are refused
+  { S::view(bytes) } -> std::same_as<typename S::View>;
+};
+
+/// Decoded into a value of its own, which may fail.
+template <class S, class T>
+concept DecodingSerde = requires(const T& value, std::span<std::byte> out, Bytes bytes) {
+  { S::size(value) } -> std::convertible_to<std::size_t>;
+  S::encode(value, out);
+  { S::decode(bytes) } -> std::same_as<Result<T>>;
+};
+
+template <class S, class T>
+concept SerdeFor = InPlaceSerde<S, T> || DecodingSerde<S, T>;
+
+static_assert(InPlaceSerde<Serde<double>, double> && InPlaceSerde<Serde<std::string>, std::string>);
+static_assert(InPlaceSerde<Serde<Bytes>, Bytes> && InPlaceSerde<Serde<std::int64_t>, std::int64_t>);
+
+/// What a topic remembers of values of T in the encoding S.
+template <class T, class S>
+constexpr Schema schema_of() noexcept {
+  Schema schema{type_name<T>(), "custom", 0, 1};
+  if constexpr (requires { S::encoding; }) schema.encoding = S::encoding;
+  if constexpr (requires { S::fixed_size; }) schema.size = S::fixed_size;
+  if constexpr (requires { S::alignment; }) schema.alignment = S::alignment;
+  if constexpr (std::same_as<T, std::string>) schema.name = "string";
+  if constexpr (std::same_as<T, Bytes>) schema.name = "bytes";
+  return schema;
+}
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/consume/acceptance.hpp ----
+
+// Whether a record may be given to the user: its bytes are whole, and they are a value of his type.
+// One thread; it looks into pinned segments only and trusts nothing that stands there.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// The values of a serde that decodes, in the order of their records; none for a tombstone.
+template <class T, class S>
+struct Decoded {
+  std::vector<std::optional<T>> values;
+};
+/// A serde that reads in place needs none.
+template <class T, InPlaceSerde<T> S>
+struct Decoded<T, S> {};
+
+/// Asked of each committed slot in turn, until it refuses one.
+template <class T, class S>
+class Acceptance {
+ public:
+  TOWPATH_HOT Acceptance(Decoded<T, S>& decoded, std::uint64_t value_alignment, bool check_crcs) noexcept
+      : decoded_{&decoded}, value_alignment_{value_alignment}, check_crcs_{check_crcs} {}
+
+  /// May slot `n` be delivered? Keeps the value that it was decoded to.
+  TOWPATH_HOT log::Verdict operator()(std::uint64_t slot, std::uint64_t n, const log::Segment& segment) {
+    log::FrameView view;
+    const std::byte* frame = segment.data + log::Slot::position(slot);
+    if (!segment.contains(slot) || !view.parse(frame, log::Slot::length(slot), value_alignment_)) [[unlikely]]
+      return refuse(damaged());
+    if (segment.checksummed && check_crcs_ && is_damaged(frame, slot, n, segment, view)) [[unlikely]]
+      return refuse(damaged());
+    return judge(view);
+  }
+
+  /// Why it refused.
+  [[nodiscard]] const Failure& refusal() const noexcept { return refusal_; }
+
+ private:
+  static Failure damaged() noexcept { return {Errc::corrupt, "the record's bytes are damaged; seek past them"}; }
+
+  static bool is_damaged(const std::byte* frame, std::uint64_t slot, std::uint64_t n, const log::Segment& segment,
+                         const log::FrameView& view) noexcept {
+    return log::frame_checksum(frame, log::Slot::length(slot), segment.uuid, segment.base + n) != view.header.crc32c;
+  }
+
+  TOWPATH_COLD log::Verdict refuse(const Failure& why) noexcept {
+    refusal_ = why;
+    return log::Verdict::refuse;
+  }
+
+  TOWPATH_HOT log::Verdict judge(const log::FrameView& view) {
+    if constexpr (InPlaceSerde<S, T>)
+      return !view.has_value || S::accepts(view.value) ? log::Verdict::take : log::Verdict::refuse;
+    else
+      return keep(view) ? log::Verdict::take : log::Verdict::refuse;
+  }
+
+  bool keep(const log::FrameView& view) {
+    std::optional<T> value;
+    if (view.has_value) {
+      auto decoded = decode(view.value);
+      if (!decoded) {
+        if (*decoded.error().detail) refusal_.detail = decoded.error().detail;
+        return false;
+      }
+      value = std::move(*decoded);
+    }
+    decoded_->values.push_back(std::move(value));
+    return true;
+  }
+
+  /// A decode that throws is one that fails: the records before it are still delivered, and the position stays before
+  /// it.
+  static Result<T> decode(Bytes bytes) {
+#if TOWPATH_EXCEPTIONS
+    try {
+      return S::decode(bytes);
+    } catch (const shm::ThreadCancelled&) {
+      throw;  // the thread is being cancelled
+    } catch (...) {
+      return Failure{Errc::undecodable, "the serde's decode threw an exception; seek past the record"};
+    }
+#else
+    return S::decode(bytes);
+#endif
+  }
+
+  Decoded<T, S>* decoded_;
+  std::uint64_t value_alignment_;
+  bool check_crcs_;
+  Failure refusal_{Errc::undecodable, "the record is no value of this type; seek past it"};
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/core/formatters.hpp ----
+
+// fmt formatters of the core words: fmt::print("{}", record.offset()), fmt::print("{}", result.error()).
+
+template <>
+struct fmt::formatter<towpath::Offset> : fmt::formatter<std::int64_t> {
+  template <class Context>
+  auto format(towpath::Offset offset, Context& context) const {
+    return fmt::formatter<std::int64_t>::format(offset.value, context);
+  }
+};
+
+template <>
+struct fmt::formatter<towpath::PartitionId> : fmt::formatter<std::int32_t> {
+  template <class Context>
+  auto format(towpath::PartitionId id, Context& context) const {
+    return fmt::formatter<std::int32_t>::format(id.value, context);
+  }
+};
+
+/// Printable characters as they are, others as \xNN; cut after 64 bytes.
+template <>
+struct fmt::formatter<towpath::Bytes> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+  template <class Context>
+  auto format(towpath::Bytes bytes, Context& context) const {
+    constexpr std::size_t shown = 64;
+    auto out = context.out();
+    for (std::size_t i = 0; i < bytes.size() && i < shown; ++i) {
+      const auto c = std::to_integer<unsigned>(bytes.data()[i]);
+      out = c >= 0x20 && c < 0x7F && c != '\\' ? fmt::format_to(out, "{}", static_cast<char>(c))
+                                               : fmt::format_to(out, "\\x{:02x}", c);
+    }
+    return bytes.size() > shown ? fmt::format_to(out, "... ({} B)", bytes.size()) : out;
+  }
+};
+
+template <>
+struct fmt::formatter<towpath::LeaderEpoch> : fmt::formatter<std::int32_t> {
+  template <class Context>
+  auto format(towpath::LeaderEpoch epoch, Context& context) const {
+    return fmt::formatter<std::int32_t>::format(epoch.value, context);
+  }
+};
+
+template <>
+struct fmt::formatter<towpath::Errc> : fmt::formatter<std::string_view> {
+  template <class Context>
+  auto format(towpath::Errc code, Context& context) const {
+    return fmt::formatter<std::string_view>::format(towpath::name(code), context);
+  }
+};
+
+/// "no_space: no room left; free some and send again (fallocate)"
+template <>
+struct fmt::formatter<towpath::Failure> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+  template <class Context>
+  auto format(const towpath::Failure& failure, Context& context) const {
+    auto out = fmt::format_to(context.out(), "{}: {}", towpath::name(failure.code), towpath::message(failure.code));
+    return *failure.detail ? fmt::format_to(out, " ({})", failure.detail) : out;
+  }
+};
+
+// ---- towpath/consume/record.hpp ----
+
+// A Record is one record as a consumer sees it, in place in the log. It is a view into the Batch that it came from:
+// keep the Batch as long as you use what value(), key() and headers() return.
+
+namespace towpath::inline TOWPATH_ABI {
+
+enum class TimestampType {
+  create_time,      ///< the producer's, or what it was told
+  log_append_time,  ///< when it was appended
+};
+
+namespace detail {
+
+/// What value() returns: a view into the log, or a value that was decoded when it was polled.
+template <class T, class S>
+struct ValueOf {
+  using type = const T&;
+};
+template <class T, InPlaceSerde<T> S>
+struct ValueOf<T, S> {
+  using type = typename S::View;
+};
+
+/// value() of a record that has none: a caller's bug that must not become a stray read.
+template <class T>
+[[noreturn]] TOWPATH_COLD const T& no_value() {
+  raise({Errc::undecodable, "value() of a tombstone; ask is_tombstone() first"});
+}
+
+}  // namespace detail
+
+template <class T, class S = Serde<T>>
+class Record {
+ public:
+  using View = typename detail::ValueOf<T, S>::type;
+
+  [[nodiscard]] std::string_view topic() const noexcept { return topic_; }
+  [[nodiscard]] PartitionId partition() const noexcept { return partition_; }
+  [[nodiscard]] Offset offset() const noexcept { return offset_; }
+  [[nodiscard]] Timestamp timestamp() const noexcept {
+    return Timestamp{std::chrono::nanoseconds{frame_.header.timestamp_ns}};
+  }
+  [[nodiscard]] TimestampType timestamp_type() const noexcept {
+    return frame_.header.flags & log::frame_append_time ? TimestampType::log_append_time : TimestampType::create_time;
+  }
+
+  /// The value, read in place where the encoding allows it. Ask is_tombstone() first where producers send tombstones.
+  [[nodiscard]] View value() const noexcept {
+    TOWPATH_ASSERT(!is_tombstone());
+    if constexpr (InPlaceSerde<S, T>)
+      return S::view(frame_.value);
+    else
+      return decoded_ ? *decoded_ : detail::no_value<T>();
+  }
+  /// The value's bytes as they stand in the log.
+  [[nodiscard]] Bytes bytes() const noexcept { return frame_.value; }
+  /// A key without a value: the key is gone.
+  [[nodiscard]] bool is_tombstone() const noexcept { return !frame_.has_value; }
+
+  [[nodiscard]] bool has_key() const noexcept { return frame_.has_key; }
+  /// Empty when there is none.
+  [[nodiscard]] Bytes key() const noexcept { return frame_.key; }
+  /// The key as text, or as an integer in Kafka's byte order; none when it is absent or has another size.
+  template <class K>
+  [[nodiscard]] std::optional<typename Serde<K>::View> key_as() const noexcept {
+    if (!frame_.has_key || !Serde<K>::accepts(frame_.key)) return std::nullopt;
+    return Serde<K>::view(frame_.key);
+  }
+  [[nodiscard]] log::HeaderRange headers() const noexcept { return {frame_.headers, frame_.header.header_count}; }
+
+  /// The stored CRC-32C; none on tmpfs and in memory, where records carry none.
+  [[nodiscard]] std::optional<std::uint32_t> checksum() const noexcept {
+    return checksummed_ ? std::optional{frame_.header.crc32c} : std::nullopt;
+  }
+  /// Bytes of key and value; -1 when absent.
+  [[nodiscard]] std::int64_t serialized_key_size() const noexcept {
+    return frame_.has_key ? static_cast<std::int64_t>(frame_.key.size()) : -1;
+  }
+  [[nodiscard]] std::int64_t serialized_value_size() const noexcept {
+    return frame_.has_value ? static_cast<std::int64_t>(frame_.value.size()) : -1;
+  }
+
+ private:
+  template <class, class>
+  friend class Batch;
+
+  log::FrameView frame_;
+  std::string_view topic_;
+  PartitionId partition_;
+  Offset offset_;
+  const T* decoded_ = nullptr;
+  bool checksummed_ = false;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+/// topic=pose partition=0 offset=7 timestamp=... timestamp_type=create_time serialized_key_size=2
+/// serialized_value_size=24 key=ab value=... header[a]=... checksum=... in one line; what is absent is left out. Bytes
+/// that are not printable are escaped; each text is cut after 64 bytes.
+template <class T, class S>
+struct fmt::formatter<towpath::Record<T, S>> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+
+  template <class Context>
+  auto format(const towpath::Record<T, S>& record, Context& context) const {
+    auto out = fmt::format_to(
+        context.out(), "topic={} partition={} offset={} timestamp={} timestamp_type={}", record.topic(),
+        record.partition(), record.offset(), record.timestamp().time_since_epoch().count(),
+        record.timestamp_type() == towpath::TimestampType::create_time ? "create_time" : "log_append_time");
+    out = fmt::format_to(out, " serialized_key_size={} serialized_value_size={}", record.serialized_key_size(),
+                         record.serialized_value_size());
+    if (record.has_key()) out = fmt::format_to(out, " key={}", record.key());
+    if (!record.is_tombstone()) out = write_value(fmt::format_to(out, " value="), record);
+    for (const auto& header : record.headers()) out = fmt::format_to(out, " header[{}]={}", header.key, header.value);
+    if (const auto crc = record.checksum()) out = fmt::format_to(out, " checksum={:08x}", *crc);
+    return out;
+  }
+
+ private:
+  template <class Out>
+  static Out write_value(Out out, const towpath::Record<T, S>& record) {
+    using View = std::remove_cvref_t<typename towpath::Record<T, S>::View>;
+    if constexpr (std::is_arithmetic_v<View>)
+      return fmt::format_to(out, "{}", record.value());
+    else
+      return fmt::format_to(out, "{}", record.bytes());
+  }
+};
 
 // ---- towpath/consume/batch.hpp ----
 
@@ -3561,7 +3740,8 @@ class [[nodiscard]] Batch {
 
    private:
     friend class Batch;
-    explicit iterator(const Batch& batch) noexcept : batch_{&batch}, n_{batch.run_.first}, last_{batch.run_.last} {
+    explicit iterator(const Batch& batch) noexcept
+        : batch_{&batch}, n_{batch.run_.first}, last_{batch.run_.last}, inside_{batch.run_.begins_inside} {
       if (batch.empty()) return;
       record_.topic_ = batch.run_.segment.topic();
       record_.partition_ = batch.partition_;
@@ -3573,13 +3753,14 @@ class [[nodiscard]] Batch {
     /// skipped, never followed outside the segment.
     TOWPATH_HOT void find() noexcept {
       for (; n_ < last_; ++n_)
-        if (batch_->read(n_, index_, record_)) return;
+        if (batch_->read(n_, index_, inside_, record_)) return;
     }
 
     const Batch* batch_ = nullptr;
     std::uint64_t n_ = 0;
     std::uint64_t last_ = 0;
     std::size_t index_ = 0;
+    bool inside_ = false;  // slot n_ - 1 is of a committed record or batch
     Record<T, S> record_;
   };
 
@@ -3619,10 +3800,12 @@ class [[nodiscard]] Batch {
 
   static constexpr bool reads_in_place = InPlaceSerde<S, T>;
 
-  TOWPATH_HOT bool read(std::uint64_t n, std::size_t index, Record<T, S>& record) const noexcept {
+  TOWPATH_HOT bool read(std::uint64_t n, std::size_t index, bool& inside, Record<T, S>& record) const noexcept {
     const log::Segment& segment = *run_.segment;
     const std::uint64_t slot = segment.slots[n].load(shm::relaxed);  // acquired when it was polled
-    if (log::Slot::state(slot) != log::Slot::committed || !segment.contains(slot)) return false;
+    if (log::Slot::state(slot) != log::Slot::continued) [[likely]]
+      inside = log::Slot::state(slot) == log::Slot::committed;
+    if (!inside || !segment.contains(slot)) return false;
     if (!record.frame_.parse(segment.data + log::Slot::position(slot), log::Slot::length(slot), value_alignment_))
       return false;
     record.offset_ = Offset{static_cast<std::int64_t>(segment.base + n)};
@@ -3722,10 +3905,12 @@ namespace detail {
 
 inline constexpr std::int64_t no_timestamp = std::numeric_limits<std::int64_t>::min();
 
-/// The timestamp of the record in slot `n`; nothing unless it is committed.
-inline std::optional<std::int64_t> timestamp_of(const Segment& segment, std::uint64_t n) noexcept {
-  const std::uint64_t slot = segment.slots[n].load(shm::acquire);  // pairs with the commit's compare-and-swap
-  if (Slot::state(slot) != Slot::committed || !segment.contains(slot)) return std::nullopt;
+/// The timestamp of the record in slot `n`; nothing unless it is committed. Records of a Kafka batch have the latest of
+/// them. `heads` is kept from call to call in one segment.
+inline std::optional<std::int64_t> timestamp_of(const Segment& segment, std::uint64_t n, BatchHeads& heads) noexcept {
+  if (heads.state(segment, n) != Slot::committed) return std::nullopt;
+  const std::uint64_t slot = segment.slots[n].load(shm::relaxed);  // acquired just now
+  if (!segment.contains(slot)) return std::nullopt;
   FrameHeader header;
   std::memcpy(&header, segment.data + Slot::position(slot), sizeof header);
   return header.timestamp_ns;
@@ -3734,8 +3919,9 @@ inline std::optional<std::int64_t> timestamp_of(const Segment& segment, std::uin
 /// The first slot in [from, to) whose record is of `at` or later.
 inline std::optional<std::uint64_t> scan_for_time(const Segment& segment, std::uint64_t from, std::uint64_t to,
                                                   std::int64_t at) noexcept {
+  BatchHeads heads;
   for (std::uint64_t n = from; n < to; ++n)
-    if (const auto timestamp = timestamp_of(segment, n); timestamp && *timestamp >= at) return n;
+    if (const auto timestamp = timestamp_of(segment, n, heads); timestamp && *timestamp >= at) return n;
   return std::nullopt;
 }
 
@@ -3749,9 +3935,10 @@ class TimeIndex {
         std::max<std::uint64_t>(64, (count + max_time_index_blocks - 1) / max_time_index_blocks);
     index.newest_of_.assign((count + block - 1) / block, no_timestamp);
     std::int64_t newest = no_timestamp;
+    BatchHeads heads;
     for (std::uint64_t n = 0; n < count; ++n) {
-      if (Slot::state(segment.slots[n].load(shm::acquire)) == Slot::empty) return std::nullopt;
-      if (const auto timestamp = timestamp_of(segment, n)) newest = std::max(newest, *timestamp);
+      if (heads.state(segment, n) == Slot::empty) return std::nullopt;
+      if (const auto timestamp = timestamp_of(segment, n, heads)) newest = std::max(newest, *timestamp);
       index.newest_of_[n / block] = newest;
     }
     const auto blocks = index.blocks();
@@ -5470,11 +5657,7 @@ struct Recycler {
   [[nodiscard]] bool is_in_doubt(const Segment& segment, std::uint64_t count) const noexcept {
     auto& members = log->members();
     for (unsigned i = 0; i < members.used(); ++i) {
-      auto& line = members.line(i);
-      for (int tries = 0;; ++tries) {
-        const std::uint64_t word = line.inflight.load(shm::acquire);
-        if (!Inflight::touches(word, segment.base, segment.base, segment.base + count)) break;
-        if (line.uid.load(shm::acquire) != log->uid()) break;  // read after inflight, both after the exchange
+      for (int tries = 0; may_touch(members.line(i), *log, segment, 0, count); ++tries) {
         if (tries < 2'000) {
           shm::pause();
           continue;
@@ -5537,7 +5720,7 @@ inline void enforce_retention(const PartitionLog& log, const shm::Member& member
 
 namespace towpath::inline TOWPATH_ABI::log {
 
-inline Geometry PartitionLog::following(const Segment& last, std::uint64_t need) const noexcept {
+inline Geometry PartitionLog::following(const Segment& last, Need need) const noexcept {
   const std::uint64_t target = std::max(parts_.words->segment_bytes.load(shm::relaxed), first_segment_bytes);
   const Geometry now = last.geometry();
   const std::uint64_t bytes = std::max(std::min(now.segment_bytes * 4, target), first_segment_bytes);
@@ -5550,7 +5733,7 @@ inline Geometry PartitionLog::following(const Segment& last, std::uint64_t need)
   // less than half of them idle.
   const bool ran_out = used >= last.slot_limit && filled < last.capacity / 8 * 7;
   const bool idle = used < last.slot_count / 2 && now.data_offset > data_alignment;
-  if (bytes == align_up(now.segment_bytes, data_alignment) && !ran_out && !idle && need <= last.capacity) return now;
+  if (bytes == align_up(now.segment_bytes, data_alignment) && !ran_out && !idle && last.can_hold(need)) return now;
   return Geometry::plan(bytes, filled / used, need);
 }
 
@@ -5638,7 +5821,7 @@ inline constexpr int most_tries = 100;
 
 }  // namespace detail
 
-inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint64_t need) const {
+inline Result<Segment> PartitionLog::active(const shm::Member& member, Need need) const {
   for (int tries = 0;; ++tries) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     const std::uint64_t base = parts_.state->hint.load(shm::acquire);
@@ -5656,7 +5839,7 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
     if (parts_.state->hint.load(shm::acquire) != base) continue;
     if (was_made(base, base) || tries > detail::most_tries) return damaged();
     // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
-    const std::uint64_t mean = std::max(need, parts_.format.typical_frame);
+    const std::uint64_t mean = std::max(need.bytes / need.slots, parts_.format.typical_frame);
     const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
     if (!taken) return unless_deleted(taken.error());
     if (*taken && base < parts_.state->log_start.load(shm::seq_cst)) Recycler{this, &member}.retire(base, 0, true);
@@ -5673,7 +5856,7 @@ inline void PartitionLog::after_roll(const shm::Member& member) const {
 }
 
 inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segment& full, std::uint64_t next_base,
-                                          bool crosser, std::uint64_t need) const {
+                                          bool crosser, Need need) const {
   const Geometry shape = following(full, need);
   for (int waited = 0, tries = 0; tries <= detail::most_tries;) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
@@ -5719,13 +5902,14 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
 
 namespace towpath::inline TOWPATH_ABI::log {
 
-/// Room in the log that one appender owns: slot `n` and the bytes at `frame`.
+/// Room in the log that one appender owns: `count` slots from `n` on, and the bytes at `frame`.
 struct Reservation {
   std::uint64_t n = 0;
   std::uint64_t position = 0;
-  std::uint64_t length = 0;
+  std::uint64_t length = 0;  ///< of the frame in slot n
   std::byte* frame = nullptr;
   Offset offset;
+  std::uint64_t count = 1;
 };
 
 namespace detail {
@@ -5763,26 +5947,39 @@ class Appender {
 
   /// Takes room for a frame of `length` bytes. Until commit() or abandon() the appender must do nothing else.
   TOWPATH_HOT Result<Reservation> reserve(std::uint64_t length) {
-    const std::uint64_t need = align_up(length, alignment_);
-    if (need > max_small_frame) return reserve_large(length, need);
+    return reserve({align_up(length, alignment_), 1}, length);
+  }
+
+  /// Takes `need.slots` slots in a row and `need.bytes` bytes: a batch, published whole by one commit(). The first
+  /// frame has `length` bytes and begins at the room's; each later one at a multiple of the record alignment, announced
+  /// by place() before the commit.
+  TOWPATH_HOT Result<Reservation> reserve(Need need, std::uint64_t length) {
+    if (need.bytes > max_small_frame || need.slots > max_small_count) return reserve_large(need, length);
+    const std::uint64_t step = need.slots * Tail::one_slot | need.bytes;
     for (;;) {
       if (full_ || !segment_) [[unlikely]]
         if (auto ready = find_segment(need); !ready) return ready.error();
       announce();
       TOWPATH_FAILPOINT("reserve.announced");
       // Pairs with R3's exchange, which then sees what was announced, and with T3's store, which brings the new base.
-      const std::uint64_t old = segment_.header->tail.fetch_add(Tail::one_slot | need, shm::acq_rel);
+      const std::uint64_t old = segment_.header->tail.fetch_add(step, shm::acq_rel);
       TOWPATH_FAILPOINT("reserve.reserved");
       const std::uint64_t n = Tail::count(old);
       const std::uint64_t position = Tail::bytes(old);
       // One branch for: full, retired (bit 63 makes n huge), and another incarnation.
-      if (position + need > segment_.capacity || n >= segment_.slot_limit ||
+      if (position + need.bytes > segment_.capacity || n + need.slots > segment_.slot_limit ||
           segment_.header->base.load(shm::relaxed) != segment_.base) [[unlikely]] {
-        missed(old);
+        missed(old, need.slots);
         continue;
       }
-      return hold(n, position, length);
+      return hold(n, position, length, need.slots);
     }
+  }
+
+  /// Says where record `i` (from 1) of a batch stands. Seen by readers once the batch is committed, never before.
+  void place(const Reservation& room, std::uint64_t i, std::uint64_t position, std::uint64_t length) const noexcept {
+    // Published by the head's compare-and-swap. A plain store also over what a helper aborted: then the head is, too.
+    segment_.slots[room.n + i].store(Slot::make(Slot::continued, position, length), shm::relaxed);
   }
 
   /// Publishes what was reserved. False if a helper aborted the slot meanwhile: nothing was visible, append it again.
@@ -5805,9 +6002,9 @@ class Appender {
     return mine;
   }
 
-  /// Gives the room up: readers skip the offset.
+  /// Gives the room up: readers skip the offsets.
   void abandon(const Reservation& room) noexcept {
-    abort_slot(*log_, segment_, room.n);
+    for (std::uint64_t i = 0; i < room.count; ++i) abort_slot(*log_, segment_, room.n + i);
     TOWPATH_FAILPOINT("abandon.aborted");
     line_->inflight.store(Inflight::idle, shm::release);  // pairs as in commit()
   }
@@ -5818,11 +6015,11 @@ class Appender {
   /// Closes the active segment and makes the next one, unless the active one is empty. For retention by age.
   Result<void> roll() {
     park();
-    if (auto ready = find_segment(0); !ready) return ready;
+    if (auto ready = find_segment({}); !ready) return ready;
     if (Tail::count(segment_.header->tail.load(shm::acquire)) == 0) return {};
     announce();
     roll_for_large(read_tail());
-    return segment_ ? find_segment(0) : Result<void>{};
+    return segment_ ? find_segment({}) : Result<void>{};
   }
 
   /// Lets go of the mapped segment; the next append finds it again. Not while something is reserved.
@@ -5840,19 +6037,23 @@ class Appender {
                           shm::release);  // pairs with R3's exchange through the tail
   }
 
-  TOWPATH_HOT Reservation hold(std::uint64_t n, std::uint64_t position, std::uint64_t length) noexcept {
+  TOWPATH_HOT Reservation hold(std::uint64_t n, std::uint64_t position, std::uint64_t length,
+                               std::uint64_t count) noexcept {
     const std::uint64_t offset = segment_.base + n;
-    line_->inflight.store(Inflight::writing(offset), shm::release);  // pairs with the acquire of R4 and HELP
+    // Before inflight, which still protects the whole segment: a scanner that reads the count behind inflight has it.
+    if (count > Inflight::many) line_->batch.store(count, shm::release);
+    line_->inflight.store(Inflight::writing(offset, count), shm::release);  // pairs with the acquire of R4 and HELP
     TOWPATH_FAILPOINT("reserve.narrowed");
     std::byte* frame = segment_.data + position;
     const std::uint64_t ahead = std::min(position + 512, segment_.capacity - 128);
     detail::prefetch_for_writing(segment_.data + ahead);
     detail::prefetch_for_writing(segment_.data + ahead + 64);
-    return {n, position, length, frame, Offset{static_cast<std::int64_t>(offset)}};
+    return {n, position, length, frame, Offset{static_cast<std::int64_t>(offset)}, count};
   }
 
-  /// Over 64 KiB: reserves by compare-and-swap, which never passes the end, so that the tail cannot overflow.
-  TOWPATH_COLD Result<Reservation> reserve_large(std::uint64_t length, std::uint64_t need) {
+  /// Much at once: reserves by compare-and-swap, which never passes the end, so that the tail cannot overflow.
+  TOWPATH_COLD Result<Reservation> reserve_large(Need need, std::uint64_t length) {
+    const std::uint64_t step = need.slots * Tail::one_slot | need.bytes;
     for (;;) {
       if (full_ || !segment_)
         if (auto ready = find_segment(need); !ready) return ready.error();
@@ -5860,8 +6061,7 @@ class Appender {
       TOWPATH_FAILPOINT("large.announced");
       std::uint64_t old = read_tail();
       bool fits = fits_large(old, need);
-      while (fits &&
-             !segment_.header->tail.compare_exchange(old, old + (Tail::one_slot | need), shm::acq_rel, shm::acquire))
+      while (fits && !segment_.header->tail.compare_exchange(old, old + step, shm::acq_rel, shm::acquire))
         fits = fits_large(old, need);
       TOWPATH_FAILPOINT("large.reserved");
       if (!fits) {
@@ -5869,8 +6069,8 @@ class Appender {
         continue;
       }
       if (segment_.header->base.load(shm::relaxed) == segment_.base)
-        return hold(Tail::count(old), Tail::bytes(old), length);
-      missed(old);
+        return hold(Tail::count(old), Tail::bytes(old), length, need.slots);
+      missed(old, need.slots);
     }
   }
 
@@ -5878,9 +6078,9 @@ class Appender {
   /// tail is closed, or it comes later and its scan sees what was announced. A load would promise neither.
   std::uint64_t read_tail() noexcept { return segment_.header->tail.fetch_add(0, shm::acq_rel); }
 
-  [[nodiscard]] bool fits_large(std::uint64_t tail, std::uint64_t need) const noexcept {
-    return !Tail::is_closed(tail) && Tail::bytes(tail) + need <= segment_.capacity &&
-           Tail::count(tail) < segment_.slot_limit;
+  [[nodiscard]] bool fits_large(std::uint64_t tail, Need need) const noexcept {
+    return !Tail::is_closed(tail) && Tail::bytes(tail) + need.bytes <= segment_.capacity &&
+           Tail::count(tail) + need.slots <= segment_.slot_limit;
   }
 
   /// The forced roll: takes one slot and puts the tail past the end, unless it is there or the segment is not mine.
@@ -5890,16 +6090,16 @@ class Appender {
       if (!segment_.header->tail.compare_exchange(old, past, shm::acq_rel, shm::acquire)) continue;
       TOWPATH_FAILPOINT("large.forced");
       if (segment_.header->base.load(shm::relaxed) != segment_.base) return stale();
-      return finish(Tail::count(old), true);
+      return finish(Tail::count(old), 1, true);
     }
     if (Tail::is_closed(old) || segment_.header->base.load(shm::relaxed) != segment_.base) return stale();
-    finish(Tail::count(old), false, false);
+    finish(Tail::count(old), 0, false);
   }
 
   /// The reservation did not land inside my incarnation.
-  TOWPATH_COLD void missed(std::uint64_t old) {
+  TOWPATH_COLD void missed(std::uint64_t old, std::uint64_t taken) {
     if (Tail::is_closed(old) || segment_.header->base.load(shm::relaxed) != segment_.base) return stale();
-    finish(Tail::count(old), Tail::bytes(old) <= segment_.capacity && Tail::count(old) <= segment_.slot_limit);
+    finish(Tail::count(old), taken, Tail::bytes(old) <= segment_.capacity && Tail::count(old) <= segment_.slot_limit);
   }
 
   /// Somebody else's incarnation, which I do not protect: touch nothing, not even the slot I got there.
@@ -5910,9 +6110,9 @@ class Appender {
     full_ = false;
   }
 
-  /// My incarnation and full: give up slot `n` (if I took one), seal, and remember where the next segment begins.
-  void finish(std::uint64_t n, bool crosser, bool took_slot = true) noexcept {
-    if (took_slot && n < segment_.slot_count) abort_slot(*log_, segment_, n);
+  /// My incarnation and full: give up the `taken` slots from `n` on, seal, and remember where the next segment begins.
+  void finish(std::uint64_t n, std::uint64_t taken, bool crosser) noexcept {
+    for (std::uint64_t i = n; i < std::min(n + taken, segment_.slot_count); ++i) abort_slot(*log_, segment_, i);
     TOWPATH_FAILPOINT("finish.before_seal");
     for (int i = 0; !crosser && i < 2'000 && segment_.sealed_count() == 0; ++i)
       shm::pause();  // the crosser knows the exact n
@@ -5924,14 +6124,14 @@ class Appender {
     TOWPATH_FAILPOINT("finish.idle");
   }
 
-  TOWPATH_COLD Result<void> find_segment(std::uint64_t need) {
+  TOWPATH_COLD Result<void> find_segment(Need need) {
     if (segment_ && full_ && next_base_ <= segment_.base)
       return Failure{Errc::corrupt, "a segment sealed without a slot"};
     auto found = segment_ ? log_->next(*member_, segment_, next_base_, crosser_, need) : log_->active(*member_, need);
     if (!found) return found.error();
     segment_ = std::move(*found);
     full_ = false;
-    if (need <= segment_.capacity) return {};
+    if (segment_.can_hold(need)) return {};
     // Made by somebody with smaller records, and mine never fits: fill it up and look for the next.
     announce();
     roll_for_large(read_tail());
@@ -6077,9 +6277,10 @@ class PartitionMaintenance {
     const std::uint64_t sealed = segment->sealed_count();
     bool is_used = sealed != 0;
     std::uint64_t n = sealed != 0 ? sealed : Tail::count(segment->header->tail.load(shm::acquire));
+    BatchHeads heads;
     for (n = std::min(n, segment->slot_count); n-- > 0;) {  // from the end: most often its newest record is there
-      if (Slot::state(segment->slots[n].load(shm::acquire)) == Slot::empty) return false;
-      const auto timestamp = detail::timestamp_of(*segment, n);
+      if (heads.state(*segment, n) == Slot::empty) return false;
+      const auto timestamp = detail::timestamp_of(*segment, n, heads);
       if (timestamp && *timestamp >= oldest) return false;
       is_used = is_used || timestamp;
     }
@@ -6108,7 +6309,7 @@ class PartitionMaintenance {
     for (std::uint64_t i = spare_names; wanted == 0 && spares_ > 0 && i-- > 0;)
       if (drop_spare(i)) --spares_;
     for (; spares_ < wanted; ++spares_)
-      if (auto made = make_spare(is_full_size ? active->geometry() : log_->following(*active, 0)); !made) return made;
+      if (auto made = make_spare(is_full_size ? active->geometry() : log_->following(*active, {})); !made) return made;
     return {};
   }
 

@@ -135,6 +135,45 @@ TEST_CASE("key, value and headers come back as they went in, whatever is empty o
             }
 }
 
+TEST_CASE("a batch's count and a producer's mark come back beside whatever else the frame has, and only then") {
+  for (const std::uint64_t alignment : {8u, 16u, 64u})
+    for (const std::uint32_t count : {0u, 1u, 5'000'000u})
+      for (const bool marked : {false, true})
+        for (const bool keyed : {false, true}) {
+          FrameSpec spec;
+          spec.batch_count = count;
+          if (marked) spec.producer = {.id = 1ll << 40, .sequence = 2'147'483'647, .epoch = 7};
+          if (keyed) spec.has_key = true, spec.key = Bytes{"a key"};
+          const auto built = build(spec, "a value", alignment);
+          auto view = built.parse(alignment);
+          CHECK(view.value.text() == "a value");
+          CHECK(view.key.text() == (keyed ? "a key" : ""));
+          CHECK(view.batch_count() == std::max(count, 1u));
+          CHECK(view.producer() == spec.producer);
+          const auto plain = build({}, "another", alignment);  // one view serves record after record
+          REQUIRE(view.parse(plain.bytes.data(), plain.bytes.size(), alignment));
+          CHECK((view.batch_count() == 1 && !view.producer().is_present()));
+        }
+}
+
+TEST_CASE("a frame with a Kafka batch gives back its bytes, is no record, and is refused when it is cut or empty") {
+  const std::string_view batch = "not looked at here";
+  std::vector<std::byte> frame(log::BatchFrame::batch_at + batch.size());
+  log::BatchFrame::write(frame.data(), 3, Timestamp{std::chrono::nanoseconds{77}}, Bytes{batch});
+  log::BatchFrame found;
+  REQUIRE(log::BatchFrame::is_one(frame.data()));
+  REQUIRE(found.parse(frame.data(), frame.size()));
+  CHECK((found.count == 3 && found.batch.text() == batch));
+  FrameView view;
+  CHECK_FALSE(view.parse(frame.data(), frame.size(), 8));
+  for (std::uint64_t length = 0; length < log::BatchFrame::batch_at; ++length)
+    CHECK_FALSE(found.parse(frame.data(), length));
+  log::BatchFrame::write(frame.data(), 0, {}, Bytes{batch});
+  CHECK_FALSE(found.parse(frame.data(), frame.size()));
+  const auto plain = build({}, "a value", 8);
+  CHECK_FALSE(log::BatchFrame::is_one(plain.bytes.data()));
+}
+
 TEST_CASE("the checksum depends on every byte, on the place and on the incarnation") {
   auto built = build({.has_key = true, .key = Bytes{"key"}}, "value", 8);
   auto* frame = built.bytes.data();
@@ -187,9 +226,11 @@ TEST_CASE("flags that this version does not know, and headers without lengths, a
   CHECK(parses_with(0, 0));
   CHECK(parses_with(log::frame_append_time, 0));
   CHECK_FALSE(parses_with(0, 1));
-  for (const auto flag :
-       {log::frame_head, log::frame_batch, log::frame_producer, log::frame_transactional, log::frame_control})
-    CHECK_FALSE(parses_with(flag, 0));
+  CHECK(parses_with(log::frame_head | log::frame_append_time, 0));
+  CHECK_FALSE(parses_with(log::frame_producer | log::frame_head, 1));
+  for (const auto flag : {log::frame_batch, log::frame_transactional, log::frame_control})
+    for (const auto beside : {0, int{log::frame_head}, int{log::frame_lengths}})
+      CHECK_FALSE(parses_with(static_cast<std::uint16_t>(flag | beside), 0));
   CHECK_FALSE(parses_with(128, 0));
   CHECK_FALSE(parses_with(0x8000, 0));
 }

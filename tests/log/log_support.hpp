@@ -71,8 +71,8 @@ class LogBench {
 
   Member claim(MemberKind kind = MemberKind::producer) const { return must(table_->members.claim(kind, "test")); }
   std::shared_ptr<log::Pins> pins() const {
-    return std::make_shared<log::Pins>(
-        log::Pins{must(shm::LockDescriptor::open([this] { return directory_->open("pins", shm::Access::read); })), {}, "test"});
+    return std::make_shared<log::Pins>(log::Pins{
+        must(shm::LockDescriptor::open([this] { return directory_->open("pins", shm::Access::read); })), {}, "test"});
   }
   std::vector<std::uint64_t> bases() const { return must(log_->bases()); }
   std::vector<std::string> files() const { return must(directory_->list("p")); }
@@ -162,6 +162,37 @@ inline Offset put(log::Appender& appender, std::uint64_t number, std::size_t siz
   return must(append(appender, record_text(number, size)));
 }
 
+/// A batch of `count` records of `size` bytes, numbered from `number`, as it stands in a reservation: not committed.
+inline log::Reservation write_batch(log::Appender& appender, std::uint64_t number, std::uint64_t count,
+                                    std::size_t size = 100) {
+  const auto& format = appender.log().format();
+  log::FrameSpec spec;
+  spec.value_size = std::max<std::size_t>(size, 8);
+  const auto later = log::FrameLayout::of(spec, format.value_alignment);
+  spec.batch_count = static_cast<std::uint32_t>(count);
+  const auto head = log::FrameLayout::of(spec, format.value_alignment);
+  const auto step = align_up(later.length, format.record_alignment);
+  const auto begin = align_up(head.length, format.record_alignment);
+  const auto room = must(appender.reserve({begin + (count - 1) * step, count}, head.length));
+  const auto offset = static_cast<std::uint64_t>(room.offset.value);
+  fill_frame(room.frame, head, spec, record_text(number, size), offset, appender.segment());
+  spec.batch_count = 0;
+  for (std::uint64_t i = 1; i < count; ++i) {
+    const auto at = begin + (i - 1) * step;
+    fill_frame(room.frame + at, later, spec, record_text(number + i, size), offset + i, appender.segment());
+    TOWPATH_FAILPOINT("batch.half_written");
+    appender.place(room, i, room.position + at, later.length);
+    TOWPATH_FAILPOINT("batch.half_placed");
+  }
+  return room;
+}
+inline Offset put_batch(log::Appender& appender, std::uint64_t number, std::uint64_t count, std::size_t size = 100) {
+  for (;;) {
+    const auto room = write_batch(appender, number, count, size);
+    if (appender.commit(room)) return room.offset;
+  }
+}
+
 struct ReadRecord {
   std::uint64_t offset;
   std::string value;
@@ -175,9 +206,11 @@ struct ReadRecord {
 
 /// Takes a run apart; fails on a frame that does not parse or whose checksum is wrong.
 inline void take_run(const log::Run& run, const log::PartitionLog& log, std::vector<ReadRecord>& records) {
+  bool inside = run.begins_inside;
   for (std::uint64_t n = run.first; n < run.last; ++n) {
     const std::uint64_t slot = run.segment->slots[n].load(shm::acquire);
-    if (log::Slot::state(slot) != log::Slot::committed) continue;
+    if (log::Slot::state(slot) != log::Slot::continued) inside = log::Slot::state(slot) == log::Slot::committed;
+    if (!inside) continue;
     if (!run.segment->contains(slot)) fail("a committed slot leads out of the segment");
     const std::byte* frame = run.segment->data + log::Slot::position(slot);
     log::FrameView view;
@@ -191,7 +224,7 @@ inline void take_run(const log::Run& run, const log::PartitionLog& log, std::vec
   }
 }
 
-inline constexpr auto accept_all = [](auto&&...) { return true; };
+inline constexpr auto accept_all = [](auto&&...) { return log::Verdict::take; };
 
 /// Reads from the reader's position until there is nothing more; helps, waiting in real time, past the dead.
 inline std::vector<ReadRecord> drain(log::Reader& reader, Duration deadline = std::chrono::seconds{10}) {

@@ -147,7 +147,9 @@ TEST_CASE("a record that is not accepted ends the batch before it, and the posit
   ReaderBench b;
   b.fill(10);
   const auto until = [&](std::uint64_t limit) {
-    return [limit](std::uint64_t, std::uint64_t n, const log::Segment&) { return n < limit; };
+    return [limit](std::uint64_t, std::uint64_t n, const log::Segment&) {
+      return n < limit ? log::Verdict::take : log::Verdict::refuse;
+    };
   };
   Run run;
   REQUIRE(b.reader.collect(run, 100, until(4)) == Progress::records);

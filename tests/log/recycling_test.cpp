@@ -168,7 +168,7 @@ TEST_CASE(
   b.roll(1);
   CHECK(b.retire_front() == Retired::unlinked);  // of 256 KiB; the next one will be of 4 MiB
   CHECK(b.bench.count_files("spare.") == 0);
-  must(b.bench.log().make_file(b.bench.log().spare_name(0).data(), log::Geometry::plan(256_KiB, 1'000, 1'000)));
+  must(b.bench.log().make_file(b.bench.log().spare_name(0).data(), log::Geometry::plan(256_KiB, 1'000, {1'000})));
   b.roll(1);
   CHECK(b.bench.count_files("spare.") == 0);
   CHECK(b.appender.segment().geometry().segment_bytes == 4_MiB);

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include <towpath/log/frame.hpp>
-#include <towpath/log/segment.hpp>
+#include <towpath/log/reader.hpp>
 #include <towpath/serde/serde.hpp>
 
 namespace towpath::inline TOWPATH_ABI::detail {
@@ -20,7 +20,7 @@ struct Decoded {
 template <class T, InPlaceSerde<T> S>
 struct Decoded<T, S> {};
 
-/// Asked of each committed slot in turn, until it says no.
+/// Asked of each committed slot in turn, until it refuses one.
 template <class T, class S>
 class Acceptance {
  public:
@@ -28,20 +28,17 @@ class Acceptance {
       : decoded_{&decoded}, value_alignment_{value_alignment}, check_crcs_{check_crcs} {}
 
   /// May slot `n` be delivered? Keeps the value that it was decoded to.
-  TOWPATH_HOT bool operator()(std::uint64_t slot, std::uint64_t n, const log::Segment& segment) {
+  TOWPATH_HOT log::Verdict operator()(std::uint64_t slot, std::uint64_t n, const log::Segment& segment) {
     log::FrameView view;
     const std::byte* frame = segment.data + log::Slot::position(slot);
     if (!segment.contains(slot) || !view.parse(frame, log::Slot::length(slot), value_alignment_)) [[unlikely]]
       return refuse(damaged());
     if (segment.checksummed && check_crcs_ && is_damaged(frame, slot, n, segment, view)) [[unlikely]]
       return refuse(damaged());
-    if constexpr (InPlaceSerde<S, T>)
-      return !view.has_value || S::accepts(view.value);
-    else
-      return keep(view);
+    return judge(view);
   }
 
-  /// Why it said no.
+  /// Why it refused.
   [[nodiscard]] const Failure& refusal() const noexcept { return refusal_; }
 
  private:
@@ -52,9 +49,16 @@ class Acceptance {
     return log::frame_checksum(frame, log::Slot::length(slot), segment.uuid, segment.base + n) != view.header.crc32c;
   }
 
-  TOWPATH_COLD bool refuse(const Failure& why) noexcept {
+  TOWPATH_COLD log::Verdict refuse(const Failure& why) noexcept {
     refusal_ = why;
-    return false;
+    return log::Verdict::refuse;
+  }
+
+  TOWPATH_HOT log::Verdict judge(const log::FrameView& view) {
+    if constexpr (InPlaceSerde<S, T>)
+      return !view.has_value || S::accepts(view.value) ? log::Verdict::take : log::Verdict::refuse;
+    else
+      return keep(view) ? log::Verdict::take : log::Verdict::refuse;
   }
 
   bool keep(const log::FrameView& view) {

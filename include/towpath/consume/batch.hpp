@@ -53,7 +53,8 @@ class [[nodiscard]] Batch {
 
    private:
     friend class Batch;
-    explicit iterator(const Batch& batch) noexcept : batch_{&batch}, n_{batch.run_.first}, last_{batch.run_.last} {
+    explicit iterator(const Batch& batch) noexcept
+        : batch_{&batch}, n_{batch.run_.first}, last_{batch.run_.last}, inside_{batch.run_.begins_inside} {
       if (batch.empty()) return;
       record_.topic_ = batch.run_.segment.topic();
       record_.partition_ = batch.partition_;
@@ -65,13 +66,14 @@ class [[nodiscard]] Batch {
     /// skipped, never followed outside the segment.
     TOWPATH_HOT void find() noexcept {
       for (; n_ < last_; ++n_)
-        if (batch_->read(n_, index_, record_)) return;
+        if (batch_->read(n_, index_, inside_, record_)) return;
     }
 
     const Batch* batch_ = nullptr;
     std::uint64_t n_ = 0;
     std::uint64_t last_ = 0;
     std::size_t index_ = 0;
+    bool inside_ = false;  // slot n_ - 1 is of a committed record or batch
     Record<T, S> record_;
   };
 
@@ -111,10 +113,12 @@ class [[nodiscard]] Batch {
 
   static constexpr bool reads_in_place = InPlaceSerde<S, T>;
 
-  TOWPATH_HOT bool read(std::uint64_t n, std::size_t index, Record<T, S>& record) const noexcept {
+  TOWPATH_HOT bool read(std::uint64_t n, std::size_t index, bool& inside, Record<T, S>& record) const noexcept {
     const log::Segment& segment = *run_.segment;
     const std::uint64_t slot = segment.slots[n].load(shm::relaxed);  // acquired when it was polled
-    if (log::Slot::state(slot) != log::Slot::committed || !segment.contains(slot)) return false;
+    if (log::Slot::state(slot) != log::Slot::continued) [[likely]]
+      inside = log::Slot::state(slot) == log::Slot::committed;
+    if (!inside || !segment.contains(slot)) return false;
     if (!record.frame_.parse(segment.data + log::Slot::position(slot), log::Slot::length(slot), value_alignment_))
       return false;
     record.offset_ = Offset{static_cast<std::int64_t>(segment.base + n)};

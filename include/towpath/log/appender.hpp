@@ -10,13 +10,14 @@
 
 namespace towpath::inline TOWPATH_ABI::log {
 
-/// Room in the log that one appender owns: slot `n` and the bytes at `frame`.
+/// Room in the log that one appender owns: `count` slots from `n` on, and the bytes at `frame`.
 struct Reservation {
   std::uint64_t n = 0;
   std::uint64_t position = 0;
-  std::uint64_t length = 0;
+  std::uint64_t length = 0;  ///< of the frame in slot n
   std::byte* frame = nullptr;
   Offset offset;
+  std::uint64_t count = 1;
 };
 
 namespace detail {
@@ -54,26 +55,39 @@ class Appender {
 
   /// Takes room for a frame of `length` bytes. Until commit() or abandon() the appender must do nothing else.
   TOWPATH_HOT Result<Reservation> reserve(std::uint64_t length) {
-    const std::uint64_t need = align_up(length, alignment_);
-    if (need > max_small_frame) return reserve_large(length, need);
+    return reserve({align_up(length, alignment_), 1}, length);
+  }
+
+  /// Takes `need.slots` slots in a row and `need.bytes` bytes: a batch, published whole by one commit(). The first
+  /// frame has `length` bytes and begins at the room's; each later one at a multiple of the record alignment, announced
+  /// by place() before the commit.
+  TOWPATH_HOT Result<Reservation> reserve(Need need, std::uint64_t length) {
+    if (need.bytes > max_small_frame || need.slots > max_small_count) return reserve_large(need, length);
+    const std::uint64_t step = need.slots * Tail::one_slot | need.bytes;
     for (;;) {
       if (full_ || !segment_) [[unlikely]]
         if (auto ready = find_segment(need); !ready) return ready.error();
       announce();
       TOWPATH_FAILPOINT("reserve.announced");
       // Pairs with R3's exchange, which then sees what was announced, and with T3's store, which brings the new base.
-      const std::uint64_t old = segment_.header->tail.fetch_add(Tail::one_slot | need, shm::acq_rel);
+      const std::uint64_t old = segment_.header->tail.fetch_add(step, shm::acq_rel);
       TOWPATH_FAILPOINT("reserve.reserved");
       const std::uint64_t n = Tail::count(old);
       const std::uint64_t position = Tail::bytes(old);
       // One branch for: full, retired (bit 63 makes n huge), and another incarnation.
-      if (position + need > segment_.capacity || n >= segment_.slot_limit ||
+      if (position + need.bytes > segment_.capacity || n + need.slots > segment_.slot_limit ||
           segment_.header->base.load(shm::relaxed) != segment_.base) [[unlikely]] {
-        missed(old);
+        missed(old, need.slots);
         continue;
       }
-      return hold(n, position, length);
+      return hold(n, position, length, need.slots);
     }
+  }
+
+  /// Says where record `i` (from 1) of a batch stands. Seen by readers once the batch is committed, never before.
+  void place(const Reservation& room, std::uint64_t i, std::uint64_t position, std::uint64_t length) const noexcept {
+    // Published by the head's compare-and-swap. A plain store also over what a helper aborted: then the head is, too.
+    segment_.slots[room.n + i].store(Slot::make(Slot::continued, position, length), shm::relaxed);
   }
 
   /// Publishes what was reserved. False if a helper aborted the slot meanwhile: nothing was visible, append it again.
@@ -96,9 +110,9 @@ class Appender {
     return mine;
   }
 
-  /// Gives the room up: readers skip the offset.
+  /// Gives the room up: readers skip the offsets.
   void abandon(const Reservation& room) noexcept {
-    abort_slot(*log_, segment_, room.n);
+    for (std::uint64_t i = 0; i < room.count; ++i) abort_slot(*log_, segment_, room.n + i);
     TOWPATH_FAILPOINT("abandon.aborted");
     line_->inflight.store(Inflight::idle, shm::release);  // pairs as in commit()
   }
@@ -109,11 +123,11 @@ class Appender {
   /// Closes the active segment and makes the next one, unless the active one is empty. For retention by age.
   Result<void> roll() {
     park();
-    if (auto ready = find_segment(0); !ready) return ready;
+    if (auto ready = find_segment({}); !ready) return ready;
     if (Tail::count(segment_.header->tail.load(shm::acquire)) == 0) return {};
     announce();
     roll_for_large(read_tail());
-    return segment_ ? find_segment(0) : Result<void>{};
+    return segment_ ? find_segment({}) : Result<void>{};
   }
 
   /// Lets go of the mapped segment; the next append finds it again. Not while something is reserved.
@@ -131,19 +145,23 @@ class Appender {
                           shm::release);  // pairs with R3's exchange through the tail
   }
 
-  TOWPATH_HOT Reservation hold(std::uint64_t n, std::uint64_t position, std::uint64_t length) noexcept {
+  TOWPATH_HOT Reservation hold(std::uint64_t n, std::uint64_t position, std::uint64_t length,
+                               std::uint64_t count) noexcept {
     const std::uint64_t offset = segment_.base + n;
-    line_->inflight.store(Inflight::writing(offset), shm::release);  // pairs with the acquire of R4 and HELP
+    // Before inflight, which still protects the whole segment: a scanner that reads the count behind inflight has it.
+    if (count > Inflight::many) line_->batch.store(count, shm::release);
+    line_->inflight.store(Inflight::writing(offset, count), shm::release);  // pairs with the acquire of R4 and HELP
     TOWPATH_FAILPOINT("reserve.narrowed");
     std::byte* frame = segment_.data + position;
     const std::uint64_t ahead = std::min(position + 512, segment_.capacity - 128);
     detail::prefetch_for_writing(segment_.data + ahead);
     detail::prefetch_for_writing(segment_.data + ahead + 64);
-    return {n, position, length, frame, Offset{static_cast<std::int64_t>(offset)}};
+    return {n, position, length, frame, Offset{static_cast<std::int64_t>(offset)}, count};
   }
 
-  /// Over 64 KiB: reserves by compare-and-swap, which never passes the end, so that the tail cannot overflow.
-  TOWPATH_COLD Result<Reservation> reserve_large(std::uint64_t length, std::uint64_t need) {
+  /// Much at once: reserves by compare-and-swap, which never passes the end, so that the tail cannot overflow.
+  TOWPATH_COLD Result<Reservation> reserve_large(Need need, std::uint64_t length) {
+    const std::uint64_t step = need.slots * Tail::one_slot | need.bytes;
     for (;;) {
       if (full_ || !segment_)
         if (auto ready = find_segment(need); !ready) return ready.error();
@@ -151,8 +169,7 @@ class Appender {
       TOWPATH_FAILPOINT("large.announced");
       std::uint64_t old = read_tail();
       bool fits = fits_large(old, need);
-      while (fits &&
-             !segment_.header->tail.compare_exchange(old, old + (Tail::one_slot | need), shm::acq_rel, shm::acquire))
+      while (fits && !segment_.header->tail.compare_exchange(old, old + step, shm::acq_rel, shm::acquire))
         fits = fits_large(old, need);
       TOWPATH_FAILPOINT("large.reserved");
       if (!fits) {
@@ -160,8 +177,8 @@ class Appender {
         continue;
       }
       if (segment_.header->base.load(shm::relaxed) == segment_.base)
-        return hold(Tail::count(old), Tail::bytes(old), length);
-      missed(old);
+        return hold(Tail::count(old), Tail::bytes(old), length, need.slots);
+      missed(old, need.slots);
     }
   }
 
@@ -169,9 +186,9 @@ class Appender {
   /// tail is closed, or it comes later and its scan sees what was announced. A load would promise neither.
   std::uint64_t read_tail() noexcept { return segment_.header->tail.fetch_add(0, shm::acq_rel); }
 
-  [[nodiscard]] bool fits_large(std::uint64_t tail, std::uint64_t need) const noexcept {
-    return !Tail::is_closed(tail) && Tail::bytes(tail) + need <= segment_.capacity &&
-           Tail::count(tail) < segment_.slot_limit;
+  [[nodiscard]] bool fits_large(std::uint64_t tail, Need need) const noexcept {
+    return !Tail::is_closed(tail) && Tail::bytes(tail) + need.bytes <= segment_.capacity &&
+           Tail::count(tail) + need.slots <= segment_.slot_limit;
   }
 
   /// The forced roll: takes one slot and puts the tail past the end, unless it is there or the segment is not mine.
@@ -181,16 +198,16 @@ class Appender {
       if (!segment_.header->tail.compare_exchange(old, past, shm::acq_rel, shm::acquire)) continue;
       TOWPATH_FAILPOINT("large.forced");
       if (segment_.header->base.load(shm::relaxed) != segment_.base) return stale();
-      return finish(Tail::count(old), true);
+      return finish(Tail::count(old), 1, true);
     }
     if (Tail::is_closed(old) || segment_.header->base.load(shm::relaxed) != segment_.base) return stale();
-    finish(Tail::count(old), false, false);
+    finish(Tail::count(old), 0, false);
   }
 
   /// The reservation did not land inside my incarnation.
-  TOWPATH_COLD void missed(std::uint64_t old) {
+  TOWPATH_COLD void missed(std::uint64_t old, std::uint64_t taken) {
     if (Tail::is_closed(old) || segment_.header->base.load(shm::relaxed) != segment_.base) return stale();
-    finish(Tail::count(old), Tail::bytes(old) <= segment_.capacity && Tail::count(old) <= segment_.slot_limit);
+    finish(Tail::count(old), taken, Tail::bytes(old) <= segment_.capacity && Tail::count(old) <= segment_.slot_limit);
   }
 
   /// Somebody else's incarnation, which I do not protect: touch nothing, not even the slot I got there.
@@ -201,9 +218,9 @@ class Appender {
     full_ = false;
   }
 
-  /// My incarnation and full: give up slot `n` (if I took one), seal, and remember where the next segment begins.
-  void finish(std::uint64_t n, bool crosser, bool took_slot = true) noexcept {
-    if (took_slot && n < segment_.slot_count) abort_slot(*log_, segment_, n);
+  /// My incarnation and full: give up the `taken` slots from `n` on, seal, and remember where the next segment begins.
+  void finish(std::uint64_t n, std::uint64_t taken, bool crosser) noexcept {
+    for (std::uint64_t i = n; i < std::min(n + taken, segment_.slot_count); ++i) abort_slot(*log_, segment_, i);
     TOWPATH_FAILPOINT("finish.before_seal");
     for (int i = 0; !crosser && i < 2'000 && segment_.sealed_count() == 0; ++i)
       shm::pause();  // the crosser knows the exact n
@@ -215,14 +232,14 @@ class Appender {
     TOWPATH_FAILPOINT("finish.idle");
   }
 
-  TOWPATH_COLD Result<void> find_segment(std::uint64_t need) {
+  TOWPATH_COLD Result<void> find_segment(Need need) {
     if (segment_ && full_ && next_base_ <= segment_.base)
       return Failure{Errc::corrupt, "a segment sealed without a slot"};
     auto found = segment_ ? log_->next(*member_, segment_, next_base_, crosser_, need) : log_->active(*member_, need);
     if (!found) return found.error();
     segment_ = std::move(*found);
     full_ = false;
-    if (need <= segment_.capacity) return {};
+    if (segment_.can_hold(need)) return {};
     // Made by somebody with smaller records, and mine never fits: fill it up and look for the next.
     announce();
     roll_for_large(read_tail());

@@ -7,6 +7,7 @@
 // Offset n of the partition is slot n - base: its commit word, its abort word and its place in the data, in one.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -33,8 +34,10 @@ inline constexpr std::uint64_t max_slots =
     (std::uint64_t{1} << 23) - 65'537;                                      ///< the count in tail must not reach bit 63
 inline constexpr std::uint64_t max_segment_bytes = std::uint64_t{1} << 32;  ///< 4 GiB; a slot could name 8
 inline constexpr std::uint64_t max_record_bytes = 0x7FFF'0000;              ///< lengths in a frame are signed 32 bits
-inline constexpr std::uint64_t max_small_frame =
-    64 * 1024;  ///< larger ones reserve by compare-and-swap, never past the end
+/// What one fetch_add may reserve; more is reserved by compare-and-swap, never past the end.
+inline constexpr std::uint64_t max_small_frame = 64 * 1024;
+inline constexpr std::uint64_t max_small_count = 64;
+inline constexpr std::uint64_t max_batch_count = std::uint64_t{1} << 22;  ///< records in one atomic batch
 
 enum class IndexKind : std::uint32_t {
   dense_slots = 0,  ///< slot n is offset base + n
@@ -105,20 +108,24 @@ struct Slot {
   }
 };
 
-/// inflight of a member line: what its owner is about to do, or does, in the segments of partition `uid`.
+/// inflight of a member line: what its owner is about to do, or does, in the segments of partition `uid`. A batch of
+/// 2,048 records or more has its count in the line's `batch` word, which is stored before inflight and read after it.
 struct Inflight {
+  static constexpr std::uint64_t many = 0x7FF;  ///< in the count's place: look into `batch`
   static constexpr std::uint64_t idle = 0;
   static constexpr std::uint64_t reserving_bit = std::uint64_t{1} << 63;
   static constexpr std::uint64_t reserving(std::uint64_t base) noexcept { return reserving_bit | base; }
   static constexpr std::uint64_t writing(std::uint64_t offset, std::uint64_t k = 1) noexcept {
-    return (k - 1) << 52 | (offset + 1);
+    return std::min(k - 1, many) << 52 | (offset + 1);
   }
   /// Could the owner touch the slots [from, to) of the segment that begins at `base`?
-  static constexpr bool touches(std::uint64_t word, std::uint64_t base, std::uint64_t from, std::uint64_t to) noexcept {
+  static constexpr bool touches(std::uint64_t word, std::uint64_t batch, std::uint64_t base, std::uint64_t from,
+                                std::uint64_t to) noexcept {
     if (word == idle) return false;
     if (word & reserving_bit) return word == reserving(base);
     const std::uint64_t first = (word & ((std::uint64_t{1} << 52) - 1)) - 1;
-    const std::uint64_t last = first + (word >> 52 & 0x7FF);
+    const std::uint64_t behind_first = word >> 52 & many;
+    const std::uint64_t last = first + (behind_first == many ? std::max(batch, many + 1) - 1 : behind_first);
     return first < to && last >= from;
   }
 };

@@ -23,6 +23,18 @@ struct Header {
 
 namespace log {
 
+/// Who wrote a record, and his how manieth it is in the partition, as in Kafka (KIP-98).
+struct ProducerMark {
+  std::int64_t id = -1;  ///< -1: nobody in particular
+  std::int32_t sequence = -1;
+  std::int16_t epoch = -1;
+  std::int16_t reserved = 0;
+
+  [[nodiscard]] constexpr bool is_present() const noexcept { return id >= 0; }
+  friend constexpr bool operator==(const ProducerMark&, const ProducerMark&) noexcept = default;
+};
+static_assert(sizeof(ProducerMark) == 16 && offsetof(ProducerMark, epoch) == 12);
+
 /// What a record consists of, before it is written. The value is filled in by whoever has it.
 struct FrameSpec {
   std::uint64_t value_size = 0;
@@ -31,9 +43,17 @@ struct FrameSpec {
   Bytes key{};
   std::span<const Header> headers{};
   Timestamp timestamp{};
+  ProducerMark producer{};
+  std::uint32_t batch_count = 0;  ///< of the first record of a batch: how many records the batch has
 };
 
 namespace detail {
+
+/// What stands before the value, in bytes.
+constexpr std::uint64_t prefix_bytes(unsigned flags) noexcept {
+  return sizeof(FrameHeader) + (flags & frame_lengths ? 8u : 0u) + (flags & frame_head ? 8u : 0u) +
+         (flags & frame_producer ? sizeof(ProducerMark) : 0u);
+}
 
 /// A null header has no bytes, whatever its value says.
 inline Bytes stored(const Header& header) noexcept { return header.is_null ? Bytes{} : header.value; }
@@ -51,8 +71,11 @@ struct FrameLayout {
   static FrameLayout of(const FrameSpec& spec, std::uint64_t value_alignment) noexcept {
     FrameLayout layout;
     const bool bare = !spec.has_key && spec.headers.empty() && spec.has_value;
-    layout.flags = bare ? std::uint16_t{0} : std::uint16_t{frame_lengths};
-    layout.value_at = align_up(sizeof(FrameHeader) + (bare ? 0u : 8u), value_alignment);
+    unsigned flags = bare ? 0u : unsigned{frame_lengths};
+    if (spec.batch_count != 0) flags |= frame_head;
+    if (spec.producer.is_present()) flags |= frame_producer;
+    layout.flags = static_cast<std::uint16_t>(flags);
+    layout.value_at = align_up(detail::prefix_bytes(flags), value_alignment);
     layout.key_at = layout.value_at + spec.value_size;
     layout.headers_at = layout.key_at + spec.key.size();
     layout.length = layout.headers_at;
@@ -79,10 +102,14 @@ inline std::byte* put(std::byte* at, const void* data, std::size_t size) noexcep
   return at + size;
 }
 
-inline void put_lengths(std::byte* frame, const FrameSpec& spec) noexcept {
+inline void put_prefix(std::byte* frame, unsigned flags, const FrameSpec& spec) noexcept {
+  std::byte* at = frame + sizeof(FrameHeader);
   const std::int32_t lengths[2] = {spec.has_key ? static_cast<std::int32_t>(spec.key.size()) : -1,
                                    spec.has_value ? static_cast<std::int32_t>(spec.value_size) : -1};
-  put(frame + sizeof(FrameHeader), lengths, sizeof lengths);
+  const std::uint32_t count[2] = {spec.batch_count, 0};
+  if (flags & frame_lengths) at = put(at, lengths, sizeof lengths);
+  if (flags & frame_head) at = put(at, count, sizeof count);
+  if (flags & frame_producer) put(at, &spec.producer, sizeof spec.producer);
 }
 
 }  // namespace detail
@@ -93,7 +120,7 @@ TOWPATH_HOT void write_frame(std::byte* frame, const FrameLayout& layout, const 
                            spec.timestamp.time_since_epoch().count()};
   std::memcpy(frame, &header, sizeof header);
   if (layout.flags == 0) return;
-  detail::put_lengths(frame, spec);
+  detail::put_prefix(frame, layout.flags, spec);
   std::byte* at = detail::put(frame + layout.key_at, spec.key.data(), spec.key.size());
   for (const auto& entry : spec.headers) {
     const std::int32_t lengths[2] = {static_cast<std::int32_t>(entry.key.size()),
@@ -119,6 +146,13 @@ struct FrameView {
   bool has_value = true;
   bool has_key = false;
 
+  /// Not present when the producer has no id.
+  [[nodiscard]] ProducerMark producer() const noexcept {
+    return header.flags & frame_producer ? producer_ : ProducerMark{};
+  }
+  /// Of the first record of a batch: how many records the batch has. Else 1.
+  [[nodiscard]] std::uint32_t batch_count() const noexcept { return header.flags & frame_head ? batch_count_ : 1; }
+
   /// False if the bytes contradict themselves; nothing outside [frame, frame + length) was looked at.
   /// Sets every field, so that one view serves record after record.
   TOWPATH_HOT bool parse(const std::byte* frame, std::uint64_t length, std::uint64_t value_alignment) noexcept {
@@ -137,13 +171,16 @@ struct FrameView {
 
  private:
   bool parse_long(const std::byte* frame, std::uint64_t length, std::uint64_t value_alignment) noexcept {
-    constexpr std::uint16_t prefixed = frame_lengths | frame_append_time;  // the flags this version knows
-    if ((header.flags & ~prefixed) != 0) return false;
+    constexpr unsigned known = frame_lengths | frame_append_time | frame_head | frame_producer;
+    if ((header.flags & ~known) != 0) return false;
     const bool has_lengths = (header.flags & frame_lengths) != 0;
-    const std::uint64_t at = align_up(sizeof(FrameHeader) + (has_lengths ? 8u : 0u), value_alignment);
+    const std::uint64_t at = align_up(detail::prefix_bytes(header.flags), value_alignment);
     if (at > length || (!has_lengths && header.header_count != 0)) return false;
     std::int32_t lengths[2] = {-1, static_cast<std::int32_t>(length - at)};
-    if (has_lengths) std::memcpy(lengths, frame + sizeof(FrameHeader), sizeof lengths);
+    const std::byte* prefix = frame + sizeof(FrameHeader);
+    if (has_lengths) std::memcpy(lengths, prefix, sizeof lengths), prefix += sizeof lengths;
+    if (header.flags & frame_head) std::memcpy(&batch_count_, prefix, sizeof batch_count_), prefix += 8;
+    if (header.flags & frame_producer) std::memcpy(&producer_, prefix, sizeof producer_);
     if (lengths[0] < -1 || lengths[1] < -1) return false;
     has_key = lengths[0] >= 0, has_value = lengths[1] >= 0;
     const auto key_size = static_cast<std::uint64_t>(has_key ? lengths[0] : 0);
@@ -153,6 +190,44 @@ struct FrameView {
     key = Bytes{frame + at + value_size, static_cast<std::size_t>(key_size)};
     headers = Bytes{key.end(), static_cast<std::size_t>(length - at - value_size - key_size)};
     return true;
+  }
+
+  std::uint32_t batch_count_ = 1;
+  ProducerMark producer_;
+};
+
+/// A frame that holds one Kafka record batch, verbatim:  FrameHeader 16 | count 4 + 4 | the batch.
+/// It has `count` slots, one for each of its offsets; all but the first say where this one frame stands.
+struct BatchFrame {
+  static constexpr std::uint64_t batch_at = 24;
+  static constexpr std::uint16_t flags = frame_batch | frame_head;
+
+  std::uint32_t count = 0;
+  Bytes batch;
+
+  /// What its header says; the place is inside the segment.
+  static bool is_one(const std::byte* frame) noexcept {
+    std::uint16_t found = 0;
+    std::memcpy(&found, frame + offsetof(FrameHeader, flags), sizeof found);
+    return (found & frame_batch) != 0;
+  }
+
+  /// False if the bytes contradict themselves. What the batch says is not looked at.
+  bool parse(const std::byte* frame, std::uint64_t length) noexcept {
+    FrameHeader header;
+    if (length < batch_at) return false;
+    std::memcpy(&header, frame, sizeof header);
+    std::memcpy(&count, frame + sizeof header, sizeof count);
+    batch = Bytes{frame + batch_at, static_cast<std::size_t>(length - batch_at)};
+    return header.flags == flags && header.header_count == 0 && count > 0;
+  }
+
+  /// Writes all but the checksum. `newest` is the latest timestamp of its records.
+  static void write(std::byte* frame, std::uint32_t count, Timestamp newest, Bytes batch) noexcept {
+    const FrameHeader header{0, flags, 0, newest.time_since_epoch().count()};
+    const std::uint32_t counts[2] = {count, 0};
+    detail::put(detail::put(detail::put(frame, &header, sizeof header), counts, sizeof counts), batch.data(),
+                batch.size());
   }
 };
 

@@ -7,18 +7,23 @@
 
 namespace towpath::inline TOWPATH_ABI::log {
 
+/// Does a member's line say that it may touch the slots [from, to) of this segment? Read inflight first, then what
+/// belongs to it; both after the tail. Modelled in tests/model (hazard).
+inline bool may_touch(const shm::MemberLine& line, const PartitionLog& log, const Segment& segment, std::uint64_t from,
+                      std::uint64_t to) noexcept {
+  const std::uint64_t word = line.inflight.load(shm::acquire);
+  if (word == Inflight::idle) return false;
+  const std::uint64_t batch = line.batch.load(shm::acquire);
+  return Inflight::touches(word, batch, segment.base, segment.base + from, segment.base + to) &&
+         line.uid.load(shm::acquire) == log.uid();
+}
+
 /// Could a live member still commit slot `n`? Call only after an acquire load of the segment's tail that covers n.
 /// Scans the member lines: about 1 us for 100 of them.
 inline bool owner_may_live(const PartitionLog& log, const Segment& segment, std::uint64_t n) noexcept {
   auto& members = log.members();
-  const std::uint64_t offset = segment.base + n;
   for (unsigned i = 0; i < members.used(); ++i) {
-    auto& line = members.line(i);
-    const auto dangerous = [&] {
-      // inflight first, then the partition it speaks of; both after the tail. Modelled in tests/model (hazard).
-      const std::uint64_t word = line.inflight.load(shm::acquire);
-      return Inflight::touches(word, segment.base, offset, offset + 1) && line.uid.load(shm::acquire) == log.uid();
-    };
+    const auto dangerous = [&] { return may_touch(members.line(i), log, segment, n, n + 1); };
     if (dangerous() && members.is_alive(i) && dangerous()) return true;
   }
   return false;

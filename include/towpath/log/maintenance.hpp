@@ -129,9 +129,10 @@ class PartitionMaintenance {
     const std::uint64_t sealed = segment->sealed_count();
     bool is_used = sealed != 0;
     std::uint64_t n = sealed != 0 ? sealed : Tail::count(segment->header->tail.load(shm::acquire));
+    BatchHeads heads;
     for (n = std::min(n, segment->slot_count); n-- > 0;) {  // from the end: most often its newest record is there
-      if (Slot::state(segment->slots[n].load(shm::acquire)) == Slot::empty) return false;
-      const auto timestamp = detail::timestamp_of(*segment, n);
+      if (heads.state(*segment, n) == Slot::empty) return false;
+      const auto timestamp = detail::timestamp_of(*segment, n, heads);
       if (timestamp && *timestamp >= oldest) return false;
       is_used = is_used || timestamp;
     }
@@ -160,7 +161,7 @@ class PartitionMaintenance {
     for (std::uint64_t i = spare_names; wanted == 0 && spares_ > 0 && i-- > 0;)
       if (drop_spare(i)) --spares_;
     for (; spares_ < wanted; ++spares_)
-      if (auto made = make_spare(is_full_size ? active->geometry() : log_->following(*active, 0)); !made) return made;
+      if (auto made = make_spare(is_full_size ? active->geometry() : log_->following(*active, {})); !made) return made;
     return {};
   }
 

@@ -130,18 +130,18 @@ class PartitionLog {
   }
 
   /// The segment to append to: that of hint, made if the log is still empty. Errors: topic_deleted, no_space, corrupt.
-  Result<Segment> active(const shm::Member& member, std::uint64_t need) const;
+  Result<Segment> active(const shm::Member& member, Need need) const;
 
   /// NEXT. The segment after `full`, which ends at base `next_base`; whoever crossed the end makes it, others wait a
   /// little first. Returns a later one when the log has moved on. Errors as active().
   Result<Segment> next(const shm::Member& member, const Segment& full, std::uint64_t next_base, bool crosser,
-                       std::uint64_t need) const;
+                       Need need) const;
 
   /// A new file under a private name: allocated, initialised, closed, unset. Errors: no_space.
   [[nodiscard]] Result<Segment> make_file(const char* own, const Geometry& shape) const;
 
   /// The shape of the segment that follows `last`.
-  [[nodiscard]] Geometry following(const Segment& last, std::uint64_t need) const noexcept;
+  [[nodiscard]] Geometry following(const Segment& last, Need need) const noexcept;
 
  private:
   [[nodiscard]] FileName numbered(const char* pattern, std::uint64_t n) const noexcept {

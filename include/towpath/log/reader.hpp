@@ -4,24 +4,33 @@
 
 #include <optional>
 
+#include <towpath/log/batch_head.hpp>
 #include <towpath/log/frame.hpp>
 #include <towpath/log/helping.hpp>
 #include <towpath/log/pin.hpp>
 
 namespace towpath::inline TOWPATH_ABI::log {
 
-/// Slots [first, last) of a pinned segment, all resolved; `count` of them are committed.
+/// What becomes of a record that a reader found.
+enum class Verdict {
+  take,    ///< it is one of the run
+  skip,    ///< its offset holds nothing for this reader
+  refuse,  ///< the run ends before it
+};
+
+/// Slots [first, last) of a pinned segment, all resolved; `count` of them were taken.
 struct Run {
   Run() noexcept = default;
   Run(Run&& other) noexcept
       : segment{std::move(other.segment)},
         first{std::exchange(other.first, 0)},
         last{std::exchange(other.last, 0)},
-        count{std::exchange(other.count, 0)} {}
+        count{std::exchange(other.count, 0)},
+        begins_inside{other.begins_inside} {}
   Run& operator=(Run&& other) noexcept {
     segment = std::move(other.segment);
     first = std::exchange(other.first, 0), last = std::exchange(other.last, 0);
-    count = std::exchange(other.count, 0);
+    count = std::exchange(other.count, 0), begins_inside = other.begins_inside;
     return *this;
   }
 
@@ -29,6 +38,7 @@ struct Run {
   std::uint64_t first = 0;
   std::uint64_t last = 0;
   std::uint64_t count = 0;
+  bool begins_inside = false;  ///< slot `first` continues a committed batch
 };
 
 enum class Progress {
@@ -59,8 +69,8 @@ class Reader {
     settled_ = false;
   }
 
-  /// Up to `max` committed records from the position on, in one segment. Asks `accept(slot, n, segment)` of each and
-  /// ends before the first that it refuses. The position moves behind the last one.
+  /// Up to `max` committed records from the position on, in one segment. Asks `accept(slot, n, segment)` for a Verdict
+  /// on each and ends before the first that it refuses. The position moves behind the last one.
   template <class Accept>
   TOWPATH_HOT Progress collect(Run& run, std::uint64_t max, Accept&& accept) {
     for (;;) {
@@ -72,20 +82,31 @@ class Reader {
       std::uint64_t behind = first;  // the last committed one
       std::uint64_t count = 0;
       bool refused = false;
+      if (is_inside_ == Inside::unknown) [[unlikely]]
+        look_back(segment, first);
+      const bool begins_inside = is_inside_ == Inside::yes;
+      bool inside = begins_inside;
       for (; n < segment.slot_count && count < max; ++n) {
         const std::uint64_t slot = segment.slots[n].load(shm::acquire);  // pairs with the commit's compare-and-swap
         if (slot == Slot::empty) break;
-        if (Slot::state(slot) != Slot::committed) continue;
-        if (refused = !accept(slot, n, segment); refused) break;
-        ++count, behind = n + 1;
+        if (Slot::state(slot) != Slot::continued) [[likely]]
+          inside = Slot::state(slot) == Slot::committed;
+        else if (n == first && is_inside_ == Inside::unknown)
+          break;                // its batch is open
+        if (!inside) continue;  // aborted, or of a batch that was
+        const Verdict verdict = accept(slot, n, segment);
+        if (refused = verdict == Verdict::refuse; refused) break;
+        if (verdict == Verdict::take) [[likely]]
+          ++count, behind = n + 1;
       }
-      if (n > first) stall_.passed(segment.base + n);
+      if (n > first) stall_.passed(segment.base + n), is_inside_ = inside ? Inside::yes : Inside::no;
       // Aborted slots at the end may lie behind the seal: the cursor passes them, the position does not.
       cursor_ = segment.base + n;
       if (count > 0) {
         position_ = segment.base + behind;
-        if (refused) cursor_ = position_;
+        if (refused) cursor_ = position_, is_inside_ = Inside::yes;  // behind one that was taken
         run.segment = current_, run.first = first, run.last = behind, run.count = count;
+        run.begins_inside = begins_inside;
         return Progress::records;
       }
       if (refused) return Progress::refused;
@@ -105,7 +126,8 @@ class Reader {
   /// After blocked: asks whether the owner lives and aborts what holds the log up. True: look again at once.
   bool help() noexcept {
     if (!log_->may_help() || !settled_ || !current_->helpful) return false;
-    return stall_.help(*log_, *current_, cursor_ - current_->base);
+    const std::uint64_t n = cursor_ - current_->base;
+    return stall_.help(*log_, *current_, n < current_->slot_count ? batch_head(*current_, n) : n);
   }
 
   /// Is there something at the position? With seq_cst, for the recheck between announcing sleep and sleeping: pairs
@@ -124,7 +146,7 @@ class Reader {
     Run run;
     seek(std::max(log_->state().resolved_to.load(shm::acquire), log_->state().log_start.load(shm::seq_cst)));
     for (;;) {
-      const auto at = collect(run, ~std::uint64_t{0}, [](auto&&...) { return true; });
+      const auto at = collect(run, ~std::uint64_t{0}, [](auto&&...) { return Verdict::take; });
       run = Run{};
       if (at == Progress::failed) return failure_;
       if (at == Progress::out_of_range) {
@@ -148,6 +170,19 @@ class Reader {
   }
 
  private:
+  /// Is a slot that continues a batch one of a committed batch, at the cursor?
+  enum class Inside : std::uint8_t {
+    no,
+    yes,
+    unknown,  ///< sought, not walked to; or the batch is still open
+  };
+
+  TOWPATH_COLD void look_back(const Segment& segment, std::uint64_t n) noexcept {
+    if (n >= segment.slot_count || Slot::state(segment.slots[n].load(shm::acquire)) != Slot::continued) return;
+    const auto state = BatchHeads{}.state(segment, n);
+    if (state != Slot::empty) is_inside_ = state == Slot::committed ? Inside::yes : Inside::no;
+  }
+
   /// Slot n is empty, or there is none. Sealed there: on to the next segment. Else tells idle from blocked.
   TOWPATH_HOT Progress at_the_end(const Segment& segment, std::uint64_t n) {
     const std::uint64_t sealed = segment.header->sealed.load(shm::acquire);
@@ -167,6 +202,7 @@ class Reader {
     if (at != Progress::records) return at;
     position_ = cursor_ = std::max(position_, base);
     stall_.reset();
+    is_inside_ = Inside::no;
     settled_ = position_ == base;  // else it was sought behind the seal: find its place anew
     drop_retired();
     forget_gone_segments();
@@ -209,6 +245,7 @@ class Reader {
     if (end_ == 0 && position_ - current_->base > Tail::count(current_->header->tail.load(shm::acquire)) &&
         current_->sealed_count() == 0)
       return Progress::out_of_range;  // past the end
+    is_inside_ = Inside::unknown;
     settled_ = true;
     return Progress::records;
   }
@@ -286,6 +323,7 @@ class Reader {
   std::uint64_t position_ = 0;  // what the user sees
   std::uint64_t cursor_ = 0;    // the next slot to look at; ahead of the position by aborted slots only
   bool settled_ = false;        // current_ holds the cursor's slot
+  Inside is_inside_ = Inside::unknown;
   PinRef current_;
   std::uint64_t end_ = 0;  // the offset behind current_'s last, once it is known to be sealed
   Stall stall_;

@@ -105,11 +105,7 @@ struct Recycler {
   [[nodiscard]] bool is_in_doubt(const Segment& segment, std::uint64_t count) const noexcept {
     auto& members = log->members();
     for (unsigned i = 0; i < members.used(); ++i) {
-      auto& line = members.line(i);
-      for (int tries = 0;; ++tries) {
-        const std::uint64_t word = line.inflight.load(shm::acquire);
-        if (!Inflight::touches(word, segment.base, segment.base, segment.base + count)) break;
-        if (line.uid.load(shm::acquire) != log->uid()) break;  // read after inflight, both after the exchange
+      for (int tries = 0; may_touch(members.line(i), *log, segment, 0, count); ++tries) {
         if (tries < 2'000) {
           shm::pause();
           continue;

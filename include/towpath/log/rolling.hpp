@@ -6,7 +6,7 @@
 
 namespace towpath::inline TOWPATH_ABI::log {
 
-inline Geometry PartitionLog::following(const Segment& last, std::uint64_t need) const noexcept {
+inline Geometry PartitionLog::following(const Segment& last, Need need) const noexcept {
   const std::uint64_t target = std::max(parts_.words->segment_bytes.load(shm::relaxed), first_segment_bytes);
   const Geometry now = last.geometry();
   const std::uint64_t bytes = std::max(std::min(now.segment_bytes * 4, target), first_segment_bytes);
@@ -19,7 +19,7 @@ inline Geometry PartitionLog::following(const Segment& last, std::uint64_t need)
   // less than half of them idle.
   const bool ran_out = used >= last.slot_limit && filled < last.capacity / 8 * 7;
   const bool idle = used < last.slot_count / 2 && now.data_offset > data_alignment;
-  if (bytes == align_up(now.segment_bytes, data_alignment) && !ran_out && !idle && need <= last.capacity) return now;
+  if (bytes == align_up(now.segment_bytes, data_alignment) && !ran_out && !idle && last.can_hold(need)) return now;
   return Geometry::plan(bytes, filled / used, need);
 }
 
@@ -107,7 +107,7 @@ inline constexpr int most_tries = 100;
 
 }  // namespace detail
 
-inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint64_t need) const {
+inline Result<Segment> PartitionLog::active(const shm::Member& member, Need need) const {
   for (int tries = 0;; ++tries) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     const std::uint64_t base = parts_.state->hint.load(shm::acquire);
@@ -125,7 +125,7 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
     if (parts_.state->hint.load(shm::acquire) != base) continue;
     if (was_made(base, base) || tries > detail::most_tries) return damaged();
     // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
-    const std::uint64_t mean = std::max(need, parts_.format.typical_frame);
+    const std::uint64_t mean = std::max(need.bytes / need.slots, parts_.format.typical_frame);
     const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
     if (!taken) return unless_deleted(taken.error());
     if (*taken && base < parts_.state->log_start.load(shm::seq_cst)) Recycler{this, &member}.retire(base, 0, true);
@@ -142,7 +142,7 @@ inline void PartitionLog::after_roll(const shm::Member& member) const {
 }
 
 inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segment& full, std::uint64_t next_base,
-                                          bool crosser, std::uint64_t need) const {
+                                          bool crosser, Need need) const {
   const Geometry shape = following(full, need);
   for (int waited = 0, tries = 0; tries <= detail::most_tries;) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};

@@ -13,6 +13,12 @@
 
 namespace towpath::inline TOWPATH_ABI::log {
 
+/// What a reservation asks of a segment.
+struct Need {
+  std::uint64_t bytes = 0;
+  std::uint64_t slots = 1;
+};
+
 /// The shape of a segment's file.
 struct Geometry {
   std::uint64_t segment_bytes = 0;
@@ -22,9 +28,14 @@ struct Geometry {
   friend constexpr bool operator==(const Geometry&, const Geometry&) noexcept = default;
   [[nodiscard]] constexpr std::uint64_t capacity() const noexcept { return segment_bytes - data_offset; }
 
-  /// A file of about `bytes`, at least large enough for one frame of `need`, slots for frames of `mean_frame` bytes on
+  /// How many of `slots` may be reserved; the others take those who race past the end.
+  static constexpr std::uint64_t limit(std::uint64_t slots) noexcept {
+    return slots - std::min<std::uint64_t>(1'024, slots / 8);
+  }
+
+  /// A file of about `bytes`, at least large enough for `need`, slots for frames of `mean_frame` bytes on
   /// average with an eighth to spare. Header and slots fill whole multiples of 64 KiB, and slots fill those.
-  static constexpr Geometry plan(std::uint64_t bytes, std::uint64_t mean_frame, std::uint64_t need) noexcept {
+  static constexpr Geometry plan(std::uint64_t bytes, std::uint64_t mean_frame, Need need) noexcept {
     bytes = align_up(std::max(bytes, first_segment_bytes), data_alignment);
     const std::uint64_t frame = std::max<std::uint64_t>(mean_frame, 16);
     const std::uint64_t wanted = std::min(max_slots, (bytes / (frame + 8)) * 9 / 8 + 64);
@@ -32,8 +43,10 @@ struct Geometry {
     shape.data_offset = align_up(slots_offset + wanted * 8, data_alignment);
     shape.data_offset =
         std::min(shape.data_offset, std::max(data_alignment, bytes / 2 / data_alignment * data_alignment));
+    if (limit((shape.data_offset - slots_offset) / 8) < need.slots)
+      shape.data_offset = align_up(slots_offset + (need.slots + 1'024) * 8, data_alignment);
     shape.slot_count = std::min(max_slots, (shape.data_offset - slots_offset) / 8);
-    shape.segment_bytes = std::max(bytes, align_up(shape.data_offset + need, data_alignment));
+    shape.segment_bytes = std::max(bytes, align_up(shape.data_offset + need.bytes, data_alignment));
     return shape;
   }
 };
@@ -54,7 +67,7 @@ struct Segment {
   std::uint64_t base = 0;
   std::uint64_t capacity = 0;
   std::uint64_t slot_count = 0;
-  std::uint64_t slot_limit = 0;  ///< reservations from here on roll; the slack takes those who race past it
+  std::uint64_t slot_limit = 0;  ///< reservations that would pass it roll
   std::uint64_t uuid = 0;
   bool checksummed = false;
   bool helpful = false;  ///< header and slots may be written
@@ -107,6 +120,9 @@ struct Segment {
             static_cast<std::uint64_t>(data - readable->data())};
   }
 
+  /// Would it take that if it were empty?
+  [[nodiscard]] bool can_hold(Need need) const noexcept { return need.bytes <= capacity && need.slots <= slot_limit; }
+
   /// Decides a slot, once and for all. False if it was decided before.
   TOWPATH_HOT bool resolve(std::uint64_t n, std::uint64_t value) const noexcept {
 #if TOWPATH_SEED_STORE_COMMIT
@@ -146,7 +162,7 @@ struct Segment {
     data = readable->data() + constants.data_offset;
     capacity = readable->size() - constants.data_offset;
     slot_count = constants.slot_count;
-    slot_limit = slot_count - std::min<std::uint64_t>(1'024, slot_count / 8);
+    slot_limit = Geometry::limit(slot_count);
     checksummed = (constants.features & feature_checksummed) != 0;
   }
 };

@@ -44,10 +44,12 @@ namespace detail {
 
 inline constexpr std::int64_t no_timestamp = std::numeric_limits<std::int64_t>::min();
 
-/// The timestamp of the record in slot `n`; nothing unless it is committed.
-inline std::optional<std::int64_t> timestamp_of(const Segment& segment, std::uint64_t n) noexcept {
-  const std::uint64_t slot = segment.slots[n].load(shm::acquire);  // pairs with the commit's compare-and-swap
-  if (Slot::state(slot) != Slot::committed || !segment.contains(slot)) return std::nullopt;
+/// The timestamp of the record in slot `n`; nothing unless it is committed. Records of a Kafka batch have the latest of
+/// them. `heads` is kept from call to call in one segment.
+inline std::optional<std::int64_t> timestamp_of(const Segment& segment, std::uint64_t n, BatchHeads& heads) noexcept {
+  if (heads.state(segment, n) != Slot::committed) return std::nullopt;
+  const std::uint64_t slot = segment.slots[n].load(shm::relaxed);  // acquired just now
+  if (!segment.contains(slot)) return std::nullopt;
   FrameHeader header;
   std::memcpy(&header, segment.data + Slot::position(slot), sizeof header);
   return header.timestamp_ns;
@@ -56,8 +58,9 @@ inline std::optional<std::int64_t> timestamp_of(const Segment& segment, std::uin
 /// The first slot in [from, to) whose record is of `at` or later.
 inline std::optional<std::uint64_t> scan_for_time(const Segment& segment, std::uint64_t from, std::uint64_t to,
                                                   std::int64_t at) noexcept {
+  BatchHeads heads;
   for (std::uint64_t n = from; n < to; ++n)
-    if (const auto timestamp = timestamp_of(segment, n); timestamp && *timestamp >= at) return n;
+    if (const auto timestamp = timestamp_of(segment, n, heads); timestamp && *timestamp >= at) return n;
   return std::nullopt;
 }
 
@@ -71,9 +74,10 @@ class TimeIndex {
         std::max<std::uint64_t>(64, (count + max_time_index_blocks - 1) / max_time_index_blocks);
     index.newest_of_.assign((count + block - 1) / block, no_timestamp);
     std::int64_t newest = no_timestamp;
+    BatchHeads heads;
     for (std::uint64_t n = 0; n < count; ++n) {
-      if (Slot::state(segment.slots[n].load(shm::acquire)) == Slot::empty) return std::nullopt;
-      if (const auto timestamp = timestamp_of(segment, n)) newest = std::max(newest, *timestamp);
+      if (heads.state(segment, n) == Slot::empty) return std::nullopt;
+      if (const auto timestamp = timestamp_of(segment, n, heads)) newest = std::max(newest, *timestamp);
       index.newest_of_[n / block] = newest;
     }
     const auto blocks = index.blocks();

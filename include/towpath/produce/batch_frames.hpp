@@ -1,0 +1,126 @@
+// How the records of one send_batch() become frames: measured first, then written behind each other into one
+// reservation. One thread's, for one call; `record(i)` gives the i-th as an Outgoing<T>.
+#pragma once
+
+#include <towpath/produce/outgoing.hpp>
+#include <towpath/produce/producer_core.hpp>
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// Room for what a producer's batches need beside the log, kept from batch to batch.
+struct BatchScratch {
+  std::vector<std::uint64_t> sizes;  // of the values, for those types where they differ
+  log::RecordBatchBuilder builder;
+  log::Buffer value;
+};
+
+template <class T, class S, class Records>
+class BatchFrames {
+ public:
+  BatchFrames(const ProducerCore& core, std::size_t count, const Records& record, const SendStamp& stamp,
+              BatchScratch& scratch) noexcept
+      : core_{&core}, count_{count}, record_{&record}, stamp_{stamp}, scratch_{&scratch} {}
+
+  /// Ok, or why the batch cannot be sent: invalid_argument, message_too_large, and what refuses a single record.
+  Failure measure() {
+    if (count_ == 0 || count_ > log::max_batch_count)
+      return {Errc::invalid_argument, "a batch has 1 to 4,194,304 records"};
+    if constexpr (!has_fixed_size) scratch_->sizes.resize(count_);
+    for (std::size_t i = 0; i < count_; ++i) {
+      const Outgoing<T> record = (*record_)(i);
+      if constexpr (!has_fixed_size) scratch_->sizes[i] = record.value ? S::size(*record.value) : 0;
+      const auto spec = describe(record, i);
+      const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
+      if (const Failure refused = core_->refuses(spec, layout); refused.code != Errc::ok) return refused;
+      if (i == 0) head_length_ = layout.length;
+      need_.bytes += align_up(layout.length, core_->record_alignment());
+      if (need_.bytes > core_->max_batch_bytes())
+        return {Errc::message_too_large, "a batch is at most segment_bytes; send it in parts"};
+    }
+    need_.slots = count_;
+    return {};
+  }
+
+  [[nodiscard]] log::Need need() const noexcept { return need_; }
+  [[nodiscard]] std::uint64_t head_length() const noexcept { return head_length_; }
+
+  /// Fills the reservation that was made for need() and head_length().
+  void write(const log::Reservation& room, const log::Appender& appender) const {
+    const auto& segment = appender.segment();
+    std::uint64_t at = 0;
+    for (std::size_t i = 0; i < count_; ++i) {
+      const Outgoing<T> record = (*record_)(i);
+      const auto spec = describe(record, i);
+      const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
+      std::byte* frame = room.frame + at;
+      log::write_frame(frame, layout, spec);
+      if (record.value)
+        S::encode(*record.value, {frame + layout.value_at, static_cast<std::size_t>(spec.value_size)});
+      if (segment.checksummed)
+        log::seal_frame(frame, layout.length, segment.uuid, static_cast<std::uint64_t>(room.offset.value) + i);
+      TOWPATH_FAILPOINT("batch.half_written");
+      if (i > 0) appender.place(room, i, room.position + at, layout.length);
+      at += align_up(layout.length, core_->record_alignment());
+    }
+  }
+
+  /// All records as one Kafka record batch, in the scratch's memory. Errors: unsupported_compression, out_of_memory,
+  /// message_too_large.
+  Result<Bytes> pack(Compression compression) const {
+    auto& builder = scratch_->builder;
+    builder.clear();
+    for (std::size_t i = 0; i < count_; ++i) {
+      const Outgoing<T> record = (*record_)(i);
+      const auto spec = describe(record, i);
+      if (!scratch_->value.resize(static_cast<std::size_t>(spec.value_size)))
+        return Failure{Errc::out_of_memory, "no memory for a record batch"};
+      if (record.value) S::encode(*record.value, {scratch_->value.data(), scratch_->value.size()});
+      if (auto added = builder.add(log::to_kafka_time(spec.timestamp), spec.key, spec.has_key, scratch_->value.bytes(),
+                                   spec.has_value, spec.headers);
+          !added)
+        return added.error();
+    }
+    log::BatchOptions options;
+    if (stamp_.first.is_present()) {
+      options.producer_id = stamp_.first.id;
+      options.producer_epoch = stamp_.first.epoch;
+      options.base_sequence = stamp_.first.sequence;
+    }
+    return builder.finish(compression, options);
+  }
+
+  [[nodiscard]] Timestamp newest() const {
+    Timestamp newest = Timestamp::min();
+    for (std::size_t i = 0; i < count_; ++i) newest = std::max(newest, (*record_)(i).timestamp.value_or(stamp_.time));
+    return newest;
+  }
+
+ private:
+  static constexpr bool has_fixed_size = requires { S::fixed_size; };
+
+  log::FrameSpec describe(const Outgoing<T>& record, std::size_t i) const noexcept {
+    log::FrameSpec spec;
+    spec.has_value = record.value != nullptr;
+    if constexpr (has_fixed_size)
+      spec.value_size = spec.has_value ? S::fixed_size : 0;
+    else
+      spec.value_size = scratch_->sizes[i];
+    spec.has_key = record.key.is_present();
+    spec.key = key_of(i, record);
+    spec.headers = record.headers.view();
+    spec.timestamp = record.timestamp.value_or(stamp_.time);
+    spec.producer = stamp_.first.after(i);
+    if (i == 0) spec.batch_count = static_cast<std::uint32_t>(count_);
+    return spec;
+  }
+
+  const ProducerCore* core_;
+  std::size_t count_;
+  const Records* record_;
+  SendStamp stamp_;
+  BatchScratch* scratch_;
+  log::Need need_;
+  std::uint64_t head_length_ = 0;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail

@@ -1,0 +1,27 @@
+// The records of one send_batch():  producer.send_batch(values)  or, where they differ in more than their value,
+//   Outgoing<Pose> some[] = {{&a, "left"}, {&b, "right"}, {nullptr, "gone"}};
+//   producer.send_batch(some);
+// All views: they must live until send_batch() returns.
+#pragma once
+
+#include <towpath/produce/send_options.hpp>
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// One record of a batch.
+template <class T>
+struct Outgoing {
+  const T* value = nullptr;  ///< null: a tombstone
+  Key key{};
+  Headers headers{};
+  std::optional<Timestamp> timestamp = std::nullopt;  ///< default: the batch's
+};
+
+/// What send_batch() tells about its records: they have the offsets first to first + count - 1.
+struct BatchMetadata {
+  PartitionId partition;
+  Offset first;
+  std::size_t count = 0;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
