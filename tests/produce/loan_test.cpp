@@ -162,7 +162,8 @@ TEST_CASE("values of any length are lent by size, up to the limit, and large one
     REQUIRE(batch.size() == 1);
     const Bytes value = batch.begin()->value();
     CHECK(value.size() == size);
-    CHECK(std::all_of(value.begin(), value.end(), [&](std::byte b) { return b == static_cast<std::byte>(size % 251); }));
+    CHECK(
+        std::all_of(value.begin(), value.end(), [&](std::byte b) { return b == static_cast<std::byte>(size % 251); }));
   }
   CHECK(producer.loan(17u << 20).error() == Errc::message_too_large);
 }

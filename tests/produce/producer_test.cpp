@@ -73,7 +73,8 @@ TEST_CASE("send tells where the record is, and every option arrives") {
   const Timestamp when{std::chrono::seconds{1'234'567}};
   const std::vector<Header> headers{{"a", Bytes{std::string_view{"1"}}}, {"a", Bytes{}}, {"null", Bytes{}, true}};
   const auto sent =
-      producer.send("value", {.key = "key", .headers = headers, .timestamp = when, .partition = PartitionId{2}}).value();
+      producer.send("value", {.key = "key", .headers = headers, .timestamp = when, .partition = PartitionId{2}})
+          .value();
   CHECK(sent.partition == PartitionId{2});
   CHECK(sent.offset == Offset{0});
   CHECK(sent.timestamp == when);
@@ -102,7 +103,8 @@ TEST_CASE("a null header has no bytes, whatever its value says") {
   Topic<std::string> topic{bus, "topic"};
   Producer producer{topic};
   Consumer consumer{topic};
-  const Header headers[] = {{"null", Bytes{std::string_view{"not here"}}, true}, {"after", Bytes{std::string_view{"x"}}}};
+  const Header headers[] = {{"null", Bytes{std::string_view{"not here"}}, true},
+                            {"after", Bytes{std::string_view{"x"}}}};
   producer.send("value", {.headers = Headers{headers}}).value();
   auto batch = consumer.poll(stretched(5s));
   REQUIRE(batch.size() == 1);
@@ -345,7 +347,8 @@ TEST_CASE("producers in threads lose nothing of each other, and each keeps its o
   while (read < threads * each) {
     const auto batch = consumer.poll(stretched(10s));
     if (batch.empty()) break;
-    for (const auto& record : batch) ordered = ordered && (record.value() & 0xFFFFFFFF) == next[record.value() >> 32]++, ++read;
+    for (const auto& record : batch)
+      ordered = ordered && (record.value() & 0xFFFFFFFF) == next[record.value() >> 32]++, ++read;
   }
   for (auto& thread : work) thread.join();
   CHECK(read == threads * each);

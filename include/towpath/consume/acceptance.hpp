@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include <towpath/log/frame.hpp>
+#include <towpath/consume/unpacked_run.hpp>
 #include <towpath/log/reader.hpp>
 #include <towpath/serde/serde.hpp>
 
@@ -24,15 +24,19 @@ struct Decoded<T, S> {};
 template <class T, class S>
 class Acceptance {
  public:
-  TOWPATH_HOT Acceptance(Decoded<T, S>& decoded, std::uint64_t value_alignment, bool check_crcs) noexcept
-      : decoded_{&decoded}, value_alignment_{value_alignment}, check_crcs_{check_crcs} {}
+  /// What is unpacked goes to `unpacked`, which is made when it is needed; `last` is the latest of an earlier poll.
+  TOWPATH_HOT Acceptance(Decoded<T, S>& decoded, std::unique_ptr<UnpackedRun>& unpacked, SharedRecords& last,
+                         const log::PartitionLog& log, bool check_crcs) noexcept
+      : decoded_{&decoded}, unpacked_{&unpacked}, last_{&last}, log_{&log}, check_crcs_{check_crcs} {}
 
   /// May slot `n` be delivered? Keeps the value that it was decoded to.
   TOWPATH_HOT log::Verdict operator()(std::uint64_t slot, std::uint64_t n, const log::Segment& segment) {
     log::FrameView view;
     const std::byte* frame = segment.data + log::Slot::position(slot);
-    if (!segment.contains(slot) || !view.parse(frame, log::Slot::length(slot), value_alignment_)) [[unlikely]]
+    if (!segment.contains(slot)) [[unlikely]]
       return refuse(damaged());
+    if (!view.parse(frame, log::Slot::length(slot), log_->format().value_alignment)) [[unlikely]]
+      return log::BatchFrame::is_one(frame) ? judge_packed(n, segment) : refuse(damaged());
     if (segment.checksummed && check_crcs_ && is_damaged(frame, slot, n, segment, view)) [[unlikely]]
       return refuse(damaged());
     return judge(view);
@@ -52,6 +56,26 @@ class Acceptance {
   TOWPATH_COLD log::Verdict refuse(const Failure& why) noexcept {
     refusal_ = why;
     return log::Verdict::refuse;
+  }
+
+  /// Slot `n` is of a Kafka record batch.
+  TOWPATH_COLD log::Verdict judge_packed(std::uint64_t n, const log::Segment& segment) {
+    if (!*unpacked_) *unpacked_ = std::make_unique<UnpackedRun>();
+    const auto* records = (*unpacked_)->find(segment, n);
+    if (!records) {
+      if (!*last_ || !(*last_)->covers(segment, n)) {
+        auto unpacked = unpack_records(segment, n, *log_, check_crcs_);
+        if (!unpacked) return refuse(unpacked.error());
+        *last_ = std::move(*unpacked);
+      }
+      records = last_->get();
+      (*unpacked_)->add(*last_);
+    }
+    const auto frame = records->batch.frame(static_cast<std::int32_t>(n - records->head));
+    if (!frame || records->batch.header().is_control()) return log::Verdict::skip;  // compacted away; Kafka's own
+    log::FrameView view;
+    if (!view.parse(frame->data, frame->length, log_->format().value_alignment)) return refuse(damaged());
+    return judge(view);
   }
 
   TOWPATH_HOT log::Verdict judge(const log::FrameView& view) {
@@ -92,7 +116,9 @@ class Acceptance {
   }
 
   Decoded<T, S>* decoded_;
-  std::uint64_t value_alignment_;
+  std::unique_ptr<UnpackedRun>* unpacked_;
+  SharedRecords* last_;
+  const log::PartitionLog* log_;
   bool check_crcs_;
   Failure refusal_{Errc::undecodable, "the record is no value of this type; seek past it"};
 };

@@ -119,8 +119,11 @@ class [[nodiscard]] Batch {
     if (log::Slot::state(slot) != log::Slot::continued) [[likely]]
       inside = log::Slot::state(slot) == log::Slot::committed;
     if (!inside || !segment.contains(slot)) return false;
-    if (!record.frame_.parse(segment.data + log::Slot::position(slot), log::Slot::length(slot), value_alignment_))
-      return false;
+    const std::byte* frame = segment.data + log::Slot::position(slot);
+    std::uint64_t length = log::Slot::length(slot);
+    if (unpacked_) [[unlikely]]
+      if (!find_unpacked(n, frame, length, record)) return false;
+    if (!record.frame_.parse(frame, length, value_alignment_)) return false;
     record.offset_ = Offset{static_cast<std::int64_t>(segment.base + n)};
     if constexpr (!reads_in_place) {
       if (index >= decoded_.values.size()) return false;
@@ -129,7 +132,20 @@ class [[nodiscard]] Batch {
     return true;
   }
 
+  /// Leads to the record's own frame if slot `n` is of a Kafka record batch. False: there is no record of that offset.
+  TOWPATH_COLD bool find_unpacked(std::uint64_t n, const std::byte*& frame, std::uint64_t& length,
+                                  Record<T, S>& record) const noexcept {
+    const auto* records = unpacked_->find(*run_.segment, n);
+    record.checksummed_ = !records && run_.segment->checksummed;
+    if (!records) return true;
+    const auto found = records->batch.frame(static_cast<std::int32_t>(n - records->head));
+    if (!found || records->batch.header().is_control()) return false;
+    frame = found->data, length = found->length;
+    return true;
+  }
+
   log::Run run_;
+  std::unique_ptr<detail::UnpackedRun> unpacked_;  // null: no record batch among these
   std::uint64_t missed_ = 0;
   std::uint64_t value_alignment_ = 8;
   PartitionId partition_;

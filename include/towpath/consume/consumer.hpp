@@ -228,7 +228,8 @@ class Consumer<T, S, Bus> {
 
   TOWPATH_HOT Look look_at(detail::Assigned& assigned, Batch<T, S>& batch) {
     for (;;) {
-      detail::Acceptance<T, S> accept{batch.decoded_, value_alignment_, core_->config().check_crcs};
+      detail::Acceptance<T, S> accept{batch.decoded_, batch.unpacked_, unpacked_, assigned.reader.log(),
+                                      core_->config().check_crcs};
       const auto progress = assigned.has_position ? assigned.reader.collect(batch.run_, max_records_, accept)
                                                   : log::Progress::out_of_range;
       if (progress == log::Progress::records) [[likely]] {
@@ -382,6 +383,7 @@ class Consumer<T, S, Bus> {
   std::uint64_t missed_ = 0;      // told, in all
   bool ended_iteration_ = false;  // the error that nobody looked at was the iterator's to hide
   detail::StreamPace pace_;
+  detail::SharedRecords unpacked_;  // the last record batch: the next poll may go on inside it
 };
 
 template <class T, class S>

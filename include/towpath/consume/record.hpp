@@ -72,9 +72,12 @@ class Record {
     if (!frame_.has_key || !Serde<K>::accepts(frame_.key)) return std::nullopt;
     return Serde<K>::view(frame_.key);
   }
+  /// Who sent it and his how manieth record it is; not present when the producer has no id.
+  [[nodiscard]] log::ProducerMark producer() const noexcept { return frame_.producer(); }
   [[nodiscard]] log::HeaderRange headers() const noexcept { return {frame_.headers, frame_.header.header_count}; }
 
-  /// The stored CRC-32C; none on tmpfs and in memory, where records carry none.
+  /// The stored CRC-32C; none on tmpfs and in memory, where records carry none, and in record batches, which have one
+  /// in all.
   [[nodiscard]] std::optional<std::uint32_t> checksum() const noexcept {
     return checksummed_ ? std::optional{frame_.header.crc32c} : std::nullopt;
   }

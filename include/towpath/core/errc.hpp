@@ -27,7 +27,7 @@ enum class Errc : int {
   not_assigned,             ///< the partition is not assigned to this Consumer
   invalid_pattern,          ///< a regular expression that does not compile
   queue_full,               ///< on_full = fail: a named reader has not read what would have to go
-  out_of_order_sequence,    ///< a producer's sequence number that leaves a gap
+  duplicate_sequence,       ///< the producer sent a record with that sequence number before
   unsupported_compression,  ///< this program was built without that codec
   // the data
   undecodable,    ///< bytes that are no value of this type; the position stays before them
@@ -94,7 +94,7 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::invalid_pattern, "invalid_pattern", "the pattern is no POSIX extended regular expression"},
     {Errc::queue_full, "queue_full",
      "a named reader has not read what would have to go; let it read, or raise retention"},
-    {Errc::out_of_order_sequence, "out_of_order_sequence", "the sequence number leaves a gap"},
+    {Errc::duplicate_sequence, "duplicate_sequence", "the log has a record of that number from this producer already"},
     {Errc::unsupported_compression, "unsupported_compression",
      "this program has no such codec; include towpath/adapters/compression.hpp"},
     {Errc::undecodable, "undecodable", "the bytes are no value of this type; seek past them or stop"},

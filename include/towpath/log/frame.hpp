@@ -31,6 +31,12 @@ struct ProducerMark {
   std::int16_t reserved = 0;
 
   [[nodiscard]] constexpr bool is_present() const noexcept { return id >= 0; }
+  /// That of the record that comes `n` records later: sequence numbers begin again behind 2^31 - 1.
+  [[nodiscard]] constexpr ProducerMark after(std::uint64_t n) const noexcept {
+    if (!is_present()) return *this;
+    const auto later = (static_cast<std::uint64_t>(sequence) + n) & 0x7FFF'FFFF;
+    return {id, static_cast<std::int32_t>(later), epoch, 0};
+  }
   friend constexpr bool operator==(const ProducerMark&, const ProducerMark&) noexcept = default;
 };
 static_assert(sizeof(ProducerMark) == 16 && offsetof(ProducerMark, epoch) == 12);

@@ -78,39 +78,23 @@ class Reader {
         if (const auto at = settle(); at != Progress::records) return at;
       const Segment& segment = *current_;
       const std::uint64_t first = cursor_ - segment.base;
-      std::uint64_t n = first;
-      std::uint64_t behind = first;  // the last committed one
-      std::uint64_t count = 0;
-      bool refused = false;
       if (is_inside_ == Inside::unknown) [[unlikely]]
         look_back(segment, first);
       const bool begins_inside = is_inside_ == Inside::yes;
-      bool inside = begins_inside;
-      for (; n < segment.slot_count && count < max; ++n) {
-        const std::uint64_t slot = segment.slots[n].load(shm::acquire);  // pairs with the commit's compare-and-swap
-        if (slot == Slot::empty) break;
-        if (Slot::state(slot) != Slot::continued) [[likely]]
-          inside = Slot::state(slot) == Slot::committed;
-        else if (n == first && is_inside_ == Inside::unknown)
-          break;                // its batch is open
-        if (!inside) continue;  // aborted, or of a batch that was
-        const Verdict verdict = accept(slot, n, segment);
-        if (refused = verdict == Verdict::refuse; refused) break;
-        if (verdict == Verdict::take) [[likely]]
-          ++count, behind = n + 1;
-      }
-      if (n > first) stall_.passed(segment.base + n), is_inside_ = inside ? Inside::yes : Inside::no;
+      Walk walk{first, first, 0, begins_inside, false};
+      step(segment, walk, max, accept);
+      if (walk.n > first) stall_.passed(segment.base + walk.n), is_inside_ = walk.inside ? Inside::yes : Inside::no;
       // Aborted slots at the end may lie behind the seal: the cursor passes them, the position does not.
-      cursor_ = segment.base + n;
-      if (count > 0) {
-        position_ = segment.base + behind;
-        if (refused) cursor_ = position_, is_inside_ = Inside::yes;  // behind one that was taken
-        run.segment = current_, run.first = first, run.last = behind, run.count = count;
+      cursor_ = segment.base + walk.n;
+      if (walk.count > 0) {
+        position_ = segment.base + walk.behind;
+        if (walk.refused) cursor_ = position_, is_inside_ = Inside::yes;  // behind one that was taken
+        run.segment = current_, run.first = first, run.last = walk.behind, run.count = walk.count;
         run.begins_inside = begins_inside;
         return Progress::records;
       }
-      if (refused) return Progress::refused;
-      if (const auto at = at_the_end(segment, n); at != Progress::records) return at;
+      if (walk.refused) return Progress::refused;
+      if (const auto at = at_the_end(segment, walk.n); at != Progress::records) return at;
     }
   }
 
@@ -176,6 +160,34 @@ class Reader {
     yes,
     unknown,  ///< sought, not walked to; or the batch is still open
   };
+
+  /// How far one look has come in a segment.
+  struct Walk {
+    std::uint64_t n;
+    std::uint64_t behind;  // the last one that was taken
+    std::uint64_t count;
+    bool inside;
+    bool refused;
+  };
+
+  /// On to the first slot that is open or refused, or until there are `max`.
+  template <class Accept>
+  TOWPATH_HOT void step(const Segment& segment, Walk& walk, std::uint64_t max, Accept&& accept) {
+    const std::uint64_t first = walk.n;
+    for (; walk.n < segment.slot_count && walk.count < max; ++walk.n) {
+      const std::uint64_t slot = segment.slots[walk.n].load(shm::acquire);  // pairs with the commit's compare-and-swap
+      if (slot == Slot::empty) return;
+      if (Slot::state(slot) != Slot::continued) [[likely]]
+        walk.inside = Slot::state(slot) == Slot::committed;
+      else if (walk.n == first && is_inside_ == Inside::unknown)
+        return;                    // its batch is open
+      if (!walk.inside) continue;  // aborted, or of a batch that was
+      const Verdict verdict = accept(slot, walk.n, segment);
+      if (walk.refused = verdict == Verdict::refuse; walk.refused) return;
+      if (verdict == Verdict::take) [[likely]]
+        ++walk.count, walk.behind = walk.n + 1;
+    }
+  }
 
   TOWPATH_COLD void look_back(const Segment& segment, std::uint64_t n) noexcept {
     if (n >= segment.slot_count || Slot::state(segment.slots[n].load(shm::acquire)) != Slot::continued) return;

@@ -114,7 +114,7 @@ class UnpackedBatch {
 
   Result<void> transcode(Bytes bytes, std::uint64_t alignment) noexcept {
     const auto count = static_cast<std::size_t>(header_.record_count);
-    if (!entries_.reserve(count * sizeof(Entry)) || !frames_.reserve(bytes.size() + count * (24 + alignment)))
+    if (!entries_.reserve(count * sizeof(Entry)) || !frames_.reserve(bytes.size() + count * (40 + alignment)))
       return no_memory();
     BatchRecords records{header_, bytes};
     for (BatchRecord record; records.next(record);)
@@ -129,6 +129,8 @@ class UnpackedBatch {
     spec.has_key = record.has_key;
     spec.key = record.key;
     spec.timestamp = from_kafka_time(record.timestamp_ms);
+    spec.producer = ProducerMark{header_.producer_id, header_.base_sequence, header_.producer_epoch}.after(
+        static_cast<std::uint64_t>(record.offset_delta));
     if (!record.headers.empty()) {
       const auto headers = collect(record.headers);
       if (!headers) return headers.error();

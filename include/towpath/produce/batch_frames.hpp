@@ -2,6 +2,7 @@
 // reservation. One thread's, for one call; `record(i)` gives the i-th as an Outgoing<T>.
 #pragma once
 
+#include <towpath/log/record_batch_builder.hpp>
 #include <towpath/produce/outgoing.hpp>
 #include <towpath/produce/producer_core.hpp>
 
@@ -54,8 +55,7 @@ class BatchFrames {
       const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
       std::byte* frame = room.frame + at;
       log::write_frame(frame, layout, spec);
-      if (record.value)
-        S::encode(*record.value, {frame + layout.value_at, static_cast<std::size_t>(spec.value_size)});
+      if (record.value) S::encode(*record.value, {frame + layout.value_at, static_cast<std::size_t>(spec.value_size)});
       if (segment.checksummed)
         log::seal_frame(frame, layout.length, segment.uuid, static_cast<std::uint64_t>(room.offset.value) + i);
       TOWPATH_FAILPOINT("batch.half_written");
@@ -106,8 +106,8 @@ class BatchFrames {
     else
       spec.value_size = scratch_->sizes[i];
     spec.has_key = record.key.is_present();
-    spec.key = key_of(i, record);
-    spec.headers = record.headers.view();
+    spec.key = record.key.bytes();  // a view of the record, which its caller keeps
+    spec.headers = record.headers;
     spec.timestamp = record.timestamp.value_or(stamp_.time);
     spec.producer = stamp_.first.after(i);
     if (i == 0) spec.batch_count = static_cast<std::uint32_t>(count_);

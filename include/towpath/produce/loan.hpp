@@ -18,6 +18,7 @@ class Loan {
         room_{other.room_},
         value_{other.value_},
         partition_{other.partition_},
+        mark_{other.mark_},
         timestamp_{other.timestamp_},
         visible_{other.visible_} {}
   Loan& operator=(Loan&&) = delete;
@@ -34,12 +35,13 @@ class Loan {
   friend class Producer;
 
   Loan(detail::ProducerCore& core, log::Appender& appender, const log::Reservation& room, std::span<std::byte> value,
-       std::int32_t partition, const SendOptions& options) noexcept
+       std::int32_t partition, const log::ProducerMark& mark, const SendOptions& options) noexcept
       : core_{&core},
         appender_{&appender},
         room_{room},
         value_{value},
         partition_{partition},
+        mark_{mark},
         timestamp_{options.timestamp},
         visible_{options.visible} {
     core.loan_open = true;
@@ -56,6 +58,7 @@ class Loan {
   log::Reservation room_;
   std::span<std::byte> value_;
   std::int32_t partition_;
+  log::ProducerMark mark_;
   std::optional<Timestamp> timestamp_;
   bool visible_;
 };

@@ -13,7 +13,7 @@ template <class T>
 struct Outgoing {
   const T* value = nullptr;  ///< null: a tombstone
   Key key{};
-  Headers headers{};
+  std::span<const Header> headers{};
   std::optional<Timestamp> timestamp = std::nullopt;  ///< default: the batch's
 };
 

@@ -5,6 +5,7 @@
 // After a crash: what send() returned for is in the log; a send that was cut off is there or is skipped, never half.
 #pragma once
 
+#include <towpath/produce/batch_frames.hpp>
 #include <towpath/produce/loan.hpp>
 #include <towpath/topic/partitioner.hpp>
 #include <towpath/topic/topic.hpp>
@@ -19,22 +20,28 @@ class Producer<T, S, Bus, P> {
   static_assert(Partitioner<P>, "a partitioner is called with a PartitionRequest and returns a number");
 
  public:
-  /// Throws Error: read_only, too_many_members, forked.
-  explicit Producer(const Topic<T, S>& topic, P partitioner = P{})
-      : Producer{open(topic, std::move(partitioner)).value()} {}
+  /// Throws Error: read_only, too_many_members, forked; for what the config asks: invalid_argument, busy (another live
+  /// Producer of the topic has the id), unsupported_compression.
+  explicit Producer(const Topic<T, S>& topic, P partitioner = P{}) : Producer{topic, ProducerConfig{}, std::move(partitioner)} {}
+  Producer(const Topic<T, S>& topic, const ProducerConfig& config, P partitioner = P{})
+      : Producer{open(topic, config, std::move(partitioner)).value()} {}
 
-  /// As the constructor, without exceptions.
+  /// As the constructors, without exceptions.
   static Result<Producer> open(const Topic<T, S>& topic, P partitioner = P{}) {
-    auto core = detail::ProducerCore::open(topic.files());
+    return open(topic, ProducerConfig{}, std::move(partitioner));
+  }
+  static Result<Producer> open(const Topic<T, S>& topic, const ProducerConfig& config, P partitioner = P{}) {
+    auto core = detail::ProducerCore::open(topic.files(), config);
     if (!core) return core.error();
     return Producer{topic, std::move(*core), std::move(partitioner)};
   }
 
   /// Appends the value. When it returns, the record is in the log and survives this process.
   /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
-  /// invalid_argument (more than 65,535 headers), forked, corrupt, and those of opening and mapping a segment. With
-  /// `visible` also the errors of flush(): then the record is in the log, and sending it again makes a second one.
-  /// Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for each open record.
+  /// invalid_argument (more than 65,535 headers), duplicate_sequence, forked, corrupt, queue_full and timed_out (a
+  /// topic that waits for its readers), partition_failed, and those of opening and mapping a segment. With `visible`
+  /// also the errors of flush(): then the record is in the log, and sending it again makes a second one. Microseconds;
+  /// milliseconds when it makes a segment's file. With `visible` up to the grace for each open record.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value,
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
@@ -51,6 +58,36 @@ class Producer<T, S, Bus, P> {
     log::FrameSpec spec = describe(options);
     spec.has_value = false;
     return append(spec, options, [](std::span<std::byte>) noexcept {});
+  }
+
+  /// Appends all the values to one partition in a row, and publishes them at once: a reader sees all of them or none,
+  /// whoever is killed when. Cheaper than as many sends. With ProducerConfig::compression they become one Kafka record
+  /// batch, whose times are milliseconds. `options` are for every record: its key, its headers, its time.
+  /// Errors as send(), and with nothing appended; invalid_argument for no record or more than 4,194,304;
+  /// message_too_large when together they exceed segment_bytes (packed: max_message_bytes). Microseconds.
+  Result<BatchMetadata> send_batch(std::span<const T> values,
+                                   const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
+    return send_records(values.size(), options, [&](std::size_t i) noexcept {
+      return Outgoing<T>{&values[i], options.key, options.headers.view(), options.timestamp};
+    });
+  }
+  /// As above, each record with its own key, headers and time. Where no partition is named, the keys must belong to
+  /// one: else invalid_argument.
+  Result<BatchMetadata> send_batch(std::span<const Outgoing<T>> records,
+                                   const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
+    return send_records(records.size(), options, [&](std::size_t i) noexcept {
+      Outgoing<T> record = records[i];
+      if (!record.timestamp) record.timestamp = options.timestamp;
+      return record;
+    });
+  }
+
+  /// The sequence number of the last record of this producer's id in the topic, sent by it or by whoever had the id
+  /// before; none when the topic has none. Errors: invalid_argument (it has no id), closed.
+  [[nodiscard]] Result<std::optional<std::int32_t>> last_sequence() const noexcept {
+    if (!core_) return closed();
+    if (!core_->identity()) return Failure{Errc::invalid_argument, "last_sequence: this producer has no id"};
+    return core_->identity()->last();
   }
 
   /// A pair of literals is a pair of iterators to std::string, never two values.
@@ -101,6 +138,7 @@ class Producer<T, S, Bus, P> {
       if (!again) return again.error();
       offset = again->offset;
     }
+    if (core_->identity()) core_->identity()->sent(loan.mark_);
     return finish({{loan.partition_}, offset, timestamp}, loan.visible_);
   }
 
@@ -132,14 +170,20 @@ class Producer<T, S, Bus, P> {
   TOWPATH_HOT Result<std::int32_t> choose(const log::FrameSpec& spec, const SendOptions& options,
                                           std::uint64_t bytes) noexcept(chooses_quietly) {
     const std::int32_t count = core_->partitions();
-    if (!options.partition && count == 1) [[likely]]
+#pragma GCC diagnostic push
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 12 sees the value of an optional that has none
+#endif
+    if (options.partition) return in_range(options.partition->value, count);
+#pragma GCC diagnostic pop
+    if (count == 1) [[likely]]
       return 0;
-    const std::int32_t chosen =
-        options.partition
-            ? options.partition->value
-            : static_cast<std::int32_t>(partitioner_(PartitionRequest{spec.key, spec.has_key, bytes, count}));
-    if (chosen < 0 || chosen >= count) return Failure{Errc::unknown_partition, "the topic has fewer partitions"};
-    return chosen;
+    return in_range(static_cast<std::int32_t>(partitioner_(PartitionRequest{spec.key, spec.has_key, bytes, count})),
+                    count);
+  }
+  static Result<std::int32_t> in_range(std::int32_t partition, std::int32_t count) noexcept {
+    if (partition >= 0 && partition < count) return partition;
+    return Failure{Errc::unknown_partition, "the topic has fewer partitions"};
   }
 
   TOWPATH_HOT static void seal(std::byte* frame, const log::Reservation& room, const log::Appender& appender) noexcept {
@@ -156,9 +200,18 @@ class Producer<T, S, Bus, P> {
     }
   };
 
+  /// Gives the records of a producer with an id their mark. Errors: duplicate_sequence, invalid_argument.
+  TOWPATH_COLD Failure sign(log::ProducerMark& mark, const SendOptions& options) const noexcept {
+    const auto next = core_->identity()->next(options.sequence);
+    if (next) mark = *next;
+    return next.error();
+  }
+
   template <class Encode>
-  TOWPATH_HOT Result<RecordMetadata> append(const log::FrameSpec& spec, const SendOptions& options,
+  TOWPATH_HOT Result<RecordMetadata> append(log::FrameSpec& spec, const SendOptions& options,
                                             const Encode& encode) noexcept(encodes_quietly) {
+    if (core_->identity()) [[unlikely]]
+      if (const Failure refused = sign(spec.producer, options); refused.code != Errc::ok) return refused;
     const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
     if (const Failure refused = core_->refuses(spec, layout); refused.code != Errc::ok) [[unlikely]]
       return refused;
@@ -180,8 +233,89 @@ class Producer<T, S, Bus, P> {
       seal(room->frame, *room, appender);
       TOWPATH_FAILPOINT("append.written");
       guard.appender = nullptr;
-      if (appender.commit(*room)) [[likely]]
-        return finish({{*partition}, room->offset, spec.timestamp}, options.visible);
+      if (!appender.commit(*room)) [[unlikely]]
+        continue;
+      if (core_->identity()) [[unlikely]]
+        core_->identity()->sent(spec.producer);
+      return finish({{*partition}, room->offset, spec.timestamp}, options.visible);
+    }
+  }
+
+  /// The one partition of a batch. Errors: unknown_partition, invalid_argument (its keys belong to several).
+  template <class Records>
+  Result<std::int32_t> choose_for(std::size_t count, const SendOptions& options, std::uint64_t bytes,
+                                  const Records& record) noexcept(chooses_quietly) {
+    std::int32_t chosen = -1;
+    const bool is_open = !options.partition && core_->partitions() > 1;
+    for (std::size_t i = 0; i < (is_open ? count : 1); ++i) {
+      const Outgoing<T> one = record(i);
+      if (i > 0 && !one.key.is_present()) continue;
+      log::FrameSpec spec;
+      spec.has_key = one.key.is_present(), spec.key = one.key.bytes();
+      const auto partition = choose(spec, options, bytes);
+      if (!partition) return partition;
+      if (i > 0 && *partition != chosen)
+        return Failure{Errc::invalid_argument, "the keys of a batch belong to several partitions; name one"};
+      chosen = *partition;
+    }
+    return chosen;
+  }
+
+  template <class Records>
+  Result<BatchMetadata> send_records(std::size_t count, const SendOptions& options,
+                                     const Records& record) noexcept(encodes_quietly) {
+    if (!core_) [[unlikely]]
+      return closed();
+    detail::SendStamp stamp{core_->now(), {}};
+    if (core_->identity())
+      if (const Failure refused = sign(stamp.first, options); refused.code != Errc::ok) return refused;
+    if (!scratch_) scratch_ = std::make_unique<detail::BatchScratch>();
+    detail::BatchFrames<T, S, Records> frames{*core_, count, record, stamp, *scratch_};
+    if (const Failure refused = frames.measure(); refused.code != Errc::ok) return refused;
+    const auto partition = choose_for(count, options, frames.need().bytes, record);
+    if (!partition) return partition.error();
+    const auto found = core_->appender(*partition);
+    if (!found) return found.error();
+    const auto room = core_->config().compression == Compression::none ? append_plain(**found, frames)
+                                                                       : append_packed(**found, frames);
+    if (!room) return room.error();
+    if (core_->identity()) core_->identity()->sent(stamp.first.after(count - 1));
+    const Offset last{room->offset.value + static_cast<std::int64_t>(count) - 1};
+    if (auto seen = finish({{*partition}, last, stamp.time}, options.visible); !seen) return seen.error();
+    return BatchMetadata{{*partition}, room->offset, count};
+  }
+
+  template <class Frames>
+  Result<log::Reservation> append_plain(log::Appender& appender, const Frames& frames) noexcept(encodes_quietly) {
+    for (;;) {
+      const auto room = appender.reserve(frames.need(), frames.head_length());
+      if (!room) return room;
+      Guard guard{&appender, &*room};
+      frames.write(*room, appender);
+      TOWPATH_FAILPOINT("batch.written");
+      guard.appender = nullptr;
+      if (appender.commit(*room)) return room;
+    }
+  }
+
+  /// As one Kafka record batch: one frame, and a slot for each of its offsets.
+  template <class Frames>
+  Result<log::Reservation> append_packed(log::Appender& appender, const Frames& frames) noexcept(encodes_quietly) {
+    const auto batch = frames.pack(core_->config().compression);
+    if (!batch) return batch.error();
+    const std::uint64_t length = log::BatchFrame::batch_at + batch->size();
+    if (batch->size() > core_->files().words().max_message_bytes.load(shm::relaxed))
+      return Failure{Errc::message_too_large, "the packed batch exceeds max_message_bytes"};
+    const log::Need need{align_up(length, core_->record_alignment()), frames.need().slots};
+    for (;;) {
+      const auto room = appender.reserve(need, length);
+      if (!room) return room;
+      log::BatchFrame::write(room->frame, static_cast<std::uint32_t>(need.slots), frames.newest(), *batch);
+      log::place_batch(room->frame + log::BatchFrame::batch_at, room->offset.value, 0);
+      seal(room->frame, *room, appender);
+      for (std::uint64_t i = 1; i < need.slots; ++i) appender.place(*room, i, room->position, length);
+      TOWPATH_FAILPOINT("batch.written");
+      if (appender.commit(*room)) return room;
     }
   }
 
@@ -198,6 +332,8 @@ class Producer<T, S, Bus, P> {
       return closed();
     log::FrameSpec spec = describe(options);
     spec.value_size = size;
+    if (core_->identity())
+      if (const Failure refused = sign(spec.producer, options); refused.code != Errc::ok) return refused;
     const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
     if (const Failure refused = core_->refuses(spec, layout); refused.code != Errc::ok) return refused;
     const auto partition = choose(spec, options, layout.length);
@@ -207,16 +343,21 @@ class Producer<T, S, Bus, P> {
     const auto room = (*found)->reserve(layout.length);
     if (!room) return room.error();
     log::write_frame(room->frame, layout, spec);
-    return Loan<T>{*core_, **found, *room, {room->frame + layout.value_at, size}, *partition, options};
+    return Loan<T>{*core_, **found, *room, {room->frame + layout.value_at, size}, *partition, spec.producer, options};
   }
 
   Topic<T, S> topic_;
   std::unique_ptr<detail::ProducerCore> core_;
   P partitioner_;
+  std::unique_ptr<detail::BatchScratch> scratch_;
 };
 
 template <class T, class S>
 Producer(const Topic<T, S, Bus>&) -> Producer<T, S, Bus, DefaultPartitioner>;
+template <class T, class S>
+Producer(const Topic<T, S, Bus>&, const ProducerConfig&) -> Producer<T, S, Bus, DefaultPartitioner>;
+template <class T, class S, class P>
+Producer(const Topic<T, S, Bus>&, const ProducerConfig&, P) -> Producer<T, S, Bus, P>;
 template <class T, class S, class P>
 Producer(const Topic<T, S, Bus>&, P) -> Producer<T, S, Bus, P>;
 

@@ -4,26 +4,51 @@
 
 #include <towpath/log/appender.hpp>
 #include <towpath/log/reader.hpp>
+#include <towpath/produce/identity.hpp>
 #include <towpath/produce/send_options.hpp>
 #include <towpath/shm/tick_clock.hpp>
 #include <towpath/topic/topic_files.hpp>
 
 namespace towpath::inline TOWPATH_ABI::detail {
 
+/// What all records of one send have in common.
+struct SendStamp {
+  Timestamp time;
+  log::ProducerMark first;  ///< of the first record; not present when the producer has no id
+};
+
 class ProducerCore {
  public:
-  /// Errors: read_only, too_many_members, forked.
-  static Result<std::unique_ptr<ProducerCore>> open(std::shared_ptr<TopicFiles> files) {
+  /// Errors: read_only, too_many_members, forked, invalid_argument, unsupported_compression; of an id: busy and those
+  /// of mapping.
+  static Result<std::unique_ptr<ProducerCore>> open(std::shared_ptr<TopicFiles> files, const ProducerConfig& config) {
+    if (auto fine = files->core().usable(); !fine) return fine.error();
     if (!files->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
+    if (config.max_block < Duration::zero()) return Failure{Errc::invalid_argument, "max_block: 0 or more"};
+    if (config.compression != Compression::none)
+      if (auto codec = log::find_codec(config.compression); !codec) return codec.error();
     auto member = files->core().claim(shm::MemberKind::producer, files->name());
     if (!member) return member.error();
-    return std::unique_ptr<ProducerCore>{new ProducerCore{std::move(files), std::move(*member)}};
+    auto core = std::unique_ptr<ProducerCore>{new ProducerCore{std::move(files), std::move(*member), config}};
+    if (config.id == ProducerConfig::no_id) return core;
+    auto identity = ProducerIdentity::take(*core->files_, config.id);
+    if (!identity) return identity.error();
+    core->identity_ = std::make_unique<ProducerIdentity>(std::move(*identity));
+    return core;
   }
 
   [[nodiscard]] TopicFiles& files() const noexcept { return *files_; }
   [[nodiscard]] TOWPATH_HOT Timestamp now() noexcept { return clock_.now(); }
   [[nodiscard]] std::int32_t partitions() const noexcept { return files_->partitions(); }
+  [[nodiscard]] const ProducerConfig& config() const noexcept { return config_; }
   [[nodiscard]] std::uint64_t value_alignment() const noexcept { return value_alignment_; }
+  [[nodiscard]] std::uint64_t record_alignment() const noexcept { return files_->format().record_alignment; }
+  /// Null when the producer has no id.
+  [[nodiscard]] TOWPATH_HOT ProducerIdentity* identity() const noexcept { return identity_.get(); }
+  /// The most that one batch may take of the log, in bytes.
+  [[nodiscard]] std::uint64_t max_batch_bytes() const noexcept {
+    return files_->words().segment_bytes.load(shm::relaxed);
+  }
 
   /// May a record of this layout be sent now? Errors: forked, loan_open, message_too_large, invalid_argument.
   [[nodiscard]] TOWPATH_HOT Failure refuses(const log::FrameSpec& spec, const log::FrameLayout& layout) const noexcept {
@@ -94,9 +119,10 @@ class ProducerCore {
   bool loan_open = false;
 
  private:
-  ProducerCore(std::shared_ptr<TopicFiles> files, shm::Member member)
+  ProducerCore(std::shared_ptr<TopicFiles> files, shm::Member member, const ProducerConfig& config)
       : files_{std::move(files)},
         member_{std::move(member)},
+        config_{config},
         clock_{files_->core().config().clock},
         value_alignment_{files_->format().value_alignment} {}
 
@@ -133,6 +159,7 @@ class ProducerCore {
 
   std::shared_ptr<TopicFiles> files_;
   shm::Member member_;
+  ProducerConfig config_;
   shm::TickClock clock_;
   std::uint64_t value_alignment_;
   std::vector<std::unique_ptr<log::Appender>> appenders_;
@@ -140,6 +167,7 @@ class ProducerCore {
   std::vector<std::uint64_t> used_;
   std::uint64_t tick_ = 0;
   std::shared_ptr<log::Pins> pins_;
+  std::unique_ptr<ProducerIdentity> identity_;
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::detail
