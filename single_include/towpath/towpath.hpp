@@ -2488,6 +2488,17 @@ struct PartitionFormat {
 
 using FileName = std::array<char, 320>;
 
+/// Whom a topic that is on_full = block or fail waits for.
+class ReaderHold {
+ public:
+  ReaderHold() = default;
+  ReaderHold(const ReaderHold&) = delete;
+  ReaderHold& operator=(const ReaderHold&) = delete;
+  virtual ~ReaderHold() = default;
+  /// The lowest offset of the partition that one of them still needs. Thread-safe; a few system calls at most.
+  virtual std::uint64_t lowest(std::int32_t partition) noexcept = 0;
+};
+
 /// What a PartitionLog is made of; all of it outlives the log.
 struct PartitionParts {
   shm::Directory* directory = nullptr;
@@ -2499,6 +2510,7 @@ struct PartitionParts {
   shm::Members* members = nullptr;            ///< null: this process is no member
   const shm::FileDescriptor* pins = nullptr;  ///< asker of the topic's pins; never holds a lock
   const Word32* maintainer = nullptr;         ///< member index + 1 of who wants to know about rolls, 0 for nobody
+  ReaderHold* readers = nullptr;              ///< null: the topic waits for nobody
   bool writable = false;                      ///< segments and state may be written: may append, may help
   PartitionFormat format;
   Clock clock;
@@ -2533,6 +2545,15 @@ class PartitionLog {
   }
   [[nodiscard]] bool is_pinned(std::uint64_t base) const noexcept {
     return shm::is_locked(*parts_.pins, pin_byte(base));
+  }
+
+  /// What retention must leave: the lowest offset that a reader needs whom the topic waits for.
+  [[nodiscard]] std::uint64_t held_from() const noexcept {
+    if (!waits_for_readers()) return ~std::uint64_t{0};
+    return parts_.readers->lowest(parts_.partition);
+  }
+  [[nodiscard]] bool waits_for_readers() const noexcept {
+    return parts_.readers && parts_.words->on_full.load(shm::relaxed) != 0;
   }
 
   /// Tells the maintenance, if there is one, that a segment was filled.
@@ -5584,6 +5605,7 @@ namespace towpath::inline TOWPATH_ABI {
 class ReaderList {
  public:
   static constexpr std::size_t max_names = 16;
+  static constexpr std::size_t max_name = 240;
   static constexpr std::size_t max_text = 480;
 
   constexpr ReaderList() noexcept = default;
@@ -5604,7 +5626,8 @@ class ReaderList {
   /// Adds a name; one that is there already changes nothing.
   constexpr void add(std::string_view name) noexcept {
     if (contains(name)) return;
-    const bool fits = count_ < max_names && size_ + name.size() + 1 <= max_text && check_topic_name(name).has_value();
+    const bool fits = count_ < max_names && name.size() <= max_name && size_ + name.size() + 1 <= max_text &&
+                      check_topic_name(name).has_value();
     if (!fits) return void(valid_ = false);
     if (size_ > 0) text_[size_++] = ',';
     for (const char c : name) text_[size_++] = c;
@@ -5887,6 +5910,150 @@ inline Result<StoredConfig> parse_config(std::string_view text) {
 
 }  // namespace towpath::inline TOWPATH_ABI::detail
 
+// ---- towpath/topic/reader_file.hpp ----
+
+// topics/<topic>/reader.<name>: how far a reader with a name has come, for topics that wait for it and for people.
+// A header and an entry per partition; it grows at its end, and outlives the reader. One live Consumer has a name, by a
+// lock byte that the kernel frees when it dies; it writes its entries, everybody may read them.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+inline constexpr std::uint64_t reader_magic = 0x3052'5057'4F54'0A0Du;  // "\r\nTOWPR0"
+
+struct ReaderHeader {
+  std::uint64_t magic;
+  std::uint32_t version;
+  std::uint32_t entry_bytes;
+  std::uint64_t reserved[6];
+};
+static_assert(sizeof(ReaderHeader) == 64);
+
+struct ReaderEntry {
+  shm::Word64 stands_at;  // the offset that it reads next, + 1; 0: it never came
+  shm::Word64 missed;     // offsets that were gone when it got there
+};
+static_assert(sizeof(ReaderEntry) == 16);
+
+class ReaderFile {
+ public:
+  static std::string name_of(std::string_view reader) { return "reader." + std::string{reader}; }
+
+  /// Errors: already_exists is none; no_space, permission_denied.
+  static Result<void> make(shm::Directory& directory, const std::string& file, std::int32_t partitions) {
+    ReaderHeader header{};
+    header.magic = reader_magic;
+    header.version = log::segment_format_version;
+    header.entry_bytes = sizeof(ReaderEntry);
+    std::string bytes(bytes_for(partitions), '\0');
+    std::memcpy(bytes.data(), &header, sizeof header);
+    auto made = shm::write_file(directory, file.c_str(), bytes, 0660);
+    return made || made.error() == Errc::already_exists ? Result<void>{} : made;
+  }
+
+  /// Opens what stands there, and makes it longer if it has too few entries and may be written.
+  /// Errors: not_found, corrupt, newer_format, no_space, permission_denied, and those of mapping.
+  static Result<ReaderFile> open(shm::Directory& directory, const std::string& file, std::int32_t partitions,
+                                 bool writable) {
+    ReaderFile found;
+    const auto info = directory.identify(file.c_str());
+    if (!info) return info.error();
+    if (writable && info->bytes < bytes_for(partitions)) {
+      auto fd = directory.open(file.c_str(), shm::Access::read_write);
+      if (!fd) return fd.error();
+      if (auto room = shm::allocate(*fd, 0, bytes_for(partitions)); !room) return room.error();
+    }
+    const auto view = writable ? shm::View::whole : shm::View::readable;
+    auto region = shm::RegionCache::instance().map(directory, file.c_str(), view, sizeof(ReaderHeader));
+    if (!region) return region.error();
+    const auto* header = reinterpret_cast<const ReaderHeader*>((*region)->data());
+    if (header->magic != reader_magic || header->entry_bytes != sizeof(ReaderEntry))
+      return Failure{Errc::corrupt, "a reader's file"};
+    if (header->version > log::segment_format_version)
+      return Failure{Errc::newer_format, "a reader's file is of a newer format"};
+    found.region_ = std::move(*region);
+    return found;
+  }
+
+  /// Null when the file has no entry for it yet.
+  [[nodiscard]] ReaderEntry* entry(std::int32_t partition) const noexcept {
+    if (bytes_for(partition + 1) > region_->size()) return nullptr;
+    return reinterpret_cast<ReaderEntry*>(region_->data() + sizeof(ReaderHeader)) + partition;
+  }
+
+ private:
+  static std::size_t bytes_for(std::int32_t partitions) noexcept {
+    return sizeof(ReaderHeader) + static_cast<std::size_t>(partitions) * sizeof(ReaderEntry);
+  }
+
+  std::shared_ptr<shm::Region> region_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/topic/reader_table.hpp ----
+
+// Whom a topic that is on_full = block or fail waits for, as one process sees it: the readers of the config's list and
+// where each stands. Asked when a segment is full or retired, never per record. Thread-safe.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class ReaderTable final : public log::ReaderHold {
+ public:
+  /// Both outlive it.
+  void watch(shm::Directory& directory, const log::TopicWords& words) noexcept {
+    directory_ = &directory, words_ = &words;
+  }
+
+  /// The lowest offset that a listed reader still needs; the largest number when there is none. A reader that never
+  /// came needs all. A list that cannot be read counts as it was known last; before that as one that needs all.
+  std::uint64_t lowest(std::int32_t partition) noexcept override {
+    const std::lock_guard hold{mutex_};
+    if (!directory_) return nobody;
+    follow_config();
+    if (!known_) return 0;
+    std::uint64_t lowest = nobody;
+    for (std::size_t i = 0; i < list_.size(); ++i) lowest = std::min(lowest, stands_at(i, partition));
+    return lowest;
+  }
+
+ private:
+  static constexpr std::uint64_t nobody = ~std::uint64_t{0};
+
+  void follow_config() {
+    const std::uint64_t version = words_->config_version.load(shm::acquire);  // pairs with publish_settings()
+    if (known_ && version == version_) return;
+    const auto text = shm::read_file(*directory_, "config", 64 * 1024);
+    const auto stored = text ? parse_config(*text) : Result<StoredConfig>{text.error()};
+    if (!stored) return;
+    list_ = stored->config.readers;
+    files_.clear();
+    files_.resize(list_.size());
+    version_ = version, known_ = true;
+  }
+
+  std::uint64_t stands_at(std::size_t i, std::int32_t partition) {
+    auto& file = files_[i];
+    if (!file || !file->entry(partition)) {
+      auto opened = ReaderFile::open(*directory_, ReaderFile::name_of(list_[i]), partition + 1, false);
+      if (!opened || !opened->entry(partition)) return 0;
+      file = std::make_unique<ReaderFile>(std::move(*opened));
+    }
+    const std::uint64_t stands =
+        file->entry(partition)->stands_at.load(shm::acquire);  // pairs with ReaderSeat::publish()
+    return stands == 0 ? 0 : stands - 1;
+  }
+
+  std::mutex mutex_;
+  shm::Directory* directory_ = nullptr;
+  const log::TopicWords* words_ = nullptr;
+  std::uint64_t version_ = 0;
+  bool known_ = false;
+  ReaderList list_;
+  std::vector<std::unique_ptr<ReaderFile>> files_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
 // ---- towpath/topic/topic_files.hpp ----
 
 // One topic as one process has it open: its config, its state and wait blocks, and a PartitionLog for each partition
@@ -6016,6 +6183,7 @@ class TopicFiles {
       header_ = reinterpret_cast<log::BlocksHeader*>(state_->data());
       words_ = reinterpret_cast<log::TopicWords*>(state_->data() + log::topic_words_offset);
       writable_ = writable && may_wait, may_wait_ = may_wait;
+      readers_.watch(*folder_, *words_);
     }
     mapped_ = (state_->size() - log::blocks_offset) / sizeof(log::PartitionState);
     mapped_ = std::min(mapped_, (wait_->size() - log::blocks_offset) / sizeof(log::WaitBlock));
@@ -6054,6 +6222,7 @@ class TopicFiles {
     parts.members = core_->members();
     parts.pins = &pins_;
     parts.maintainer = &core_->control().maintainer;
+    parts.readers = &readers_;
     parts.writable = writable_;
     parts.format = format_;
     parts.clock = core_->config().clock;
@@ -6075,6 +6244,7 @@ class TopicFiles {
   std::uint64_t mapped_ = 0;
   bool writable_ = false;
   bool may_wait_ = false;
+  mutable ReaderTable readers_;
   std::unordered_map<std::int32_t, std::unique_ptr<log::PartitionLog>> logs_;
 };
 
@@ -6560,11 +6730,13 @@ struct Recycler {
 
 // ---- towpath/log/retention.hpp ----
 
-// Retention by bytes for whoever makes a segment: maintenance normally does it, but the log stays bounded without.
+// Retention by bytes for whoever makes a segment: maintenance normally does it, but the log stays bounded without; and
+// what a topic that waits for its readers allows.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
-/// How many slots the segment at `base` has, if it may go: sealed, and the next one is there. Else 0.
+/// How many slots the segment at `base` has, if it may go: sealed, the next one is there, and nobody needs it whom the
+/// topic waits for. Else 0.
 inline std::uint64_t retirable_slots(const PartitionLog& log, std::uint64_t base) {
   const std::uint64_t hint = log.state().hint.load(shm::acquire);
   if (base >= hint) return 0;
@@ -6573,7 +6745,54 @@ inline std::uint64_t retirable_slots(const PartitionLog& log, std::uint64_t base
   const std::uint64_t count = segment->sealed_count();
   // Somebody else may have retired and re-used it meanwhile: then the count was another incarnation's.
   if (segment->header->base.load(shm::acquire) != base) return 0;
-  return base + count <= hint ? count : 0;
+  return base + count <= std::min(hint, log.held_from()) ? count : 0;
+}
+
+namespace detail {
+
+/// The live segments' bases and the bytes of their files.
+struct LiveSegments {
+  std::vector<std::uint64_t> bases;
+  std::vector<std::uint64_t> sizes;
+  std::uint64_t bytes = 0;
+  std::size_t gone = 0;
+
+  static LiveSegments of(const PartitionLog& log) {
+    LiveSegments live;
+    auto bases = log.bases();
+    if (!bases) return live;
+    live.bases = std::move(*bases);
+    for (const std::uint64_t base : live.bases) {
+      const auto info = log.directory().identify(log.segment_name(base).data());
+      live.bytes += live.sizes.emplace_back(info ? info->bytes : 0);
+    }
+    return live;
+  }
+  [[nodiscard]] std::size_t count() const noexcept { return bases.size() - gone; }
+
+  /// Retires the oldest. False if it must stay.
+  bool retire_front(const PartitionLog& log, const shm::Member& member) {
+    if (count() == 0) return false;
+    const std::uint64_t slots = retirable_slots(log, bases[gone]);
+    if (slots == 0 || Recycler{&log, &member}.retire(bases[gone], slots) == Retired::no) return false;
+    bytes -= sizes[gone++];
+    return true;
+  }
+};
+
+}  // namespace detail
+
+/// May the log grow by a segment of `bytes`? Always, unless the topic waits for its readers: then what all of them have
+/// read goes first. Two segments are always allowed, or nobody could ever get on. The member must have nothing
+/// reserved.
+inline bool make_room_for_readers(const PartitionLog& log, const shm::Member& member, std::uint64_t bytes) {
+  const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
+  if (!log.waits_for_readers() || limit == 0) return true;
+  if (log.state().live_bytes.load(shm::relaxed) + bytes <= limit) return true;
+  auto live = detail::LiveSegments::of(log);
+  while (live.bytes + bytes > limit && live.count() > 1 && live.retire_front(log, member)) {
+  }
+  return live.bytes + bytes <= limit || live.count() <= 1;
 }
 
 /// Retires the oldest segments when the log is two segments above its limit, that is, when nobody maintains it in time.
@@ -6582,18 +6801,9 @@ inline void enforce_retention(const PartitionLog& log, const shm::Member& member
   const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
   const std::uint64_t slack = 2 * log.words().segment_bytes.load(shm::relaxed);
   if (limit == 0 || log.state().live_bytes.load(shm::relaxed) <= limit + slack) return;
-  const auto bases = log.bases();
-  if (!bases) return;
   // The word only says when to look closer, for a kill may leave it wrong; what goes is decided by what is there.
-  std::vector<std::uint64_t> sizes;
-  std::uint64_t live = 0;
-  for (const std::uint64_t base : *bases) {
-    const auto info = log.directory().identify(log.segment_name(base).data());
-    live += sizes.emplace_back(info ? info->bytes : 0);
-  }
-  for (std::size_t i = 0; i < bases->size() && live > limit; live -= sizes[i++]) {
-    const std::uint64_t count = retirable_slots(log, (*bases)[i]);
-    if (count == 0 || Recycler{&log, &member}.retire((*bases)[i], count) == Retired::no) return;
+  auto live = detail::LiveSegments::of(log);
+  while (live.bytes > limit && live.retire_front(log, member)) {
   }
 }
 
@@ -6756,6 +6966,8 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
         std::this_thread::sleep_for(std::chrono::microseconds{5});
         continue;
       }
+      if (!make_room_for_readers(*this, member, shape.segment_bytes))
+        return Failure{Errc::queue_full, "a reader of the topic's list has not read what would have to go"};
       TOWPATH_FAILPOINT("next.before_take");
       const auto taken = take(member, next_base, shape);
       if (!taken) return unless_deleted(taken.error());
@@ -7493,6 +7705,10 @@ inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& 
   if (auto done = write_blocks(folder + "/wait", log::wait_magic, sizeof(log::WaitBlock), partitions, 0660, nullptr);
       !done)
     return done;
+  for (std::size_t i = 0; i < config.readers.size(); ++i)
+    if (auto done = ReaderFile::make(directory, folder + "/" + ReaderFile::name_of(config.readers[i]), partitions);
+        !done)
+      return done;
   return write_blocks(folder + "/state", log::state_magic, sizeof(log::PartitionState), partitions, 0640, &config);
 }
 
@@ -7519,6 +7735,11 @@ inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& w
   StoredConfig after = before;
   after.config = settle(wanted, Schema{});
   after.config.record_alignment = before.config.record_alignment;
+  for (std::size_t i = 0; i < after.config.readers.size(); ++i)
+    if (auto done = ReaderFile::make((*topic)->directory(), ReaderFile::name_of(after.config.readers[i]),
+                                     (*topic)->partitions());
+        !done)
+      return done;
   // The words rule; the file is for people and for the next to open the topic. It goes first, for it may find no room.
   if (auto written = shm::write_file((*topic)->directory(), "config", to_text(after), 0640, true); !written)
     return written;
@@ -8909,7 +9130,7 @@ class ProducerCore {
   [[nodiscard]] std::int32_t partitions() const noexcept { return files_->partitions(); }
   [[nodiscard]] const ProducerConfig& config() const noexcept { return config_; }
   [[nodiscard]] std::uint64_t value_alignment() const noexcept { return value_alignment_; }
-  [[nodiscard]] std::uint64_t record_alignment() const noexcept { return files_->format().record_alignment; }
+  [[nodiscard]] std::uint64_t record_alignment() const noexcept { return record_alignment_; }
   /// Null when the producer has no id.
   [[nodiscard]] TOWPATH_HOT ProducerIdentity* identity() const noexcept { return identity_.get(); }
   /// The most that one batch may take of the log, in bytes.
@@ -8942,6 +9163,15 @@ class ProducerCore {
       return appenders_[i].get();
     }
     return make_appender(partition);
+  }
+
+  /// Room in the partition's log. In a topic that is on_full = block it waits for the readers,
+  /// ProducerConfig::max_block at most. Errors: those of Appender::reserve(), timed_out.
+  TOWPATH_HOT Result<log::Reservation> reserve(log::Appender& appender, log::Need need, std::uint64_t length) {
+    auto room = appender.reserve(need, length);
+    if (room || room.error() != Errc::queue_full) [[likely]]
+      return room;
+    return reserve_later(appender, need, length);
   }
 
   /// Waits until all below `offset + 1` is resolved; helps like a reader meanwhile, so at most the grace for each
@@ -8991,7 +9221,24 @@ class ProducerCore {
         member_{std::move(member)},
         config_{config},
         clock_{files_->core().config().clock},
-        value_alignment_{files_->format().value_alignment} {}
+        value_alignment_{files_->format().value_alignment},
+        record_alignment_{files_->format().record_alignment} {}
+
+  /// A reader moves on when it likes and wakes nobody, so this looks again and again, less and less often.
+  TOWPATH_COLD Result<log::Reservation> reserve_later(log::Appender& appender, log::Need need, std::uint64_t length) {
+    const auto full = Failure{Errc::queue_full, "a reader of the topic's list has not read what would have to go"};
+    const auto& clock = files_->core().config().clock;
+    const Monotonic begin = clock.steady();
+    for (Duration pause = std::chrono::microseconds{20};; pause = std::min(pause * 2, longest_pause)) {
+      if (files_->words().on_full.load(shm::relaxed) != static_cast<std::uint64_t>(OnFull::block)) return full;
+      const Duration left = config_.max_block - (clock.steady() - begin);
+      if (left <= Duration::zero())
+        return Failure{Errc::timed_out, "max_block: a reader of the topic's list did not get on in time"};
+      std::this_thread::sleep_for(std::min(pause, left));
+      auto room = appender.reserve(need, length);
+      if (room || room.error() != Errc::queue_full) return room;
+    }
+  }
 
   TOWPATH_COLD Result<log::Appender*> make_appender(std::int32_t partition) {
     auto log = files_->partition({partition});
@@ -9023,12 +9270,14 @@ class ProducerCore {
   }
 
   static constexpr std::size_t max_mapped = 4'096;
+  static constexpr Duration longest_pause{std::chrono::milliseconds{1}};
 
   std::shared_ptr<TopicFiles> files_;
   shm::Member member_;
   ProducerConfig config_;
   shm::TickClock clock_;
   std::uint64_t value_alignment_;
+  std::uint64_t record_alignment_;
   std::vector<std::unique_ptr<log::Appender>> appenders_;
   std::vector<std::int64_t> last_;
   std::vector<std::uint64_t> used_;
@@ -9329,7 +9578,8 @@ class Producer<T, S, Bus, P> {
  public:
   /// Throws Error: read_only, too_many_members, forked; for what the config asks: invalid_argument, busy (another live
   /// Producer of the topic has the id), unsupported_compression.
-  explicit Producer(const Topic<T, S>& topic, P partitioner = P{}) : Producer{topic, ProducerConfig{}, std::move(partitioner)} {}
+  explicit Producer(const Topic<T, S>& topic, P partitioner = P{})
+      : Producer{topic, ProducerConfig{}, std::move(partitioner)} {}
   Producer(const Topic<T, S>& topic, const ProducerConfig& config, P partitioner = P{})
       : Producer{open(topic, config, std::move(partitioner)).value()} {}
 
@@ -9436,8 +9686,9 @@ class Producer<T, S, Bus, P> {
     core_->loan_open = false;
     Offset offset = loan.room_.offset;
     if (!published) {
-      auto again = loan.appender_->reserve(copy.size());
-      for (; again; again = loan.appender_->reserve(copy.size())) {
+      const log::Need need{align_up(copy.size(), core_->record_alignment()), 1};
+      auto again = core_->reserve(*loan.appender_, need, copy.size());
+      for (; again; again = core_->reserve(*loan.appender_, need, copy.size())) {
         std::memcpy(again->frame, copy.data(), copy.size());
         seal(again->frame, *again, *loan.appender_);
         if (loan.appender_->commit(*again)) break;
@@ -9529,8 +9780,9 @@ class Producer<T, S, Bus, P> {
     if (!found) [[unlikely]]
       return found.error();
     log::Appender& appender = **found;
+    const log::Need need{align_up(layout.length, core_->record_alignment()), 1};
     for (;;) {
-      const auto room = appender.reserve(layout.length);
+      const auto room = core_->reserve(appender, need, layout.length);
       if (!room) [[unlikely]]
         return room.error();
       Guard guard{&appender, &*room};
@@ -9595,7 +9847,7 @@ class Producer<T, S, Bus, P> {
   template <class Frames>
   Result<log::Reservation> append_plain(log::Appender& appender, const Frames& frames) noexcept(encodes_quietly) {
     for (;;) {
-      const auto room = appender.reserve(frames.need(), frames.head_length());
+      const auto room = core_->reserve(appender, frames.need(), frames.head_length());
       if (!room) return room;
       Guard guard{&appender, &*room};
       frames.write(*room, appender);
@@ -9615,7 +9867,7 @@ class Producer<T, S, Bus, P> {
       return Failure{Errc::message_too_large, "the packed batch exceeds max_message_bytes"};
     const log::Need need{align_up(length, core_->record_alignment()), frames.need().slots};
     for (;;) {
-      const auto room = appender.reserve(need, length);
+      const auto room = core_->reserve(appender, need, length);
       if (!room) return room;
       log::BatchFrame::write(room->frame, static_cast<std::uint32_t>(need.slots), frames.newest(), *batch);
       log::place_batch(room->frame + log::BatchFrame::batch_at, room->offset.value, 0);
@@ -9647,7 +9899,7 @@ class Producer<T, S, Bus, P> {
     if (!partition) return partition.error();
     const auto found = core_->appender(*partition);
     if (!found) return found.error();
-    const auto room = (*found)->reserve(layout.length);
+    const auto room = core_->reserve(**found, {align_up(layout.length, core_->record_alignment()), 1}, layout.length);
     if (!room) return room.error();
     log::write_frame(room->frame, layout, spec);
     return Loan<T>{*core_, **found, *room, {room->frame + layout.value_at, size}, *partition, spec.producer, options};

@@ -26,6 +26,17 @@ struct PartitionFormat {
 
 using FileName = std::array<char, 320>;
 
+/// Whom a topic that is on_full = block or fail waits for.
+class ReaderHold {
+ public:
+  ReaderHold() = default;
+  ReaderHold(const ReaderHold&) = delete;
+  ReaderHold& operator=(const ReaderHold&) = delete;
+  virtual ~ReaderHold() = default;
+  /// The lowest offset of the partition that one of them still needs. Thread-safe; a few system calls at most.
+  virtual std::uint64_t lowest(std::int32_t partition) noexcept = 0;
+};
+
 /// What a PartitionLog is made of; all of it outlives the log.
 struct PartitionParts {
   shm::Directory* directory = nullptr;
@@ -37,6 +48,7 @@ struct PartitionParts {
   shm::Members* members = nullptr;            ///< null: this process is no member
   const shm::FileDescriptor* pins = nullptr;  ///< asker of the topic's pins; never holds a lock
   const Word32* maintainer = nullptr;         ///< member index + 1 of who wants to know about rolls, 0 for nobody
+  ReaderHold* readers = nullptr;              ///< null: the topic waits for nobody
   bool writable = false;                      ///< segments and state may be written: may append, may help
   PartitionFormat format;
   Clock clock;
@@ -71,6 +83,15 @@ class PartitionLog {
   }
   [[nodiscard]] bool is_pinned(std::uint64_t base) const noexcept {
     return shm::is_locked(*parts_.pins, pin_byte(base));
+  }
+
+  /// What retention must leave: the lowest offset that a reader needs whom the topic waits for.
+  [[nodiscard]] std::uint64_t held_from() const noexcept {
+    if (!waits_for_readers()) return ~std::uint64_t{0};
+    return parts_.readers->lowest(parts_.partition);
+  }
+  [[nodiscard]] bool waits_for_readers() const noexcept {
+    return parts_.readers && parts_.words->on_full.load(shm::relaxed) != 0;
   }
 
   /// Tells the maintenance, if there is one, that a segment was filled.

@@ -1,11 +1,13 @@
-// Retention by bytes for whoever makes a segment: maintenance normally does it, but the log stays bounded without.
+// Retention by bytes for whoever makes a segment: maintenance normally does it, but the log stays bounded without; and
+// what a topic that waits for its readers allows.
 #pragma once
 
 #include <towpath/log/recycling.hpp>
 
 namespace towpath::inline TOWPATH_ABI::log {
 
-/// How many slots the segment at `base` has, if it may go: sealed, and the next one is there. Else 0.
+/// How many slots the segment at `base` has, if it may go: sealed, the next one is there, and nobody needs it whom the
+/// topic waits for. Else 0.
 inline std::uint64_t retirable_slots(const PartitionLog& log, std::uint64_t base) {
   const std::uint64_t hint = log.state().hint.load(shm::acquire);
   if (base >= hint) return 0;
@@ -14,7 +16,54 @@ inline std::uint64_t retirable_slots(const PartitionLog& log, std::uint64_t base
   const std::uint64_t count = segment->sealed_count();
   // Somebody else may have retired and re-used it meanwhile: then the count was another incarnation's.
   if (segment->header->base.load(shm::acquire) != base) return 0;
-  return base + count <= hint ? count : 0;
+  return base + count <= std::min(hint, log.held_from()) ? count : 0;
+}
+
+namespace detail {
+
+/// The live segments' bases and the bytes of their files.
+struct LiveSegments {
+  std::vector<std::uint64_t> bases;
+  std::vector<std::uint64_t> sizes;
+  std::uint64_t bytes = 0;
+  std::size_t gone = 0;
+
+  static LiveSegments of(const PartitionLog& log) {
+    LiveSegments live;
+    auto bases = log.bases();
+    if (!bases) return live;
+    live.bases = std::move(*bases);
+    for (const std::uint64_t base : live.bases) {
+      const auto info = log.directory().identify(log.segment_name(base).data());
+      live.bytes += live.sizes.emplace_back(info ? info->bytes : 0);
+    }
+    return live;
+  }
+  [[nodiscard]] std::size_t count() const noexcept { return bases.size() - gone; }
+
+  /// Retires the oldest. False if it must stay.
+  bool retire_front(const PartitionLog& log, const shm::Member& member) {
+    if (count() == 0) return false;
+    const std::uint64_t slots = retirable_slots(log, bases[gone]);
+    if (slots == 0 || Recycler{&log, &member}.retire(bases[gone], slots) == Retired::no) return false;
+    bytes -= sizes[gone++];
+    return true;
+  }
+};
+
+}  // namespace detail
+
+/// May the log grow by a segment of `bytes`? Always, unless the topic waits for its readers: then what all of them have
+/// read goes first. Two segments are always allowed, or nobody could ever get on. The member must have nothing
+/// reserved.
+inline bool make_room_for_readers(const PartitionLog& log, const shm::Member& member, std::uint64_t bytes) {
+  const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
+  if (!log.waits_for_readers() || limit == 0) return true;
+  if (log.state().live_bytes.load(shm::relaxed) + bytes <= limit) return true;
+  auto live = detail::LiveSegments::of(log);
+  while (live.bytes + bytes > limit && live.count() > 1 && live.retire_front(log, member)) {
+  }
+  return live.bytes + bytes <= limit || live.count() <= 1;
 }
 
 /// Retires the oldest segments when the log is two segments above its limit, that is, when nobody maintains it in time.
@@ -23,18 +72,9 @@ inline void enforce_retention(const PartitionLog& log, const shm::Member& member
   const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
   const std::uint64_t slack = 2 * log.words().segment_bytes.load(shm::relaxed);
   if (limit == 0 || log.state().live_bytes.load(shm::relaxed) <= limit + slack) return;
-  const auto bases = log.bases();
-  if (!bases) return;
   // The word only says when to look closer, for a kill may leave it wrong; what goes is decided by what is there.
-  std::vector<std::uint64_t> sizes;
-  std::uint64_t live = 0;
-  for (const std::uint64_t base : *bases) {
-    const auto info = log.directory().identify(log.segment_name(base).data());
-    live += sizes.emplace_back(info ? info->bytes : 0);
-  }
-  for (std::size_t i = 0; i < bases->size() && live > limit; live -= sizes[i++]) {
-    const std::uint64_t count = retirable_slots(log, (*bases)[i]);
-    if (count == 0 || Recycler{&log, &member}.retire((*bases)[i], count) == Retired::no) return;
+  auto live = detail::LiveSegments::of(log);
+  while (live.bytes > limit && live.retire_front(log, member)) {
   }
 }
 

@@ -22,7 +22,8 @@ class Producer<T, S, Bus, P> {
  public:
   /// Throws Error: read_only, too_many_members, forked; for what the config asks: invalid_argument, busy (another live
   /// Producer of the topic has the id), unsupported_compression.
-  explicit Producer(const Topic<T, S>& topic, P partitioner = P{}) : Producer{topic, ProducerConfig{}, std::move(partitioner)} {}
+  explicit Producer(const Topic<T, S>& topic, P partitioner = P{})
+      : Producer{topic, ProducerConfig{}, std::move(partitioner)} {}
   Producer(const Topic<T, S>& topic, const ProducerConfig& config, P partitioner = P{})
       : Producer{open(topic, config, std::move(partitioner)).value()} {}
 
@@ -129,8 +130,9 @@ class Producer<T, S, Bus, P> {
     core_->loan_open = false;
     Offset offset = loan.room_.offset;
     if (!published) {
-      auto again = loan.appender_->reserve(copy.size());
-      for (; again; again = loan.appender_->reserve(copy.size())) {
+      const log::Need need{align_up(copy.size(), core_->record_alignment()), 1};
+      auto again = core_->reserve(*loan.appender_, need, copy.size());
+      for (; again; again = core_->reserve(*loan.appender_, need, copy.size())) {
         std::memcpy(again->frame, copy.data(), copy.size());
         seal(again->frame, *again, *loan.appender_);
         if (loan.appender_->commit(*again)) break;
@@ -222,8 +224,9 @@ class Producer<T, S, Bus, P> {
     if (!found) [[unlikely]]
       return found.error();
     log::Appender& appender = **found;
+    const log::Need need{align_up(layout.length, core_->record_alignment()), 1};
     for (;;) {
-      const auto room = appender.reserve(layout.length);
+      const auto room = core_->reserve(appender, need, layout.length);
       if (!room) [[unlikely]]
         return room.error();
       Guard guard{&appender, &*room};
@@ -288,7 +291,7 @@ class Producer<T, S, Bus, P> {
   template <class Frames>
   Result<log::Reservation> append_plain(log::Appender& appender, const Frames& frames) noexcept(encodes_quietly) {
     for (;;) {
-      const auto room = appender.reserve(frames.need(), frames.head_length());
+      const auto room = core_->reserve(appender, frames.need(), frames.head_length());
       if (!room) return room;
       Guard guard{&appender, &*room};
       frames.write(*room, appender);
@@ -308,7 +311,7 @@ class Producer<T, S, Bus, P> {
       return Failure{Errc::message_too_large, "the packed batch exceeds max_message_bytes"};
     const log::Need need{align_up(length, core_->record_alignment()), frames.need().slots};
     for (;;) {
-      const auto room = appender.reserve(need, length);
+      const auto room = core_->reserve(appender, need, length);
       if (!room) return room;
       log::BatchFrame::write(room->frame, static_cast<std::uint32_t>(need.slots), frames.newest(), *batch);
       log::place_batch(room->frame + log::BatchFrame::batch_at, room->offset.value, 0);
@@ -340,7 +343,7 @@ class Producer<T, S, Bus, P> {
     if (!partition) return partition.error();
     const auto found = core_->appender(*partition);
     if (!found) return found.error();
-    const auto room = (*found)->reserve(layout.length);
+    const auto room = core_->reserve(**found, {align_up(layout.length, core_->record_alignment()), 1}, layout.length);
     if (!room) return room.error();
     log::write_frame(room->frame, layout, spec);
     return Loan<T>{*core_, **found, *room, {room->frame + layout.value_at, size}, *partition, spec.producer, options};

@@ -42,7 +42,7 @@ class ProducerCore {
   [[nodiscard]] std::int32_t partitions() const noexcept { return files_->partitions(); }
   [[nodiscard]] const ProducerConfig& config() const noexcept { return config_; }
   [[nodiscard]] std::uint64_t value_alignment() const noexcept { return value_alignment_; }
-  [[nodiscard]] std::uint64_t record_alignment() const noexcept { return files_->format().record_alignment; }
+  [[nodiscard]] std::uint64_t record_alignment() const noexcept { return record_alignment_; }
   /// Null when the producer has no id.
   [[nodiscard]] TOWPATH_HOT ProducerIdentity* identity() const noexcept { return identity_.get(); }
   /// The most that one batch may take of the log, in bytes.
@@ -75,6 +75,15 @@ class ProducerCore {
       return appenders_[i].get();
     }
     return make_appender(partition);
+  }
+
+  /// Room in the partition's log. In a topic that is on_full = block it waits for the readers,
+  /// ProducerConfig::max_block at most. Errors: those of Appender::reserve(), timed_out.
+  TOWPATH_HOT Result<log::Reservation> reserve(log::Appender& appender, log::Need need, std::uint64_t length) {
+    auto room = appender.reserve(need, length);
+    if (room || room.error() != Errc::queue_full) [[likely]]
+      return room;
+    return reserve_later(appender, need, length);
   }
 
   /// Waits until all below `offset + 1` is resolved; helps like a reader meanwhile, so at most the grace for each
@@ -124,7 +133,24 @@ class ProducerCore {
         member_{std::move(member)},
         config_{config},
         clock_{files_->core().config().clock},
-        value_alignment_{files_->format().value_alignment} {}
+        value_alignment_{files_->format().value_alignment},
+        record_alignment_{files_->format().record_alignment} {}
+
+  /// A reader moves on when it likes and wakes nobody, so this looks again and again, less and less often.
+  TOWPATH_COLD Result<log::Reservation> reserve_later(log::Appender& appender, log::Need need, std::uint64_t length) {
+    const auto full = Failure{Errc::queue_full, "a reader of the topic's list has not read what would have to go"};
+    const auto& clock = files_->core().config().clock;
+    const Monotonic begin = clock.steady();
+    for (Duration pause = std::chrono::microseconds{20};; pause = std::min(pause * 2, longest_pause)) {
+      if (files_->words().on_full.load(shm::relaxed) != static_cast<std::uint64_t>(OnFull::block)) return full;
+      const Duration left = config_.max_block - (clock.steady() - begin);
+      if (left <= Duration::zero())
+        return Failure{Errc::timed_out, "max_block: a reader of the topic's list did not get on in time"};
+      std::this_thread::sleep_for(std::min(pause, left));
+      auto room = appender.reserve(need, length);
+      if (room || room.error() != Errc::queue_full) return room;
+    }
+  }
 
   TOWPATH_COLD Result<log::Appender*> make_appender(std::int32_t partition) {
     auto log = files_->partition({partition});
@@ -156,12 +182,14 @@ class ProducerCore {
   }
 
   static constexpr std::size_t max_mapped = 4'096;
+  static constexpr Duration longest_pause{std::chrono::milliseconds{1}};
 
   std::shared_ptr<TopicFiles> files_;
   shm::Member member_;
   ProducerConfig config_;
   shm::TickClock clock_;
   std::uint64_t value_alignment_;
+  std::uint64_t record_alignment_;
   std::vector<std::unique_ptr<log::Appender>> appenders_;
   std::vector<std::int64_t> last_;
   std::vector<std::uint64_t> used_;

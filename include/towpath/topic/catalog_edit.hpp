@@ -70,6 +70,10 @@ inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& 
   if (auto done = write_blocks(folder + "/wait", log::wait_magic, sizeof(log::WaitBlock), partitions, 0660, nullptr);
       !done)
     return done;
+  for (std::size_t i = 0; i < config.readers.size(); ++i)
+    if (auto done = ReaderFile::make(directory, folder + "/" + ReaderFile::name_of(config.readers[i]), partitions);
+        !done)
+      return done;
   return write_blocks(folder + "/state", log::state_magic, sizeof(log::PartitionState), partitions, 0640, &config);
 }
 
@@ -96,6 +100,11 @@ inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& w
   StoredConfig after = before;
   after.config = settle(wanted, Schema{});
   after.config.record_alignment = before.config.record_alignment;
+  for (std::size_t i = 0; i < after.config.readers.size(); ++i)
+    if (auto done = ReaderFile::make((*topic)->directory(), ReaderFile::name_of(after.config.readers[i]),
+                                     (*topic)->partitions());
+        !done)
+      return done;
   // The words rule; the file is for people and for the next to open the topic. It goes first, for it may find no room.
   if (auto written = shm::write_file((*topic)->directory(), "config", to_text(after), 0640, true); !written)
     return written;

@@ -9,6 +9,7 @@
 #include <towpath/topic/bus_core.hpp>
 #include <towpath/topic/config_text.hpp>
 #include <towpath/topic/names.hpp>
+#include <towpath/topic/reader_table.hpp>
 
 namespace towpath::inline TOWPATH_ABI::detail {
 
@@ -134,6 +135,7 @@ class TopicFiles {
       header_ = reinterpret_cast<log::BlocksHeader*>(state_->data());
       words_ = reinterpret_cast<log::TopicWords*>(state_->data() + log::topic_words_offset);
       writable_ = writable && may_wait, may_wait_ = may_wait;
+      readers_.watch(*folder_, *words_);
     }
     mapped_ = (state_->size() - log::blocks_offset) / sizeof(log::PartitionState);
     mapped_ = std::min(mapped_, (wait_->size() - log::blocks_offset) / sizeof(log::WaitBlock));
@@ -172,6 +174,7 @@ class TopicFiles {
     parts.members = core_->members();
     parts.pins = &pins_;
     parts.maintainer = &core_->control().maintainer;
+    parts.readers = &readers_;
     parts.writable = writable_;
     parts.format = format_;
     parts.clock = core_->config().clock;
@@ -193,6 +196,7 @@ class TopicFiles {
   std::uint64_t mapped_ = 0;
   bool writable_ = false;
   bool may_wait_ = false;
+  mutable ReaderTable readers_;
   std::unordered_map<std::int32_t, std::unique_ptr<log::PartitionLog>> logs_;
 };
 
