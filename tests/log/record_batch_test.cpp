@@ -303,6 +303,7 @@ TEST_CASE("a record that lies is refused, and the refusal says what is wrong") {
   says({12, 0, 0, 0, 3, 1, 0}, 1, 0, "cut short");                                // key length -2
   says({12, 0, 0, 0, 1, 3, 0}, 1, 0, "cut short");                                // value length -2
   says({12, 0, 0, 0, 8, 1, 0}, 1, 0, "cut short");                                // a key behind the record
+  says({18, 0, 0, 0, 1, 1, 2, 0, 1, 99}, 1, 0, "headers");                        // a byte behind the headers
   says({12, 0, 0, 0, 1, 1, 1}, 1, 0, "headers");                                  // -1 headers
   says({12, 0, 0, 0, 1, 1, 2}, 1, 0, "headers");                                  // a header that is not there
   says({16, 0, 0, 0, 1, 1, 2, 1, 0}, 1, 0, "headers");                            // a header without a name
