@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/record_batch_*.bin: record batches as real clients of Kafka encode them.
+"""Makes tests/golden/record_batch_*.bin: record batches as real clients of Kafka encode them; and the fuzzer's corpus,
+tests/fuzz/corpus/record_batch/, of the first five records each.
 
   /usr/bin/python3 tests/golden/make_record_batches.py          write the files beside this script
   /usr/bin/python3 tests/golden/make_record_batches.py --read FILE   print what kafka-python finds in a run of batches
@@ -31,12 +32,12 @@ RECORDS = [
 ] + [(10 * i, b"key-%d" % (i % 3), bytes([ord("a") + i % 26]) * 100, []) for i in range(1, 21)]
 
 
-def with_kafka_python(codec):
+def with_kafka_python(codec, records=RECORDS):
     from kafka.record.default_records import DefaultRecordBatchBuilder
     gzip.time = types.SimpleNamespace(time=lambda: 0)  # else the file says when it was made
     builder = DefaultRecordBatchBuilder(
         magic=2, compression_type=CODECS.index(codec), is_transactional=codec == "gzip", batch_size=1 << 20, **PRODUCER)
-    for offset, (after, key, value, headers) in enumerate(RECORDS):
+    for offset, (after, key, value, headers) in enumerate(records):
         builder.append(offset, timestamp=BASE_MS + after, key=key, value=value, headers=headers)
     return bytes(builder.build())
 
@@ -106,6 +107,10 @@ def main():
                 sys.exit(f"{client} made no single {codec} batch of a reasonable size")
             (HERE / f"record_batch_{client}_{codec}.bin").write_bytes(batch)
             print(f"{client} {codec}: {len(batch)} bytes")
+    corpus = HERE.parent / "fuzz/corpus/record_batch"
+    corpus.mkdir(exist_ok=True)
+    for codec in CODECS:
+        (corpus / codec).write_bytes(with_kafka_python(codec, RECORDS[:5]))
 
 
 if __name__ == "__main__":
