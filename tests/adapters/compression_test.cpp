@@ -58,6 +58,31 @@ void check_says(const std::string& text, std::string_view part) {
 
 }  // namespace
 
+// Writes a run of record batches to a file, for kafka-python to read (tests/golden/make_record_batches.py --check): the
+// golden records with each compression, then without one but with the time of the append, then a commit marker.
+TOWPATH_ROLE("write_batches") {
+  std::ofstream file{args.at(0), std::ios::binary};
+  std::int64_t offset = 1'000;
+  const auto write = [&](BatchBytes batch, std::int64_t offsets) {
+    log::place_batch(batch.data(), offset, 7);
+    offset += offsets;
+    file.write(reinterpret_cast<const char*>(batch.data()), static_cast<std::streamsize>(batch.size()));
+  };
+  const auto records = golden_records();
+  for (unsigned number = 0; number <= 4; ++number) write(batch_of(records, static_cast<Compression>(number)), 25);
+  auto stamped = batch_of(records);
+  log::stamp_batch(stamped, golden_base_ms + 12'345);
+  write(stamped, 25);
+  log::RecordBatchBuilder builder;
+  const auto marker = log::control_bytes(log::ControlType::commit, 3);
+  builder.add(golden_base_ms, Bytes{marker.key}, true, Bytes{marker.value}, true).ignore();
+  const auto control = builder.finish(Compression::none, {.producer_id = 1, .transactional = true, .control = true});
+  if (!control) return 1;
+  write({control->begin(), control->end()}, 1);
+  file.close();
+  return file.good() ? 0 : 1;
+}
+
 TEST_CASE("what kafka-python and librdkafka compressed becomes the records that they were given") {
   UnpackedBatch batch;
   for (const char* client : {"kafka_python", "librdkafka"})
