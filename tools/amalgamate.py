@@ -8,6 +8,7 @@
 Each towpath header stands once, after those it includes. Other includes are gathered at the top, once, sorted; those
 inside #if stay where they are. Only rooted includes, <towpath/folder/name.hpp>, are understood; anything else that
 could reach one file by two names is refused. The same source gives the same bytes.
+Each header of include/towpath/adapters/ stands beside it as it is, but that it includes the single header.
 """
 import argparse
 import pathlib
@@ -121,8 +122,36 @@ def version_of(root):
 
 
 def assemble(root):
+    """The single header's text."""
+    return outputs(root)[OUTPUT]
+
+
+def outputs(root):
+    """All files that this tool makes, as path -> text."""
     amalgamation = Amalgamation(root)
     amalgamation.place(ENTRY)
+    made = {OUTPUT: join(root, amalgamation)}
+    for header in sorted((root / "include/towpath/adapters").glob("*.hpp")):
+        made[f"single_include/towpath/adapters/{header.name}"] = adapter(header, amalgamation.placed)
+    return made
+
+
+def adapter(header, placed):
+    """The adapter with one include in place of those of headers that the single header holds."""
+    lines, included = [], False
+    for line in header.read_text(encoding="utf-8").splitlines():
+        towpath = re.fullmatch(r"#include <(towpath/(?!adapters/)[^<>]+)>.*", line)
+        if towpath and towpath.group(1) not in placed:
+            raise Refused(f"{header.name} includes <{towpath.group(1)}>, which the single header does not hold; "
+                          f"let {ENTRY} include it")
+        if towpath and included:
+            continue
+        included = included or bool(towpath)
+        lines.append(f"#include <{ENTRY}>" if towpath else line)
+    return "\n".join(lines) + "\n"
+
+
+def join(root, amalgamation):
     opening = re.match(r"(?://[^\n]*\n)*", (root / "include" / ENTRY).read_text(encoding="utf-8")).group(0)
     licence = (root / "LICENSE").read_text(encoding="utf-8").strip("\n").split("\n")
     banner = [f"// towpath {version_of(root)}, all of <{ENTRY}> in one file.",
@@ -134,14 +163,16 @@ def assemble(root):
 
 
 def check(root):
-    committed = root / OUTPUT
-    if not committed.is_file():
-        print(f"{OUTPUT} is missing; run tools/amalgamate.py and commit the result")
-        return 1
-    if committed.read_text(encoding="utf-8") != assemble(root):
-        print(f"{OUTPUT} is not what include/ gives; run tools/amalgamate.py and commit the result")
-        return 1
-    return 0
+    wrong = 0
+    for path, text in outputs(root).items():
+        committed = root / path
+        if not committed.is_file():
+            print(f"{path} is missing; run tools/amalgamate.py and commit the result")
+            wrong = 1
+        elif committed.read_text(encoding="utf-8") != text:
+            print(f"{path} is not what include/ gives; run tools/amalgamate.py and commit the result")
+            wrong = 1
+    return wrong
 
 
 def write_tree(root, files):
@@ -196,6 +227,11 @@ int a;
 int b;
 """
 
+ADAPTER = ("// C.\n#pragma once\n#include <zlib.h>\n\n#include <towpath/core/a.hpp>\n#include <towpath/log/b.hpp>\n"
+           "#include <towpath/adapters/d.hpp>\nint c;\n")
+EXPECTED_ADAPTER = ("// C.\n#pragma once\n#include <zlib.h>\n\n#include <towpath/towpath.hpp>\n"
+                    "#include <towpath/adapters/d.hpp>\nint c;\n")
+
 REFUSED = [
     ("#include <towpath/log/../core/a.hpp>", "is not the only spelling"),
     ('#include "a.hpp"', "is not understood"),
@@ -216,6 +252,14 @@ def self_test():
         write_tree(root, {OUTPUT: EXPECTED + "\n"})
         if EXPECTED + "\n" == assemble(root):
             wrong.append("an added byte is not seen")
+        write_tree(root, {"include/towpath/adapters/c.hpp": ADAPTER})
+        if outputs(root).get("single_include/towpath/adapters/c.hpp") != EXPECTED_ADAPTER:
+            wrong.append(f"an adapter is not as expected:\n{outputs(root)}")
+        write_tree(root, {"include/towpath/adapters/c.hpp": "#include <towpath/log/gone.hpp>\n"})
+        try:
+            wrong.append(f"an adapter that includes what is not there:\n{outputs(root)}")
+        except Refused:
+            pass
         for number, (line, expected) in enumerate(REFUSED):
             root = pathlib.Path(folder) / str(number)
             write_tree(root, {"include/towpath/log/b.hpp": f"#pragma once\n{line}\n"})
@@ -240,12 +284,13 @@ def main():
     try:
         if options.check:
             return check(options.root)
-        text = assemble(options.root)
+        made = outputs(options.root)
     except Refused as refused:
         print(refused)
         return 1
-    (options.root / OUTPUT).parent.mkdir(parents=True, exist_ok=True)
-    (options.root / OUTPUT).write_text(text, encoding="utf-8")
+    for path, text in made.items():
+        (options.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (options.root / path).write_text(text, encoding="utf-8")
     return 0
 
 

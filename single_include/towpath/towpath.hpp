@@ -2864,11 +2864,11 @@ class ByteReader {
     return load_big_endian<T>(at_ - sizeof(T));
   }
 
-  std::int32_t varint() noexcept {
+  TOWPATH_HOT std::int32_t varint() noexcept {
     const std::uint64_t bits = varint_bits<32>();
     return static_cast<std::int32_t>(un_zig_zag(bits));
   }
-  std::int64_t varlong() noexcept { return un_zig_zag(varint_bits<64>()); }
+  TOWPATH_HOT std::int64_t varlong() noexcept { return un_zig_zag(varint_bits<64>()); }
 
   /// The next `size` bytes; negative is a failure.
   Bytes bytes(std::int64_t size) noexcept {
@@ -2878,14 +2878,20 @@ class ByteReader {
   }
 
  private:
+  /// Nearly all numbers in a record take one byte or two.
   template <unsigned width>
   TOWPATH_HOT std::uint64_t varint_bits() noexcept {
-    if (at_ != end_ && std::to_integer<unsigned>(*at_) < 0x80) return std::to_integer<std::uint64_t>(*at_++);
+    if (left() >= 2) {
+      const auto first = std::to_integer<std::uint64_t>(at_[0]);
+      const auto second = std::to_integer<std::uint64_t>(at_[1]);
+      if (first < 0x80) return ++at_, first;
+      if (second < 0x80) return at_ += 2, (first & 0x7F) | second << 7;
+    }
     return long_varint_bits<width>();
   }
 
   template <unsigned width>
-  std::uint64_t long_varint_bits() noexcept {
+  TOWPATH_COLD std::uint64_t long_varint_bits() noexcept {
     std::uint64_t bits = 0;
     for (unsigned shift = 0; shift < width && at_ != end_; shift += 7) {
       const auto byte = std::to_integer<std::uint64_t>(*at_++);
@@ -8604,7 +8610,7 @@ class RecordBatchBuilder {
 
   /// The next record's offset is `offsets` further on: what was there before is gone.
   void skip(std::int32_t offsets = 1) noexcept {
-    next_delta_ += std::min(offsets, std::numeric_limits<std::int32_t>::max() - next_delta_);
+    next_delta_ += std::clamp(offsets, 0, std::numeric_limits<std::int32_t>::max() - next_delta_);
   }
 
   [[nodiscard]] std::int32_t record_count() const noexcept { return count_; }

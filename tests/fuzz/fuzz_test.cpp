@@ -16,7 +16,8 @@ using Input = std::vector<std::uint8_t>;
 
 std::vector<Input> corpus(const char* folder) {
   std::vector<Input> inputs;
-  for (const auto& entry : std::filesystem::directory_iterator{std::string{TOWPATH_TEST_SOURCE_DIR "/fuzz/corpus/"} + folder}) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator{std::string{TOWPATH_TEST_SOURCE_DIR "/fuzz/corpus/"} + folder}) {
     std::ifstream file{entry.path(), std::ios::binary};
     inputs.emplace_back(std::istreambuf_iterator<char>{file}, std::istreambuf_iterator<char>{});
   }
@@ -63,6 +64,10 @@ TEST_CASE("no text makes a config that nobody could have made") { run("config", 
 
 TEST_CASE("no header makes a segment reach outside its file") { run("segment", fuzz_segment_header, 100'000); }
 
+TEST_CASE("no bytes make a record batch reach outside itself or its budget") {
+  run("record_batch", fuzz_record_batch, 30'000);
+}
+
 TEST_CASE("the corpus is what it says: each input is accepted as it stands") {
   for (const auto& input : corpus("frame")) {
     log::FrameView view;
@@ -70,6 +75,8 @@ TEST_CASE("the corpus is what it says: each input is accepted as it stands") {
   }
   for (const auto& input : corpus("config"))
     CHECK(towpath::detail::parse_config(std::string{input.begin(), input.end()}).has_value());
+  for (const auto& input : corpus("record_batch"))
+    CHECK(log::RecordBatchView::parse({reinterpret_cast<const std::byte*>(input.data()), input.size()}).has_value());
   for (const auto& input : corpus("segment")) {
     log::SegmentHeader header{};
     std::uint64_t bytes = 0;

@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/record_batch_*.bin: record batches as real clients of Kafka encode them.
+"""Makes tests/golden/record_batch_*.bin: record batches as real clients of Kafka encode them; and the fuzzer's corpus,
+tests/fuzz/corpus/record_batch/, of the first five records each.
 
   /usr/bin/python3 tests/golden/make_record_batches.py          write the files beside this script
   /usr/bin/python3 tests/golden/make_record_batches.py --read FILE   print what kafka-python finds in a run of batches
+  /usr/bin/python3 tests/golden/make_record_batches.py --check PROGRAM  does kafka-python read what PROGRAM writes?
 
 Needs the Debian packages python3-kafka (2.0.2), python3-lz4, python3-snappy, python3-zstandard and
-python3-confluent-kafka (librdkafka 2.0.2). The tests do not: the files are committed. RECORDS says what stands in them;
-tests/log/batch_support.hpp says the same to the tests. No broker is needed: librdkafka brings a mock of one, which keeps
+python3-confluent-kafka (librdkafka 2.0.2). Only --check is a test: the files are
+committed. RECORDS says what stands in them; tests/log/batch_support.hpp says the same to the tests. PROGRAM is the
+program of tests/adapters. No broker is needed: librdkafka brings a mock of one, which keeps
 batches byte for byte as they came.
 """
 import gzip
 import pathlib
 import socket
 import struct
+import subprocess
 import sys
+import tempfile
 import types
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -31,12 +36,12 @@ RECORDS = [
 ] + [(10 * i, b"key-%d" % (i % 3), bytes([ord("a") + i % 26]) * 100, []) for i in range(1, 21)]
 
 
-def with_kafka_python(codec):
+def with_kafka_python(codec, records=RECORDS):
     from kafka.record.default_records import DefaultRecordBatchBuilder
     gzip.time = types.SimpleNamespace(time=lambda: 0)  # else the file says when it was made
     builder = DefaultRecordBatchBuilder(
         magic=2, compression_type=CODECS.index(codec), is_transactional=codec == "gzip", batch_size=1 << 20, **PRODUCER)
-    for offset, (after, key, value, headers) in enumerate(RECORDS):
+    for offset, (after, key, value, headers) in enumerate(records):
         builder.append(offset, timestamp=BASE_MS + after, key=key, value=value, headers=headers)
     return bytes(builder.build())
 
@@ -46,7 +51,8 @@ def with_librdkafka(codec):
     producer = Producer({"test.mock.num.brokers": 1, "compression.type": codec, "linger.ms": 200,
                          "enable.idempotence": codec == "zstd"})
     for after, key, value, headers in RECORDS:
-        producer.produce("golden", key=key, value=value, headers=headers or None, partition=0, timestamp=BASE_MS + after)
+        producer.produce("golden", key=key, value=value, headers=headers or None, partition=0,
+                         timestamp=BASE_MS + after)
     if producer.flush(20) != 0:
         sys.exit("the mock broker took no records")
     broker = next(iter(producer.list_topics(timeout=10).brokers.values()))
@@ -95,9 +101,36 @@ def show(path):
             print(f"{r.offset} {r.timestamp} {r.timestamp_type} {r.key} {r.value} {r.headers}")
 
 
+def check(program):
+    """Runs the program, reads its batches and compares them with RECORDS."""
+    from kafka.record.memory_records import MemoryRecords
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "batches"
+        subprocess.run([program, "--role=write_batches", path], check=True)
+        run, found = MemoryRecords(path.read_bytes()), []
+        while run.has_next():
+            batch = run.next_batch()
+            found.append((batch.validate_crc(), batch.compression_type, batch.is_control_batch, batch.is_transactional,
+                          [(r.offset, r.timestamp, r.timestamp_type, r.key, r.value, r.headers) for r in batch]))
+    plain = [[(1000 + 25 * b + i, BASE_MS + after, 0, key, value, headers)
+              for i, (after, key, value, headers) in enumerate(RECORDS)] for b in range(6)]
+    expected = [(True, codec, False, False, plain[codec]) for codec in range(5)]
+    expected.append((True, 0, False, False, [(r[0], BASE_MS + 12345, 1, *r[3:]) for r in plain[5]]))
+    marker = (1150, BASE_MS, 0, b"\0\0\0\1", b"\0\0\0\0\0\3", [])
+    expected.append((True, 0, True, True, [marker]))
+    if found != expected:
+        for got, wanted in zip(found, expected):
+            if got != wanted:
+                print(f"got    {got}\nwanted {wanted}")
+        sys.exit(f"kafka-python reads something else from {len(found)} batches")
+    print(f"kafka-python reads {len(found)} batches as they were meant")
+
+
 def main():
     if len(sys.argv) == 3 and sys.argv[1] == "--read":
         return show(sys.argv[2])
+    if len(sys.argv) == 3 and sys.argv[1] == "--check":
+        return check(sys.argv[2])
     for client, make in (("kafka_python", with_kafka_python), ("librdkafka", with_librdkafka)):
         for codec in CODECS:
             batch = make(codec)
@@ -106,6 +139,10 @@ def main():
                 sys.exit(f"{client} made no single {codec} batch of a reasonable size")
             (HERE / f"record_batch_{client}_{codec}.bin").write_bytes(batch)
             print(f"{client} {codec}: {len(batch)} bytes")
+    corpus = HERE.parent / "fuzz/corpus/record_batch"
+    corpus.mkdir(exist_ok=True)
+    for codec in CODECS:
+        (corpus / codec).write_bytes(with_kafka_python(codec, RECORDS[:5]))
 
 
 if __name__ == "__main__":

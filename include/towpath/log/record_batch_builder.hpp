@@ -52,7 +52,7 @@ class RecordBatchBuilder {
 
   /// The next record's offset is `offsets` further on: what was there before is gone.
   void skip(std::int32_t offsets = 1) noexcept {
-    next_delta_ += std::min(offsets, std::numeric_limits<std::int32_t>::max() - next_delta_);
+    next_delta_ += std::clamp(offsets, 0, std::numeric_limits<std::int32_t>::max() - next_delta_);
   }
 
   [[nodiscard]] std::int32_t record_count() const noexcept { return count_; }
