@@ -6771,29 +6771,84 @@ class Bus {
 
 }  // namespace towpath::inline TOWPATH_ABI
 
+// ---- towpath/topic/schema_check.hpp ----
+
+// Whether what a topic remembers of its value type is what a process asks for, and what differs, field by field.
+// Stateless, so thread-safe.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// Bit i of a set of differences stands for field i.
+inline constexpr std::array<std::string_view, 4> schema_fields{"encoding", "size", "alignment", "name"};
+
+/// Which fields differ. None when untyped bytes are asked for: they open any topic, to read and to write.
+inline unsigned schema_differences(const StoredConfig& stored, const Schema& asked) noexcept {
+  if (asked.encoding == "bytes") return 0;
+  return (stored.encoding != asked.encoding ? 1u : 0u) | (stored.type_size != asked.size ? 2u : 0u) |
+         (stored.type_alignment != asked.alignment ? 4u : 0u) | (stored.type_name != asked.name ? 8u : 0u);
+}
+
+using SchemaSentence = std::array<char, 160>;
+
+/// For each set of differences a sentence that lives for ever: "the topic's values have another size and name; ...".
+inline constexpr auto schema_sentences = [] {
+  std::array<SchemaSentence, 16> sentences{};
+  for (unsigned set = 0; set < sentences.size(); ++set) {
+    std::size_t size = 0;
+    const auto say = [&](std::string_view text) {
+      for (const char c : text) sentences[set][size++] = c;
+    };
+    say("the topic's values have another ");
+    unsigned left = set;
+    for (unsigned i = 0; i < schema_fields.size(); ++i) {
+      if ((set >> i & 1u) == 0) continue;
+      say(schema_fields[i]);
+      left &= ~(1u << i);
+      if (left != 0) say((left & (left - 1)) == 0 ? " and " : ", ");
+    }
+    say("; explain_type_mismatch<T>(bus, topic) says which");
+  }
+  return sentences;
+}();
+
+/// Errors: type_mismatch, with the fields that differ.
+inline Result<void> check_schema(const StoredConfig& stored, const Schema& asked) noexcept {
+  const unsigned differences = schema_differences(stored, asked);
+  if (differences == 0) return {};
+  return Failure{Errc::type_mismatch, schema_sentences[differences].data()};
+}
+
+/// "size: stored 24, asked 32; name: stored Pose, asked Scan"; empty when nothing differs.
+inline std::string explain_schema(const StoredConfig& stored, const Schema& asked) {
+  const std::array<std::string, 4> there{stored.encoding, std::to_string(stored.type_size),
+                                         std::to_string(stored.type_alignment), stored.type_name};
+  const std::array<std::string, 4> here{std::string{asked.encoding}, std::to_string(asked.size),
+                                        std::to_string(asked.alignment), std::string{asked.name}};
+  const unsigned differences = schema_differences(stored, asked);
+  std::string text;
+  for (std::size_t i = 0; i < there.size(); ++i) {
+    if ((differences >> i & 1u) == 0) continue;
+    if (!text.empty()) text += "; ";
+    text.append(schema_fields[i]).append(": stored " + there[i] + ", asked " + here[i]);
+  }
+  return text;
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
 // ---- towpath/topic/topic.hpp ----
 
 // A Topic<T> is a named log of values of one type, split into partitions. Naming it makes it, if it is missing:
 //   towpath::Topic<Pose> poses{bus, "pose"};
 //   towpath::Topic scans{bus, lidar_front};      // from a TopicSpec in a shared header
 // A handle is cheap to copy and thread-safe. Two processes that disagree on T's name, size or alignment get
-// type_mismatch when they open it. Topic<Bytes> opens any topic, and a Producer of it writes any bytes there.
-// The third argument is the kind of bus: another one (a Kafka cluster) specializes Topic, Producer and Consumer.
+// type_mismatch when they open it; explain_type_mismatch<T>(bus, "pose") says what differs. Topic<Bytes> opens any
+// topic, and a Producer of it writes any bytes there. The third argument is the kind of bus: another one (a Kafka
+// cluster) specializes Topic, Producer and Consumer.
 
 namespace towpath::inline TOWPATH_ABI {
 
 namespace detail {
-
-/// Errors: type_mismatch, with what differs. Bytes opens any topic, to read and to write; nothing else does.
-inline Result<void> check_schema(const StoredConfig& stored, const Schema& mine) noexcept {
-  if (mine.encoding == "bytes") return {};
-  if (stored.encoding != mine.encoding) return Failure{Errc::type_mismatch, "the topic's values have another encoding"};
-  if (stored.type_size != mine.size) return Failure{Errc::type_mismatch, "the topic's value type has another size"};
-  if (stored.type_alignment != mine.alignment)
-    return Failure{Errc::type_mismatch, "the topic's value type has another alignment"};
-  if (stored.type_name != mine.name) return Failure{Errc::type_mismatch, "the topic's value type has another name"};
-  return {};
-}
 
 /// Opens a topic, or makes it when it is missing and may be made.
 inline Result<std::shared_ptr<TopicFiles>> open_topic(Bus& bus, const std::string& name, const TopicConfig& config,
@@ -6859,6 +6914,17 @@ class Topic<T, S, Bus> {
 
 template <class T>
 Topic(Bus&, const TopicSpec<T>&) -> Topic<T, Serde<T>, Bus>;
+
+/// What keeps Topic<T, S> from opening this topic, field by field, for people: "size: stored 24, asked 32; name: stored
+/// Pose, asked Scan". Empty when nothing does. Makes no topic. Errors: unknown_topic, invalid_name, corrupt,
+/// newer_format, forked.
+template <class T, class S = Serde<T>>
+Result<std::string> explain_type_mismatch(const Bus& bus, std::string_view name) {
+  if (auto fine = bus.core()->usable(); !fine) return fine.error();
+  const auto files = bus.catalog().open(std::string{name});
+  if (!files) return files.error();
+  return detail::explain_schema((*files)->stored(), schema_of<T, S>());
+}
 
 }  // namespace towpath::inline TOWPATH_ABI
 
