@@ -1897,7 +1897,7 @@ constexpr std::string_view type_name() noexcept {
 //     static void encode(const Plan&, std::span<std::byte> out);   // out.size() == size(plan)
 //     static towpath::Result<Plan> decode(towpath::Bytes);         // undecodable if it is none
 //   };
-// or pass another one as second argument: Topic<Plan, JsonSerde<Plan>>.
+// or pass another one as second argument: Topic<Plan, JsonSerde<Plan>> (adapters/json.hpp, msgpack.hpp, cbor.hpp).
 // Beware: a struct with pointers in it is trivially copyable too, and its pointers mean nothing in another process.
 
 namespace towpath::inline TOWPATH_ABI {
@@ -2022,6 +2022,14 @@ concept DecodingSerde = requires(const T& value, std::span<std::byte> out, Bytes
   { S::size(value) } -> std::convertible_to<std::size_t>;
   S::encode(value, out);
   { S::decode(bytes) } -> std::same_as<Result<T>>;
+};
+
+/// Knows the size only when all is written, or refuses some values: send() asks prepare() once, in place of size() and
+/// encode(), and returns its failure with nothing appended.
+template <class S, class T>
+concept PreparingSerde = requires(const T& value) {
+  { S::prepare(value)->bytes() } -> std::same_as<Bytes>;  // valid while what prepare() returned is
+  { S::prepare(value).error() } -> std::same_as<Failure>;
 };
 
 template <class S, class T>
@@ -2262,11 +2270,17 @@ class Record {
   [[nodiscard]] bool has_key() const noexcept { return frame_.has_key; }
   /// Empty when there is none.
   [[nodiscard]] Bytes key() const noexcept { return frame_.key; }
-  /// The key as text, or as an integer in Kafka's byte order; none when it is absent or has another size.
-  template <class K>
-  [[nodiscard]] std::optional<typename Serde<K>::View> key_as() const noexcept {
-    if (!frame_.has_key || !Serde<K>::accepts(frame_.key)) return std::nullopt;
-    return Serde<K>::view(frame_.key);
+  /// The key as text, as an integer in Kafka's byte order, or as what another serde makes of it, as
+  /// key_as<Robot, JsonSerde<Robot>>(); none when it is absent or is no such value.
+  template <class K, class KeySerde = Serde<K>>
+  [[nodiscard]] auto key_as() const noexcept(InPlaceSerde<KeySerde, K>) {
+    if constexpr (InPlaceSerde<KeySerde, K>) {
+      using Found = std::optional<typename KeySerde::View>;
+      return frame_.has_key && KeySerde::accepts(frame_.key) ? Found{KeySerde::view(frame_.key)} : Found{};
+    } else {
+      auto decoded = frame_.has_key ? KeySerde::decode(frame_.key) : Result<K>{Errc::undecodable};
+      return decoded ? std::optional<K>{std::move(*decoded)} : std::optional<K>{};
+    }
   }
   [[nodiscard]] log::HeaderRange headers() const noexcept { return {frame_.headers, frame_.header.header_count}; }
 
@@ -7783,16 +7797,25 @@ class Producer<T, S, Bus, P> {
 
   /// Appends the value. When it returns, the record is in the log and survives this process.
   /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
-  /// invalid_argument (more than 65,535 headers), forked, corrupt, and those of opening and mapping a segment. With
-  /// `visible` also the errors of flush(): then the record is in the log, and sending it again makes a second one.
-  /// Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for each open record.
+  /// invalid_argument (more than 65,535 headers, or a value that its serde refuses), forked, corrupt, and those of
+  /// opening and mapping a segment. With `visible` also the errors of flush(): then the record is in the log, and
+  /// sending it again makes a second one. Microseconds; milliseconds when it makes a segment's file. With `visible` up
+  /// to the grace for each open record.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value,
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
       return closed();
     log::FrameSpec spec = describe(options);
-    spec.value_size = S::size(value);
-    return append(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
+    if constexpr (PreparingSerde<S, T>) {
+      const auto prepared = S::prepare(value);
+      if (!prepared) return prepared.error();
+      const Bytes bytes = prepared->bytes();
+      spec.value_size = bytes.size();
+      return append(spec, options, [&](std::span<std::byte> out) noexcept { Serde<Bytes>::encode(bytes, out); });
+    } else {
+      spec.value_size = S::size(value);
+      return append(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
+    }
   }
 
   /// Appends a record without a value: Kafka's tombstone, which says that the key is gone. Errors as send().
@@ -7863,8 +7886,13 @@ class Producer<T, S, Bus, P> {
 
  private:
   static constexpr bool chooses_quietly = noexcept(std::declval<P&>()(std::declval<const PartitionRequest&>()));
-  static constexpr bool encodes_quietly = chooses_quietly&& noexcept(
-      S::encode(std::declval<const T&>(), std::span<std::byte>{}))&& noexcept(S::size(std::declval<const T&>()));
+  static constexpr bool encodes_quietly = chooses_quietly && [] {
+    if constexpr (PreparingSerde<S, T>)
+      return noexcept(S::prepare(std::declval<const T&>()));
+    else
+      return noexcept(S::encode(std::declval<const T&>(), std::span<std::byte>{}))&& noexcept(
+          S::size(std::declval<const T&>()));
+  }();
 
   static Failure closed() noexcept { return {Errc::closed, "this producer was moved from"}; }
 
