@@ -18,6 +18,9 @@ install(FILES "${PROJECT_BINARY_DIR}/towpath-config.cmake" "${PROJECT_BINARY_DIR
 install(FILES "${CMAKE_CURRENT_LIST_DIR}/compression.cmake" RENAME towpath-compression.cmake
   DESTINATION "${towpath_package_dir}")
 
+install(FILES "${CMAKE_CURRENT_LIST_DIR}/adapters.cmake" DESTINATION "${towpath_package_dir}"
+  RENAME towpath-adapters.cmake)
+
 # The prefix is found from where the file lies, so an installed tree may be moved.
 file(RELATIVE_PATH towpath_prefix_from_pc
   "${CMAKE_INSTALL_FULL_DATAROOTDIR}/pkgconfig" "${CMAKE_INSTALL_PREFIX}")

@@ -160,6 +160,9 @@ function(towpath_headers_alone)
     if(name STREQUAL "towpath/adapters/compression.hpp" AND NOT TARGET towpath::compression)
       continue()  # its libraries are not there
     endif()
+    if(name MATCHES "^towpath/adapters/(json|msgpack|cbor)" AND NOT TARGET towpath::json)
+      continue()
+    endif()
     set(base "${PROJECT_BINARY_DIR}/headers_alone/${name}")
     file(CONFIGURE OUTPUT "${base}.cpp" CONTENT "#include <${name}>\n#include <${name}>\n")
     add_custom_command(OUTPUT "${base}.stamp"

@@ -4125,7 +4125,7 @@ constexpr std::string_view type_name() noexcept {
 //     static void encode(const Plan&, std::span<std::byte> out);   // out.size() == size(plan)
 //     static towpath::Result<Plan> decode(towpath::Bytes);         // undecodable if it is none
 //   };
-// or pass another one as second argument: Topic<Plan, JsonSerde<Plan>>.
+// or pass another one as second argument: Topic<Plan, JsonSerde<Plan>> (adapters/json.hpp, msgpack.hpp, cbor.hpp).
 // Beware: a struct with pointers in it is trivially copyable too, and its pointers mean nothing in another process.
 
 namespace towpath::inline TOWPATH_ABI {
@@ -4250,6 +4250,14 @@ concept DecodingSerde = requires(const T& value, std::span<std::byte> out, Bytes
   { S::size(value) } -> std::convertible_to<std::size_t>;
   S::encode(value, out);
   { S::decode(bytes) } -> std::same_as<Result<T>>;
+};
+
+/// Knows the size only when all is written, or refuses some values: send() asks prepare() once, in place of size() and
+/// encode(), and returns its failure with nothing appended.
+template <class S, class T>
+concept PreparingSerde = requires(const T& value) {
+  { S::prepare(value)->bytes() } -> std::same_as<Bytes>;  // valid while what prepare() returned is
+  { S::prepare(value).error() } -> std::same_as<Failure>;
 };
 
 template <class S, class T>
@@ -4520,11 +4528,17 @@ class Record {
   [[nodiscard]] bool has_key() const noexcept { return frame_.has_key; }
   /// Empty when there is none.
   [[nodiscard]] Bytes key() const noexcept { return frame_.key; }
-  /// The key as text, or as an integer in Kafka's byte order; none when it is absent or has another size.
-  template <class K>
-  [[nodiscard]] std::optional<typename Serde<K>::View> key_as() const noexcept {
-    if (!frame_.has_key || !Serde<K>::accepts(frame_.key)) return std::nullopt;
-    return Serde<K>::view(frame_.key);
+  /// The key as text, as an integer in Kafka's byte order, or as what another serde makes of it, as
+  /// key_as<Robot, JsonSerde<Robot>>(); none when it is absent or is no such value.
+  template <class K, class KeySerde = Serde<K>>
+  [[nodiscard]] auto key_as() const noexcept(InPlaceSerde<KeySerde, K>) {
+    if constexpr (InPlaceSerde<KeySerde, K>) {
+      using Found = std::optional<typename KeySerde::View>;
+      return frame_.has_key && KeySerde::accepts(frame_.key) ? Found{KeySerde::view(frame_.key)} : Found{};
+    } else {
+      auto decoded = frame_.has_key ? KeySerde::decode(frame_.key) : Result<K>{Errc::undecodable};
+      return decoded ? std::optional<K>{std::move(*decoded)} : std::optional<K>{};
+    }
   }
   /// Who sent it and his how manieth record it is; not present when the producer has no id.
   [[nodiscard]] log::ProducerMark producer() const noexcept { return frame_.producer(); }
@@ -8086,29 +8100,84 @@ class Bus {
 
 }  // namespace towpath::inline TOWPATH_ABI
 
+// ---- towpath/topic/schema_check.hpp ----
+
+// Whether what a topic remembers of its value type is what a process asks for, and what differs, field by field.
+// Stateless, so thread-safe.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// Bit i of a set of differences stands for field i.
+inline constexpr std::array<std::string_view, 4> schema_fields{"encoding", "size", "alignment", "name"};
+
+/// Which fields differ. None when untyped bytes are asked for: they open any topic, to read and to write.
+inline unsigned schema_differences(const StoredConfig& stored, const Schema& asked) noexcept {
+  if (asked.encoding == "bytes") return 0;
+  return (stored.encoding != asked.encoding ? 1u : 0u) | (stored.type_size != asked.size ? 2u : 0u) |
+         (stored.type_alignment != asked.alignment ? 4u : 0u) | (stored.type_name != asked.name ? 8u : 0u);
+}
+
+using SchemaSentence = std::array<char, 160>;
+
+/// For each set of differences a sentence that lives for ever: "the topic's values have another size and name; ...".
+inline constexpr auto schema_sentences = [] {
+  std::array<SchemaSentence, 16> sentences{};
+  for (unsigned set = 0; set < sentences.size(); ++set) {
+    std::size_t size = 0;
+    const auto say = [&](std::string_view text) {
+      for (const char c : text) sentences[set][size++] = c;
+    };
+    say("the topic's values have another ");
+    unsigned left = set;
+    for (unsigned i = 0; i < schema_fields.size(); ++i) {
+      if ((set >> i & 1u) == 0) continue;
+      say(schema_fields[i]);
+      left &= ~(1u << i);
+      if (left != 0) say((left & (left - 1)) == 0 ? " and " : ", ");
+    }
+    say("; explain_type_mismatch<T>(bus, topic) says which");
+  }
+  return sentences;
+}();
+
+/// Errors: type_mismatch, with the fields that differ.
+inline Result<void> check_schema(const StoredConfig& stored, const Schema& asked) noexcept {
+  const unsigned differences = schema_differences(stored, asked);
+  if (differences == 0) return {};
+  return Failure{Errc::type_mismatch, schema_sentences[differences].data()};
+}
+
+/// "size: stored 24, asked 32; name: stored Pose, asked Scan"; empty when nothing differs.
+inline std::string explain_schema(const StoredConfig& stored, const Schema& asked) {
+  const std::array<std::string, 4> there{stored.encoding, std::to_string(stored.type_size),
+                                         std::to_string(stored.type_alignment), stored.type_name};
+  const std::array<std::string, 4> here{std::string{asked.encoding}, std::to_string(asked.size),
+                                        std::to_string(asked.alignment), std::string{asked.name}};
+  const unsigned differences = schema_differences(stored, asked);
+  std::string text;
+  for (std::size_t i = 0; i < there.size(); ++i) {
+    if ((differences >> i & 1u) == 0) continue;
+    if (!text.empty()) text += "; ";
+    text.append(schema_fields[i]).append(": stored " + there[i] + ", asked " + here[i]);
+  }
+  return text;
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
 // ---- towpath/topic/topic.hpp ----
 
 // A Topic<T> is a named log of values of one type, split into partitions. Naming it makes it, if it is missing:
 //   towpath::Topic<Pose> poses{bus, "pose"};
 //   towpath::Topic scans{bus, lidar_front};      // from a TopicSpec in a shared header
 // A handle is cheap to copy and thread-safe. Two processes that disagree on T's name, size or alignment get
-// type_mismatch when they open it. Topic<Bytes> opens any topic, and a Producer of it writes any bytes there.
-// The third argument is the kind of bus: another one (a Kafka cluster) specializes Topic, Producer and Consumer.
+// type_mismatch when they open it; explain_type_mismatch<T>(bus, "pose") says what differs. Topic<Bytes> opens any
+// topic, and a Producer of it writes any bytes there. The third argument is the kind of bus: another one (a Kafka
+// cluster) specializes Topic, Producer and Consumer.
 
 namespace towpath::inline TOWPATH_ABI {
 
 namespace detail {
-
-/// Errors: type_mismatch, with what differs. Bytes opens any topic, to read and to write; nothing else does.
-inline Result<void> check_schema(const StoredConfig& stored, const Schema& mine) noexcept {
-  if (mine.encoding == "bytes") return {};
-  if (stored.encoding != mine.encoding) return Failure{Errc::type_mismatch, "the topic's values have another encoding"};
-  if (stored.type_size != mine.size) return Failure{Errc::type_mismatch, "the topic's value type has another size"};
-  if (stored.type_alignment != mine.alignment)
-    return Failure{Errc::type_mismatch, "the topic's value type has another alignment"};
-  if (stored.type_name != mine.name) return Failure{Errc::type_mismatch, "the topic's value type has another name"};
-  return {};
-}
 
 /// Opens a topic, or makes it when it is missing and may be made.
 inline Result<std::shared_ptr<TopicFiles>> open_topic(Bus& bus, const std::string& name, const TopicConfig& config,
@@ -8174,6 +8243,17 @@ class Topic<T, S, Bus> {
 
 template <class T>
 Topic(Bus&, const TopicSpec<T>&) -> Topic<T, Serde<T>, Bus>;
+
+/// What keeps Topic<T, S> from opening this topic, field by field, for people: "size: stored 24, asked 32; name: stored
+/// Pose, asked Scan". Empty when nothing does. Makes no topic. Errors: unknown_topic, invalid_name, corrupt,
+/// newer_format, forked.
+template <class T, class S = Serde<T>>
+Result<std::string> explain_type_mismatch(const Bus& bus, std::string_view name) {
+  if (auto fine = bus.core()->usable(); !fine) return fine.error();
+  const auto files = bus.catalog().open(std::string{name});
+  if (!files) return files.error();
+  return detail::explain_schema((*files)->stored(), schema_of<T, S>());
+}
 
 }  // namespace towpath::inline TOWPATH_ABI
 
@@ -9304,8 +9384,9 @@ namespace towpath::inline TOWPATH_ABI::detail {
 /// Room for what a producer's batches need beside the log, kept from batch to batch.
 struct BatchScratch {
   std::vector<std::uint64_t> sizes;  // of the values, for those types where they differ
+  log::Buffer prepared;              // the values of a serde that prepares them, behind each other
+  log::Buffer value;                 // one value on its way into a record batch
   log::RecordBatchBuilder builder;
-  log::Buffer value;
 };
 
 template <class T, class S, class Records>
@@ -9319,10 +9400,12 @@ class BatchFrames {
   Failure measure() {
     if (count_ == 0 || count_ > log::max_batch_count)
       return {Errc::invalid_argument, "a batch has 1 to 4,194,304 records"};
-    if constexpr (!has_fixed_size) scratch_->sizes.resize(count_);
+    if constexpr (!has_fixed_size) scratch_->sizes.assign(count_, 0);
+    scratch_->prepared.clear();
     for (std::size_t i = 0; i < count_; ++i) {
       const Outgoing<T> record = (*record_)(i);
-      if constexpr (!has_fixed_size) scratch_->sizes[i] = record.value ? S::size(*record.value) : 0;
+      if (record.value)
+        if (const Failure refused = size_up(*record.value, i); refused.code != Errc::ok) return refused;
       const auto spec = describe(record, i);
       const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
       if (const Failure refused = core_->refuses(spec, layout); refused.code != Errc::ok) return refused;
@@ -9342,13 +9425,15 @@ class BatchFrames {
   void write(const log::Reservation& room, const log::Appender& appender) const {
     const auto& segment = appender.segment();
     std::uint64_t at = 0;
+    std::size_t prepared = 0;
     for (std::size_t i = 0; i < count_; ++i) {
       const Outgoing<T> record = (*record_)(i);
       const auto spec = describe(record, i);
       const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
       std::byte* frame = room.frame + at;
       log::write_frame(frame, layout, spec);
-      if (record.value) S::encode(*record.value, {frame + layout.value_at, static_cast<std::size_t>(spec.value_size)});
+      if (record.value)
+        encode(*record.value, {frame + layout.value_at, static_cast<std::size_t>(spec.value_size)}, prepared);
       if (segment.checksummed)
         log::seal_frame(frame, layout.length, segment.uuid, static_cast<std::uint64_t>(room.offset.value) + i);
       TOWPATH_FAILPOINT("batch.half_written");
@@ -9362,12 +9447,13 @@ class BatchFrames {
   Result<Bytes> pack(Compression compression) const {
     auto& builder = scratch_->builder;
     builder.clear();
+    std::size_t prepared = 0;
     for (std::size_t i = 0; i < count_; ++i) {
       const Outgoing<T> record = (*record_)(i);
       const auto spec = describe(record, i);
       if (!scratch_->value.resize(static_cast<std::size_t>(spec.value_size)))
         return Failure{Errc::out_of_memory, "no memory for a record batch"};
-      if (record.value) S::encode(*record.value, {scratch_->value.data(), scratch_->value.size()});
+      if (record.value) encode(*record.value, {scratch_->value.data(), scratch_->value.size()}, prepared);
       if (auto added = builder.add(log::to_kafka_time(spec.timestamp), spec.key, spec.has_key, scratch_->value.bytes(),
                                    spec.has_value, spec.headers);
           !added)
@@ -9390,6 +9476,33 @@ class BatchFrames {
 
  private:
   static constexpr bool has_fixed_size = requires { S::fixed_size; };
+  static_assert(!(has_fixed_size && PreparingSerde<S, T>), "a serde prepares values because their sizes differ");
+
+  /// Finds out how large the value of record `i` is. Errors: what its serde refuses it for, out_of_memory.
+  Failure size_up([[maybe_unused]] const T& value, [[maybe_unused]] std::size_t i) {
+    if constexpr (PreparingSerde<S, T>) {
+      const auto prepared = S::prepare(value);
+      if (!prepared) return prepared.error();
+      const Bytes bytes = prepared->bytes();
+      const std::size_t at = scratch_->prepared.size();
+      if (!scratch_->prepared.resize(at + bytes.size())) return {Errc::out_of_memory, "no memory for a batch's values"};
+      if (!bytes.empty()) std::memcpy(scratch_->prepared.data() + at, bytes.data(), bytes.size());
+      scratch_->sizes[i] = bytes.size();
+    } else if constexpr (!has_fixed_size) {
+      scratch_->sizes[i] = S::size(value);
+    }
+    return {};
+  }
+
+  /// `prepared`: how much of what was prepared is used up.
+  void encode(const T& value, std::span<std::byte> out, [[maybe_unused]] std::size_t& prepared) const {
+    if constexpr (PreparingSerde<S, T>) {
+      if (!out.empty()) std::memcpy(out.data(), scratch_->prepared.data() + prepared, out.size());
+      prepared += out.size();
+    } else {
+      S::encode(value, out);
+    }
+  }
 
   log::FrameSpec describe(const Outgoing<T>& record, std::size_t i) const noexcept {
     log::FrameSpec spec;
@@ -9601,17 +9714,26 @@ class Producer<T, S, Bus, P> {
 
   /// Appends the value. When it returns, the record is in the log and survives this process.
   /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
-  /// invalid_argument (more than 65,535 headers), duplicate_sequence, forked, corrupt, queue_full and timed_out (a
-  /// topic that waits for its readers), partition_failed, and those of opening and mapping a segment. With `visible`
-  /// also the errors of flush(): then the record is in the log, and sending it again makes a second one. Microseconds;
-  /// milliseconds when it makes a segment's file. With `visible` up to the grace for each open record.
+  /// invalid_argument (more than 65,535 headers, or a value that its serde refuses), duplicate_sequence, forked,
+  /// corrupt, queue_full and timed_out (a topic that waits for its readers), partition_failed, and those of opening and
+  /// mapping a segment. With `visible` also the errors of flush(): then the record is in the log, and sending it again
+  /// makes a second one. Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for
+  /// each open record.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value,
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
       return closed();
     log::FrameSpec spec = describe(options);
-    spec.value_size = S::size(value);
-    return append(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
+    if constexpr (PreparingSerde<S, T>) {
+      const auto prepared = S::prepare(value);
+      if (!prepared) return prepared.error();
+      const Bytes bytes = prepared->bytes();
+      spec.value_size = bytes.size();
+      return append(spec, options, [&](std::span<std::byte> out) noexcept { Serde<Bytes>::encode(bytes, out); });
+    } else {
+      spec.value_size = S::size(value);
+      return append(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
+    }
   }
 
   /// Appends a record without a value: Kafka's tombstone, which says that the key is gone. Errors as send().
@@ -9714,8 +9836,13 @@ class Producer<T, S, Bus, P> {
 
  private:
   static constexpr bool chooses_quietly = noexcept(std::declval<P&>()(std::declval<const PartitionRequest&>()));
-  static constexpr bool encodes_quietly = chooses_quietly&& noexcept(
-      S::encode(std::declval<const T&>(), std::span<std::byte>{}))&& noexcept(S::size(std::declval<const T&>()));
+  static constexpr bool encodes_quietly = chooses_quietly && [] {
+    if constexpr (PreparingSerde<S, T>)
+      return noexcept(S::prepare(std::declval<const T&>()));
+    else
+      return noexcept(S::encode(std::declval<const T&>(), std::span<std::byte>{}))&& noexcept(
+          S::size(std::declval<const T&>()));
+  }();
 
   static Failure closed() noexcept { return {Errc::closed, "this producer was moved from"}; }
 

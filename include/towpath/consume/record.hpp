@@ -66,11 +66,17 @@ class Record {
   [[nodiscard]] bool has_key() const noexcept { return frame_.has_key; }
   /// Empty when there is none.
   [[nodiscard]] Bytes key() const noexcept { return frame_.key; }
-  /// The key as text, or as an integer in Kafka's byte order; none when it is absent or has another size.
-  template <class K>
-  [[nodiscard]] std::optional<typename Serde<K>::View> key_as() const noexcept {
-    if (!frame_.has_key || !Serde<K>::accepts(frame_.key)) return std::nullopt;
-    return Serde<K>::view(frame_.key);
+  /// The key as text, as an integer in Kafka's byte order, or as what another serde makes of it, as
+  /// key_as<Robot, JsonSerde<Robot>>(); none when it is absent or is no such value.
+  template <class K, class KeySerde = Serde<K>>
+  [[nodiscard]] auto key_as() const noexcept(InPlaceSerde<KeySerde, K>) {
+    if constexpr (InPlaceSerde<KeySerde, K>) {
+      using Found = std::optional<typename KeySerde::View>;
+      return frame_.has_key && KeySerde::accepts(frame_.key) ? Found{KeySerde::view(frame_.key)} : Found{};
+    } else {
+      auto decoded = frame_.has_key ? KeySerde::decode(frame_.key) : Result<K>{Errc::undecodable};
+      return decoded ? std::optional<K>{std::move(*decoded)} : std::optional<K>{};
+    }
   }
   /// Who sent it and his how manieth record it is; not present when the producer has no id.
   [[nodiscard]] log::ProducerMark producer() const noexcept { return frame_.producer(); }

@@ -11,8 +11,9 @@ namespace towpath::inline TOWPATH_ABI::detail {
 /// Room for what a producer's batches need beside the log, kept from batch to batch.
 struct BatchScratch {
   std::vector<std::uint64_t> sizes;  // of the values, for those types where they differ
+  log::Buffer prepared;              // the values of a serde that prepares them, behind each other
+  log::Buffer value;                 // one value on its way into a record batch
   log::RecordBatchBuilder builder;
-  log::Buffer value;
 };
 
 template <class T, class S, class Records>
@@ -26,10 +27,12 @@ class BatchFrames {
   Failure measure() {
     if (count_ == 0 || count_ > log::max_batch_count)
       return {Errc::invalid_argument, "a batch has 1 to 4,194,304 records"};
-    if constexpr (!has_fixed_size) scratch_->sizes.resize(count_);
+    if constexpr (!has_fixed_size) scratch_->sizes.assign(count_, 0);
+    scratch_->prepared.clear();
     for (std::size_t i = 0; i < count_; ++i) {
       const Outgoing<T> record = (*record_)(i);
-      if constexpr (!has_fixed_size) scratch_->sizes[i] = record.value ? S::size(*record.value) : 0;
+      if (record.value)
+        if (const Failure refused = size_up(*record.value, i); refused.code != Errc::ok) return refused;
       const auto spec = describe(record, i);
       const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
       if (const Failure refused = core_->refuses(spec, layout); refused.code != Errc::ok) return refused;
@@ -49,13 +52,15 @@ class BatchFrames {
   void write(const log::Reservation& room, const log::Appender& appender) const {
     const auto& segment = appender.segment();
     std::uint64_t at = 0;
+    std::size_t prepared = 0;
     for (std::size_t i = 0; i < count_; ++i) {
       const Outgoing<T> record = (*record_)(i);
       const auto spec = describe(record, i);
       const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
       std::byte* frame = room.frame + at;
       log::write_frame(frame, layout, spec);
-      if (record.value) S::encode(*record.value, {frame + layout.value_at, static_cast<std::size_t>(spec.value_size)});
+      if (record.value)
+        encode(*record.value, {frame + layout.value_at, static_cast<std::size_t>(spec.value_size)}, prepared);
       if (segment.checksummed)
         log::seal_frame(frame, layout.length, segment.uuid, static_cast<std::uint64_t>(room.offset.value) + i);
       TOWPATH_FAILPOINT("batch.half_written");
@@ -69,12 +74,13 @@ class BatchFrames {
   Result<Bytes> pack(Compression compression) const {
     auto& builder = scratch_->builder;
     builder.clear();
+    std::size_t prepared = 0;
     for (std::size_t i = 0; i < count_; ++i) {
       const Outgoing<T> record = (*record_)(i);
       const auto spec = describe(record, i);
       if (!scratch_->value.resize(static_cast<std::size_t>(spec.value_size)))
         return Failure{Errc::out_of_memory, "no memory for a record batch"};
-      if (record.value) S::encode(*record.value, {scratch_->value.data(), scratch_->value.size()});
+      if (record.value) encode(*record.value, {scratch_->value.data(), scratch_->value.size()}, prepared);
       if (auto added = builder.add(log::to_kafka_time(spec.timestamp), spec.key, spec.has_key, scratch_->value.bytes(),
                                    spec.has_value, spec.headers);
           !added)
@@ -97,6 +103,33 @@ class BatchFrames {
 
  private:
   static constexpr bool has_fixed_size = requires { S::fixed_size; };
+  static_assert(!(has_fixed_size && PreparingSerde<S, T>), "a serde prepares values because their sizes differ");
+
+  /// Finds out how large the value of record `i` is. Errors: what its serde refuses it for, out_of_memory.
+  Failure size_up([[maybe_unused]] const T& value, [[maybe_unused]] std::size_t i) {
+    if constexpr (PreparingSerde<S, T>) {
+      const auto prepared = S::prepare(value);
+      if (!prepared) return prepared.error();
+      const Bytes bytes = prepared->bytes();
+      const std::size_t at = scratch_->prepared.size();
+      if (!scratch_->prepared.resize(at + bytes.size())) return {Errc::out_of_memory, "no memory for a batch's values"};
+      if (!bytes.empty()) std::memcpy(scratch_->prepared.data() + at, bytes.data(), bytes.size());
+      scratch_->sizes[i] = bytes.size();
+    } else if constexpr (!has_fixed_size) {
+      scratch_->sizes[i] = S::size(value);
+    }
+    return {};
+  }
+
+  /// `prepared`: how much of what was prepared is used up.
+  void encode(const T& value, std::span<std::byte> out, [[maybe_unused]] std::size_t& prepared) const {
+    if constexpr (PreparingSerde<S, T>) {
+      if (!out.empty()) std::memcpy(out.data(), scratch_->prepared.data() + prepared, out.size());
+      prepared += out.size();
+    } else {
+      S::encode(value, out);
+    }
+  }
 
   log::FrameSpec describe(const Outgoing<T>& record, std::size_t i) const noexcept {
     log::FrameSpec spec;

@@ -39,17 +39,26 @@ class Producer<T, S, Bus, P> {
 
   /// Appends the value. When it returns, the record is in the log and survives this process.
   /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
-  /// invalid_argument (more than 65,535 headers), duplicate_sequence, forked, corrupt, queue_full and timed_out (a
-  /// topic that waits for its readers), partition_failed, and those of opening and mapping a segment. With `visible`
-  /// also the errors of flush(): then the record is in the log, and sending it again makes a second one. Microseconds;
-  /// milliseconds when it makes a segment's file. With `visible` up to the grace for each open record.
+  /// invalid_argument (more than 65,535 headers, or a value that its serde refuses), duplicate_sequence, forked,
+  /// corrupt, queue_full and timed_out (a topic that waits for its readers), partition_failed, and those of opening and
+  /// mapping a segment. With `visible` also the errors of flush(): then the record is in the log, and sending it again
+  /// makes a second one. Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for
+  /// each open record.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value,
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
       return closed();
     log::FrameSpec spec = describe(options);
-    spec.value_size = S::size(value);
-    return append(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
+    if constexpr (PreparingSerde<S, T>) {
+      const auto prepared = S::prepare(value);
+      if (!prepared) return prepared.error();
+      const Bytes bytes = prepared->bytes();
+      spec.value_size = bytes.size();
+      return append(spec, options, [&](std::span<std::byte> out) noexcept { Serde<Bytes>::encode(bytes, out); });
+    } else {
+      spec.value_size = S::size(value);
+      return append(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
+    }
   }
 
   /// Appends a record without a value: Kafka's tombstone, which says that the key is gone. Errors as send().
@@ -152,8 +161,13 @@ class Producer<T, S, Bus, P> {
 
  private:
   static constexpr bool chooses_quietly = noexcept(std::declval<P&>()(std::declval<const PartitionRequest&>()));
-  static constexpr bool encodes_quietly = chooses_quietly&& noexcept(
-      S::encode(std::declval<const T&>(), std::span<std::byte>{}))&& noexcept(S::size(std::declval<const T&>()));
+  static constexpr bool encodes_quietly = chooses_quietly && [] {
+    if constexpr (PreparingSerde<S, T>)
+      return noexcept(S::prepare(std::declval<const T&>()));
+    else
+      return noexcept(S::encode(std::declval<const T&>(), std::span<std::byte>{}))&& noexcept(
+          S::size(std::declval<const T&>()));
+  }();
 
   static Failure closed() noexcept { return {Errc::closed, "this producer was moved from"}; }
 

@@ -6,7 +6,7 @@
 //     static void encode(const Plan&, std::span<std::byte> out);   // out.size() == size(plan)
 //     static towpath::Result<Plan> decode(towpath::Bytes);         // undecodable if it is none
 //   };
-// or pass another one as second argument: Topic<Plan, JsonSerde<Plan>>.
+// or pass another one as second argument: Topic<Plan, JsonSerde<Plan>> (adapters/json.hpp, msgpack.hpp, cbor.hpp).
 // Beware: a struct with pointers in it is trivially copyable too, and its pointers mean nothing in another process.
 #pragma once
 
@@ -144,6 +144,14 @@ concept DecodingSerde = requires(const T& value, std::span<std::byte> out, Bytes
   { S::size(value) } -> std::convertible_to<std::size_t>;
   S::encode(value, out);
   { S::decode(bytes) } -> std::same_as<Result<T>>;
+};
+
+/// Knows the size only when all is written, or refuses some values: send() asks prepare() once, in place of size() and
+/// encode(), and returns its failure with nothing appended.
+template <class S, class T>
+concept PreparingSerde = requires(const T& value) {
+  { S::prepare(value)->bytes() } -> std::same_as<Bytes>;  // valid while what prepare() returned is
+  { S::prepare(value).error() } -> std::same_as<Failure>;
 };
 
 template <class S, class T>

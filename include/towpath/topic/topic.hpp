@@ -2,27 +2,18 @@
 //   towpath::Topic<Pose> poses{bus, "pose"};
 //   towpath::Topic scans{bus, lidar_front};      // from a TopicSpec in a shared header
 // A handle is cheap to copy and thread-safe. Two processes that disagree on T's name, size or alignment get
-// type_mismatch when they open it. Topic<Bytes> opens any topic, and a Producer of it writes any bytes there.
-// The third argument is the kind of bus: another one (a Kafka cluster) specializes Topic, Producer and Consumer.
+// type_mismatch when they open it; explain_type_mismatch<T>(bus, "pose") says what differs. Topic<Bytes> opens any
+// topic, and a Producer of it writes any bytes there. The third argument is the kind of bus: another one (a Kafka
+// cluster) specializes Topic, Producer and Consumer.
 #pragma once
 
 #include <towpath/serde/serde.hpp>
 #include <towpath/topic/bus.hpp>
+#include <towpath/topic/schema_check.hpp>
 
 namespace towpath::inline TOWPATH_ABI {
 
 namespace detail {
-
-/// Errors: type_mismatch, with what differs. Bytes opens any topic, to read and to write; nothing else does.
-inline Result<void> check_schema(const StoredConfig& stored, const Schema& mine) noexcept {
-  if (mine.encoding == "bytes") return {};
-  if (stored.encoding != mine.encoding) return Failure{Errc::type_mismatch, "the topic's values have another encoding"};
-  if (stored.type_size != mine.size) return Failure{Errc::type_mismatch, "the topic's value type has another size"};
-  if (stored.type_alignment != mine.alignment)
-    return Failure{Errc::type_mismatch, "the topic's value type has another alignment"};
-  if (stored.type_name != mine.name) return Failure{Errc::type_mismatch, "the topic's value type has another name"};
-  return {};
-}
 
 /// Opens a topic, or makes it when it is missing and may be made.
 inline Result<std::shared_ptr<TopicFiles>> open_topic(Bus& bus, const std::string& name, const TopicConfig& config,
@@ -88,5 +79,16 @@ class Topic<T, S, Bus> {
 
 template <class T>
 Topic(Bus&, const TopicSpec<T>&) -> Topic<T, Serde<T>, Bus>;
+
+/// What keeps Topic<T, S> from opening this topic, field by field, for people: "size: stored 24, asked 32; name: stored
+/// Pose, asked Scan". Empty when nothing does. Makes no topic. Errors: unknown_topic, invalid_name, corrupt,
+/// newer_format, forked.
+template <class T, class S = Serde<T>>
+Result<std::string> explain_type_mismatch(const Bus& bus, std::string_view name) {
+  if (auto fine = bus.core()->usable(); !fine) return fine.error();
+  const auto files = bus.catalog().open(std::string{name});
+  if (!files) return files.error();
+  return detail::explain_schema((*files)->stored(), schema_of<T, S>());
+}
 
 }  // namespace towpath::inline TOWPATH_ABI
