@@ -93,10 +93,10 @@ class ByteReader {
   /// Nearly all numbers in a record take one byte or two.
   template <unsigned width>
   TOWPATH_HOT std::uint64_t varint_bits() noexcept {
-    if (left() >= 2) {
+    if (at_ != end_) {
       const auto first = std::to_integer<std::uint64_t>(at_[0]);
-      const auto second = std::to_integer<std::uint64_t>(at_[1]);
       if (first < 0x80) return ++at_, first;
+      const auto second = left() > 1 ? std::to_integer<std::uint64_t>(at_[1]) : 0x80;
       if (second < 0x80) return at_ += 2, (first & 0x7F) | second << 7;
     }
     return long_varint_bits<width>();
