@@ -97,7 +97,8 @@
 //   TOWPATH_FAIL(message)       what value() and throwing constructors do without exceptions; default: print, abort()
 //   TOWPATH_FAILPOINT(name)     called between the protocol's steps; default: nothing. Tests kill the process there.
 //   TOWPATH_WORD_POLICY         the type through which every shared word is touched; default: shm::DirectPolicy
-// Exceptions, TOWPATH_FAILPOINT and TOWPATH_WORD_POLICY are part of the inline namespace, so that files that differ in
+//   TOWPATH_FLUSH_POLICY        the type through which files reach the disk; default: shm::DirectFlush
+// Exceptions, TOWPATH_FAILPOINT and the policies are part of the inline namespace, so that files that differ in
 // them never share a symbol; whatever else differs (TOWPATH_ASSERT, TOWPATH_FAIL, NDEBUG, sanitizers) is yours to keep
 // the same. Between processes only the format version protects you.
 
@@ -150,6 +151,13 @@
 #define TOWPATH_ABI_POLICY
 #endif
 
+#ifdef TOWPATH_FLUSH_POLICY
+#define TOWPATH_ABI_FLUSH _flush
+#else
+#define TOWPATH_FLUSH_POLICY ::towpath::shm::DirectFlush
+#define TOWPATH_ABI_FLUSH
+#endif
+
 // Seeded bugs for negative controls: a test target defines one to see its own check fail. Never defined by users.
 #ifdef TOWPATH_SEED_STORE_COMMIT
 #define TOWPATH_ABI_SEED _seed
@@ -158,10 +166,11 @@
 #define TOWPATH_ABI_SEED
 #endif
 
-#define TOWPATH_ABI_JOIN_(a, b, c, d, e) a##b##c##d##e
-#define TOWPATH_ABI_JOIN(a, b, c, d, e) TOWPATH_ABI_JOIN_(a, b, c, d, e)
-#define TOWPATH_ABI \
-  TOWPATH_ABI_JOIN(v0, TOWPATH_ABI_EXCEPTIONS, TOWPATH_ABI_FAILPOINT, TOWPATH_ABI_POLICY, TOWPATH_ABI_SEED)
+#define TOWPATH_ABI_JOIN_(a, b, c, d, e, f) a##b##c##d##e##f
+#define TOWPATH_ABI_JOIN(a, b, c, d, e, f) TOWPATH_ABI_JOIN_(a, b, c, d, e, f)
+#define TOWPATH_ABI                                                                                          \
+  TOWPATH_ABI_JOIN(v0, TOWPATH_ABI_EXCEPTIONS, TOWPATH_ABI_FAILPOINT, TOWPATH_ABI_POLICY, TOWPATH_ABI_FLUSH, \
+                   TOWPATH_ABI_SEED)
 
 // A path that is taken once in thousands of records: kept out of the loop that is taken for each.
 #define TOWPATH_COLD __attribute__((noinline, cold))
@@ -567,6 +576,10 @@ struct Slot {
   static constexpr std::uint64_t length(std::uint64_t slot) noexcept { return slot >> 32; }
   static constexpr std::uint64_t make(State state, std::uint64_t position, std::uint64_t length) noexcept {
     return state | position >> 3 << 2 | length << 32;
+  }
+  /// An aborted slot names the incarnation, so that recovery does not take one for it that stood there before.
+  static constexpr std::uint64_t aborted_in(std::uint64_t uuid) noexcept {
+    return aborted | (uuid & ~std::uint64_t{3});
   }
 };
 
@@ -1263,6 +1276,58 @@ inline std::uint64_t random_bits() noexcept {
 
 }  // namespace towpath::inline TOWPATH_ABI::shm
 
+// ---- towpath/shm/flush.hpp ----
+
+// Getting bytes onto stable storage: fdatasync(2) for a file, msync(2) for what a map of it holds, fsync(2) for the
+// names in a folder. Each blocks for as long as the disk takes. Thread-safe.
+// A flush that failed must not be tried again: the kernel marks pages that it could not write as clean, so a second
+// flush would succeed without them. A map reports every error since it was made, whoever else asked meanwhile.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+/// How flushes reach the kernel in production. A test that plays power cut puts a policy of its own in its place
+/// (TOWPATH_FLUSH_POLICY). Each returns 0 or an errno.
+struct DirectFlush {
+  static int file(int fd) noexcept { return ::fdatasync(fd) == 0 ? 0 : errno; }
+  static int folder(int fd) noexcept { return ::fsync(fd) == 0 ? 0 : errno; }
+  /// Writes what is dirty in the file behind the map; the same as fdatasync on the descriptor that it was made from.
+  static int map(void* at, std::size_t bytes) noexcept { return ::msync(at, bytes, MS_SYNC) == 0 ? 0 : errno; }
+  /// Does what lies there outlive a restart of the machine?
+  static bool outlives_restart(bool is_on_disk) noexcept { return is_on_disk; }
+};
+
+namespace detail {
+
+/// Whatever the reason is: what was to be flushed may be lost, also when room comes back.
+inline Result<void> flushed(int error, const char* call) noexcept {
+  if (error == 0) return {};
+  return Failure{Errc::io_error, call};
+}
+
+template <class Flush>
+int until_done(const Flush& flush) noexcept {
+  int error = 0;
+  do error = flush();
+  while (error == EINTR);
+  return error;
+}
+
+}  // namespace detail
+
+/// Errors: io_error, and then the file's last bytes are not to be trusted.
+inline Result<void> flush_file(const FileDescriptor& fd) noexcept {
+  return detail::flushed(detail::until_done([&] { return TOWPATH_FLUSH_POLICY::file(fd.get()); }), "fdatasync");
+}
+inline Result<void> flush_map(void* at, std::size_t bytes) noexcept {
+  return detail::flushed(detail::until_done([&] { return TOWPATH_FLUSH_POLICY::map(at, bytes); }), "msync");
+}
+/// Names made, changed and removed in the folder. Errors: io_error.
+inline Result<void> flush_folder(const FileDescriptor& fd) noexcept {
+  return detail::flushed(detail::until_done([&] { return TOWPATH_FLUSH_POLICY::folder(fd.get()); }), "fsync a folder");
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
 // ---- towpath/shm/directory.hpp ----
 
 // A Directory is where a bus keeps its files: a folder of the operating system, or the memory of this process
@@ -1311,12 +1376,22 @@ class Directory {
   virtual Result<void> remove_folder(const char* name) = 0;
   /// The names in a folder, in no order; "" is the directory itself.
   virtual Result<std::vector<std::string>> list(const char* folder) = 0;
+  /// Returns when the file's content is on stable storage; at once where a restart leaves nothing.
+  /// Errors: io_error (what was written last may be lost: do not try again), not_found.
+  virtual Result<void> flush(const char* name) = 0;
+  /// The same for the names in a folder: made, changed and removed ones. "" is the directory itself.
+  virtual Result<void> flush_folder(const char* folder) = 0;
   /// Bytes that can still be allocated.
   virtual std::uint64_t free_bytes() = 0;
   [[nodiscard]] virtual Storage storage() const noexcept = 0;
+  /// Does it outlive a restart of the machine?
+  [[nodiscard]] bool is_lasting() const noexcept {
+    return TOWPATH_FLUSH_POLICY::outlives_restart(storage() == Storage::disk || storage() == Storage::copy_on_write);
+  }
 };
 
-/// Writes a small file whole or not at all, under a private name first. Errors: already_exists, no_space.
+/// Writes a small file whole or not at all, under a private name first. Its content is on stable storage before it has
+/// its name; the name is when the folder is flushed. Errors: already_exists, no_space, io_error.
 inline Result<void> write_file(Directory& directory, const char* name, const std::string& text, unsigned mode,
                                bool replace = false) {
   char temporary[64];
@@ -1327,6 +1402,7 @@ inline Result<void> write_file(Directory& directory, const char* name, const std
   auto file = directory.create(beside.c_str(), mode);
   if (!file) return file.error();
   auto done = write_all(*file, text.data(), text.size(), 0);
+  if (done && directory.is_lasting()) done = flush_file(*file);
   if (done) done = replace ? directory.replace(beside.c_str(), name) : directory.rename(beside.c_str(), name);
   if (!done) directory.remove(beside.c_str()).ignore();
   return done;
@@ -1535,6 +1611,9 @@ class Region {
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 #endif
+
+  /// Returns when all that was stored in the file, through whatever map, is on stable storage. Errors: io_error.
+  [[nodiscard]] Result<void> flush() const noexcept { return flush_map(data(), size()); }
 
   /// Makes the pages present in this process now (Linux 5.14; elsewhere they come by faults).
   void populate(std::size_t from, std::size_t bytes, bool for_writing) const noexcept {
@@ -1805,6 +1884,9 @@ struct Segment {
                                      shm::acquire);  // seq_cst: pairs with a sleeper's recheck
 #endif
   }
+
+  /// An abort names its incarnation: resolve(n, Slot::aborted_in(uuid)).
+  bool resolve(std::uint64_t n, Slot::State state) const = delete;
 
   /// Closes the segment after `n` slots unless somebody did; at least one slot, at most all. Returns how many it has.
   /// The caller wakes the waiters.
@@ -2421,6 +2503,11 @@ TOWPATH_HOT void wake(Word32& word) noexcept {
   ::syscall(SYS_futex, word.address(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
 
+/// Wakes all who sleep on a word that many wait for. It counts what happened: add to it first (seq_cst).
+inline void wake_all(const Word32& word) noexcept {
+  ::syscall(SYS_futex, word.address(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+
 }  // namespace towpath::inline TOWPATH_ABI::shm
 
 // ---- towpath/shm/member.hpp ----
@@ -2662,7 +2749,7 @@ struct PartitionState {
   // Seldom changes.
   Word64 uid;        // unique on the bus, never re-used, never 0
   Word64 flags;      // PartitionFlag
-  Word64 log_epoch;  // + 1 when the log is cut back
+  Word64 log_epoch;  // + 1 when the log was recovered after a restart of the machine: its end may have gone back
   std::uint64_t reserved0[5];
   // Changes at a roll.
   Word64 hint;        // the largest base made: where to append; only a hint, never too large
@@ -2672,8 +2759,11 @@ struct PartitionState {
   std::uint64_t reserved1[4];
   // Raised by whoever looked.
   Word64 resolved_to;  // all below is committed or aborted
-  Word64 durable_to;   // all below is on stable storage
-  std::uint64_t reserved2[6];
+  Word64 durable_to;   // all below is on stable storage; stored after that is so
+  Word64 flusher;      // who flushes: a count of flushes << 11 | member index + 1, or 0 there for nobody
+  Word32 flushes;      // + 1 after each; whoever waits for one sleeps on it
+  std::uint32_t reserved2;
+  std::uint64_t reserved3[4];
   // Counters for people: relaxed, never per record.
   Word64 aborted;  // slots aborted by helpers or given up by their owner
   Word64 dropped;  // offsets that retention removed
@@ -2683,11 +2773,12 @@ struct PartitionState {
   Word64 unlinked;  // segments removed, not recycled
   Word64 stale;     // reservations that met a foreign incarnation
   Word64 waits;     // sleeps of consumers, each in its first partition's block
-  std::uint64_t reserved3[32];
+  std::uint64_t reserved4[32];
   OpenTransaction transactions[64];
 };
 static_assert(sizeof(PartitionState) == 512 + 64 * 32 && std::is_standard_layout_v<PartitionState>);
 static_assert(offsetof(PartitionState, hint) == 64 && offsetof(PartitionState, resolved_to) == 128);
+static_assert(offsetof(PartitionState, flusher) == 144 && offsetof(PartitionState, flushes) == 152);
 static_assert(offsetof(PartitionState, aborted) == 192 && offsetof(PartitionState, transactions) == 512);
 
 /// Who sleeps for this partition: bit b of the mask belongs to the member in line b.
@@ -2818,7 +2909,8 @@ using FileName = std::array<char, 320>;
 /// What a PartitionLog is made of; all of it outlives the log.
 struct PartitionParts {
   shm::Directory* directory = nullptr;
-  std::string folder;  ///< the partition's, in `directory`: "0"; made with the first segment
+  shm::Directory* bus = nullptr;  ///< where the topic's folder has its name, in "topics"; null: not flushed from here
+  std::string folder;             ///< the partition's, in `directory`: "0"; made with the first segment
   std::int32_t partition = 0;
   PartitionState* state = nullptr;
   TopicWords* words = nullptr;
@@ -2836,6 +2928,7 @@ class PartitionLog {
   explicit PartitionLog(PartitionParts parts) : parts_{std::move(parts)}, uid_{parts_.state->uid.load(shm::acquire)} {}
 
   [[nodiscard]] shm::Directory& directory() const noexcept { return *parts_.directory; }
+  [[nodiscard]] shm::Directory* bus() const noexcept { return parts_.bus; }
   [[nodiscard]] PartitionState& state() const noexcept { return *parts_.state; }
   [[nodiscard]] const TopicWords& words() const noexcept { return *parts_.words; }
   [[nodiscard]] WaitBlock* waits() const noexcept { return parts_.waits; }
@@ -2846,6 +2939,10 @@ class PartitionLog {
   [[nodiscard]] const std::string& folder() const noexcept { return parts_.folder; }
   [[nodiscard]] bool is_deleted() const noexcept {
     return (parts_.state->flags.load(shm::acquire) & partition_deleted) != 0;
+  }
+  /// Did an I/O error make it read-only?
+  [[nodiscard]] bool has_failed() const noexcept {
+    return (parts_.state->flags.load(shm::acquire) & partition_failed) != 0;
   }
   /// Whoever may only read never helps.
   [[nodiscard]] bool may_help() const noexcept { return parts_.writable; }
@@ -2989,7 +3086,7 @@ inline bool owner_may_live(const PartitionLog& log, const Segment& segment, std:
 
 /// Aborts slot `n` if it is open. True if this call did. Readers go on past it.
 inline bool abort_slot(const PartitionLog& log, const Segment& segment, std::uint64_t n) noexcept {
-  if (!segment.resolve(n, Slot::aborted)) return false;
+  if (!segment.resolve(n, Slot::aborted_in(segment.uuid))) return false;
   TOWPATH_FAILPOINT("abort.resolved");
   log.state().aborted.fetch_add(1, shm::relaxed);
   log.wake();
@@ -3987,6 +4084,20 @@ class FolderDirectory final : public Directory {
     return names;
   }
 
+  Result<void> flush(const char* name) override {
+    if (!is_lasting()) return {};
+    const auto file = beneath(name, O_RDONLY, 0);
+    if (!file) return file.error();
+    return flush_file(*file);
+  }
+
+  Result<void> flush_folder(const char* folder) override {
+    if (!is_lasting()) return {};
+    const auto fd = beneath(*folder ? folder : ".", O_RDONLY | O_DIRECTORY, 0);
+    if (!fd) return fd.error();
+    return shm::flush_folder(*fd);
+  }
+
   std::uint64_t free_bytes() override {
     struct statvfs found {};
     return ::fstatvfs(fd_.get(), &found) == 0 ? std::uint64_t{found.f_bavail} * found.f_frsize : 0;
@@ -4155,6 +4266,9 @@ class MemoryDirectory final : public Directory {
       names.push_back(entry->first.second);
     return names;
   }
+
+  Result<void> flush(const char*) override { return {}; }
+  Result<void> flush_folder(const char*) override { return {}; }
 
   std::uint64_t free_bytes() override {
     const auto text = read_proc("/proc/meminfo");
@@ -4592,11 +4706,16 @@ enum class OnFull : std::uint32_t {
   fail = 2,         ///< it says queue_full
 };
 
-/// What of the log outlives a crash of the machine. A crash of processes loses nothing that was sent, whatever is set.
+/// What of the log outlives the machine's. A crash, kill or freeze of processes loses nothing that was sent, whatever
+/// is set. When the kernel crashes, the machine is reset or the power fails, the log is cut back to what reached the
+/// disk: a prefix, without holes and without damaged records. A clean restart loses nothing that a reader could have
+/// seen.
 enum class DurabilityKind : std::uint32_t {
-  none = 0,      ///< the kernel writes when it likes: a power cut loses what it had not written
-  interval = 1,  ///< flushed every so often: a power cut loses at most the last interval
-  each = 2,      ///< send() returns after its record is on stable storage: nothing acknowledged is lost
+  none = 0,      ///< the kernel writes when it likes: what it had not written is lost, 30 s worth and more
+  interval = 1,  ///< maintenance flushes every so often: the last interval, and what a round takes, is lost. Without
+                 ///< maintenance as none. Producer::flush() flushes at once
+  each = 2,      ///< send() returns after its record and all before it are on stable storage: nothing acknowledged is
+                 ///< lost. Costs a flush of the disk, shared by all who send meanwhile
 };
 
 struct Durability {
@@ -4971,6 +5090,7 @@ class TopicFiles {
   log::PartitionParts parts(std::int32_t id) const {
     log::PartitionParts parts;
     parts.directory = folder_.get();
+    parts.bus = &core_->directory();
     parts.folder = std::to_string(id);
     parts.partition = id;
     parts.state = state_block(state_->data(), static_cast<std::uint64_t>(id));
@@ -5365,6 +5485,148 @@ static_assert(Strategy<Spin> && Strategy<Backoff> && Strategy<Block>);
 
 }  // namespace towpath::inline TOWPATH_ABI::wait
 
+// ---- towpath/log/flushing.hpp ----
+
+// Making a partition's records survive a power cut (docs/protocol.md, "Flushing"): every segment that was written since
+// the last flush reaches stable storage, then the word durable_to says how far that goes.
+//   Flusher{log, member}.flush_to(offset + 1)     // returns when the record at `offset` is durable
+// Any number of threads and processes may want it at once: one flushes for all that is there, the others wait for it.
+// Nobody waits long for one that died or stands still: its claim is taken over, and flushing twice is harmless.
+// After a crash of the process durable_to is too low, never too high. An I/O error makes the partition fail: read-only.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// Marks the partition as read-only after an I/O error. Nobody clears the mark: the kernel forgets what it could not
+/// write, so only a copy of what can be read into another topic is to be trusted.
+inline void fail_partition(const PartitionLog& log) noexcept {
+  // Pairs with has_failed() in NEXT: whoever makes segments ends there. Whoever flushes is woken and sees it too.
+  const auto before = log.state().flags.fetch_or(partition_failed, shm::seq_cst);
+  if ((before & partition_failed) != 0) return;
+  log.directory().flush("state").ignore();  // if that fails too, the next flush after a restart says so again
+  log.wake_maintenance();
+}
+
+inline Failure failed_partition() noexcept {
+  return {Errc::partition_failed, "an I/O error made the partition read-only; copy what can be read to another topic"};
+}
+
+/// Flushes one partition in the name of one member. One thread at a time, like the member.
+class Flusher {
+ public:
+  /// How long a flush by somebody else may take before its claim is taken over: a hundred sleeps of 2 ms. A slower disk
+  /// is only flushed twice.
+  static constexpr Duration sleeps_for{std::chrono::milliseconds{2}};
+  static constexpr int patience = 100;
+
+  Flusher(const PartitionLog& log, const shm::Member& member) noexcept : log_{&log}, member_{&member} {}
+
+  /// Returns when everything below `offset` is on stable storage; the caller saw that it is resolved. Blocks for one or
+  /// two flushes of the disk. Errors: partition_failed, topic_deleted, corrupt, and those of mapping a segment.
+  Result<void> flush_to(std::uint64_t offset) {
+    auto& state = log_->state();
+    std::uint64_t watched = 0;
+    for (int sleeps = 0;;) {
+      const std::uint32_t event = state.flushes.load(shm::seq_cst);  // before the looks, pairs with release()'s add
+      if (state.durable_to.load(shm::acquire) >= offset) return {};
+      if (log_->has_failed()) return failed_partition();
+      if (log_->is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+      if (state.log_start.load(shm::seq_cst) >= offset) return {};  // retention took it: there is nothing to lose
+      std::uint64_t claim = state.flusher.load(shm::acquire);
+      if (claim != watched) watched = claim, sleeps = 0;
+      if (!may_claim(claim, sleeps)) {
+        shm::sleep(state.flushes, event, sleeps_for);  // not longer: whoever flushes may have died
+        ++sleeps;
+        continue;
+      }
+      const std::uint64_t mine = ((claim >> 11) + 1) << 11 | (member_->index() + 1);
+      if (!state.flusher.compare_exchange(claim, mine, shm::acq_rel, shm::acquire)) continue;
+      TOWPATH_FAILPOINT("flush.claimed");
+      const auto done = flush_now(offset);
+      release(mine);
+      if (!done) return done;
+    }
+  }
+
+ private:
+  [[nodiscard]] bool may_claim(std::uint64_t claim, int sleeps) const noexcept {
+    const auto holder = static_cast<unsigned>(claim & 0x7FF);
+    if (holder == 0 || holder > shm::max_members || sleeps > patience) return true;
+    return sleeps > 0 && !log_->members().is_alive(holder - 1);
+  }
+
+  /// A claim that was taken over meanwhile stays its new owner's.
+  void release(std::uint64_t mine) const noexcept {
+    auto& state = log_->state();
+    const std::uint64_t idle = mine >> 11 << 11;
+    state.flusher.compare_exchange(mine, idle, shm::acq_rel, shm::relaxed);
+    state.flushes.fetch_add(1, shm::seq_cst);
+    shm::wake_all(state.flushes);
+  }
+
+  Result<void> flush_now(std::uint64_t offset) {
+    auto& state = log_->state();
+    const std::uint64_t durable = state.durable_to.load(shm::acquire);
+    // As much as there is: acquires what whoever raised it found resolved, so the flush below covers it.
+    const std::uint64_t end = std::max(offset, state.resolved_to.load(shm::acquire));
+    const auto done = flush_segments(durable);
+    if (!done) {
+      if (done.error() == Errc::io_error) fail_partition(*log_);
+      return done.error() == Errc::io_error ? failed_partition() : done;
+    }
+    TOWPATH_FAILPOINT("flush.flushed");
+    state.durable_to.raise_to(end, shm::release);  // pairs with the acquire in flush_to(): it is on the disk
+    return {};
+  }
+
+  /// Every segment that may have changed since all below `durable` was flushed. The one with the last durable record is
+  /// among them, for its seal may have come later; a segment that begins at or behind it may lack a durable name.
+  Result<void> flush_segments(std::uint64_t durable) {
+    auto& state = log_->state();
+    const std::uint64_t start = state.log_start.load(shm::seq_cst);
+    const std::uint64_t from = std::max(start, durable == 0 ? 0 : durable - 1);
+    // After resolved_to: whoever committed in a segment had raised hint to it before.
+    const std::uint64_t hint = state.hint.load(shm::acquire);
+    if (hint >= durable)
+      if (auto named = flush_names(durable == 0); !named) return named;
+    if (hint <= from) return flush_segment(hint);
+    const auto bases = log_->bases();
+    if (!bases) return bases.error();
+    for (auto base = first_to_flush(*bases, from); base != bases->end(); ++base)
+      if (auto done = flush_segment(*base); !done) return done;
+    return {};
+  }
+
+  static std::vector<std::uint64_t>::const_iterator first_to_flush(const std::vector<std::uint64_t>& bases,
+                                                                   std::uint64_t from) noexcept {
+    const auto above = std::upper_bound(bases.begin(), bases.end(), from);
+    return above == bases.begin() ? above : std::prev(above);
+  }
+
+  Result<void> flush_segment(std::uint64_t base) {
+    const auto segment = log_->open(base, Use::append);
+    if (segment) return segment->control->flush();
+    // Retired or re-used since: nothing of it is in the log any more.
+    if (segment.error() != Errc::not_found) return segment.error();
+    return log_->state().log_start.load(shm::seq_cst) > base || log_->is_deleted() ? Result<void>{} : log_->damaged();
+  }
+
+  /// Names of segments, and before the first flush all that leads to them: whoever made them may not have come so far.
+  Result<void> flush_names(bool all) {
+    auto& directory = log_->directory();
+    auto done = directory.flush_folder(log_->folder().c_str());
+    if (done && all) done = directory.flush("state");
+    if (done && all) done = directory.flush_folder("");
+    if (done && all && log_->bus()) done = log_->bus()->flush_folder("topics");
+    if (done && all && log_->bus()) done = log_->bus()->flush_folder("");
+    return done;
+  }
+
+  const PartitionLog* log_;
+  const shm::Member* member_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
 // ---- towpath/log/recycling.hpp ----
 
 // How a segment leaves the log (protocol.md, R1 to R8): log_start passes it, one process takes the file by rename, and
@@ -5393,6 +5655,11 @@ struct Recycler {
     if (!again) {
       state.log_start.raise_to(base + count, shm::seq_cst);  // R1: from here nobody attaches to it
       TOWPATH_FAILPOINT("retire.bumped");
+    }
+    // Before the file goes: after a power cut the log must not begin at a segment that is not there. Nothing on tmpfs.
+    if (const auto kept = log->directory().flush("state"); !kept) {
+      if (kept.error() == Errc::io_error) fail_partition(*log);
+      return Retired::no;
     }
     const auto name = log->segment_name(base);
     const auto own = log->own_name(*member);
@@ -5431,6 +5698,9 @@ struct Recycler {
     segment.header->uuid.store(shm::random_bits(), shm::relaxed);
     segment.header->base.store(unset_base, shm::release);  // pairs with the acquire in Segment::open(): it is clean
     TOWPATH_FAILPOINT("retire.clean");
+    // So that no slot of the old incarnation comes back under the new one by a power cut.
+    const bool is_flushed = log->words().durability.load(shm::relaxed) != 0;
+    if (is_flushed && !segment.control->flush()) return drop(own, &segment);
     if (put_spare(own)) {
       state.recycled.fetch_add(1, shm::relaxed);
       TOWPATH_FAILPOINT("retire.spare");
@@ -5654,6 +5924,7 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
     }
     if (parts_.state->hint.load(shm::acquire) != base) continue;
     if (was_made(base, base) || tries > detail::most_tries) return damaged();
+    if (has_failed()) return failed_partition();
     // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
     const std::uint64_t mean = std::max(need, parts_.format.typical_frame);
     const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
@@ -5676,6 +5947,7 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
   const Geometry shape = following(full, need);
   for (int waited = 0, tries = 0; tries <= detail::most_tries;) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+    if (has_failed()) return failed_partition();  // whoever failed it closes its last segment
     if (next_base < parts_.state->log_start.load(shm::seq_cst)) return active(member, need);
     bool made = false;
     auto segment = open(next_base, Use::append);
@@ -5824,6 +6096,16 @@ class Appender {
     return segment_ ? find_segment(0) : Result<void>{};
   }
 
+  /// Closes the active segment for good: for a partition that failed, where nothing follows. Nothing may be reserved.
+  void close() {
+    park();
+    if (find_segment(0) && segment_.sealed_count() == 0) {
+      announce();
+      roll_for_large(read_tail());
+    }
+    park();
+  }
+
   /// Lets go of the mapped segment; the next append finds it again. Not while something is reserved.
   void park() noexcept {
     segment_ = Segment{};
@@ -5952,9 +6234,10 @@ class Appender {
 // ---- towpath/log/maintenance.hpp ----
 
 // What a partition needs now and then, and nobody waits for: sweeping private files of the dead, finishing retirements
-// that a dead process began, retention by bytes and age, spares, resolved_to. One process does it at a time, by a role
-// lock; two at once are harmless. Correctness never depends on it: without it disk and memory are given back later,
-// spares are not made (rolls cost milliseconds instead of microseconds), and age is not looked at.
+// that a dead process began, retention by bytes and age, spares, resolved_to, flushing at intervals. One process does
+// it at a time, by a role lock; two at once are harmless. Correctness never depends on it: without it disk and memory
+// are given back later, spares are not made (rolls cost milliseconds instead of microseconds), age is not looked at,
+// and a topic of durability interval is flushed by Producer::flush() only.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -5969,7 +6252,8 @@ class PartitionMaintenance {
         pins_{pins},
         reader_{log, std::move(pins)},
         appender_{log, member},
-        recycler_{&log, &member} {}
+        recycler_{&log, &member},
+        flusher_{log, member} {}
 
   /// One round. A few system calls when nothing is to do; making or cleaning a segment takes milliseconds.
   /// Errors: no_space and the like, from making spares; the rest of the round was done.
@@ -5985,8 +6269,10 @@ class PartitionMaintenance {
     finish_retirements();
     forget_gone_segments();
     if (log_->waits()) WaiterRegistration::sweep(*log_->waits(), *member_);
-    retire_by_bytes();
-    retire_by_age();
+    const bool has_failed = log_->has_failed();
+    if (has_failed) appender_.close();
+    if (!has_failed) retire_by_bytes();
+    if (!has_failed) retire_by_age();
     auto end = reader_.find_end();
     while (end && reader_.help())
       end = reader_.find_end();  // a stall that lasts from round to round meets its grace here
@@ -5994,13 +6280,37 @@ class PartitionMaintenance {
     if (!end) return end.error();
     is_moving_ = end->value != end_;
     end_ = end->value;
-    return keep_spares();
+    if (has_failed) return failed_partition();
+    auto flushed = flush_when_due();
+    auto kept = keep_spares();
+    return flushed ? kept : flushed;
+  }
+
+  /// For the last round of all: what could be read is on stable storage afterwards, unless durability is none.
+  void close() {
+    const auto end = reader_.find_end();
+    reader_.park();
+    if (end && log_->words().durability.load(shm::relaxed) != 0)
+      flusher_.flush_to(static_cast<std::uint64_t>(end->value)).ignore();
   }
 
   /// Did the log grow between the last two rounds?
   [[nodiscard]] bool is_moving() const noexcept { return is_moving_; }
 
  private:
+  /// The interval runs from when everything was last seen to be durable. Records whose senders flush themselves (each)
+  /// are flushed too, for a sender may have died before.
+  Result<void> flush_when_due() {
+    const auto now = log_->clock().steady();
+    const Duration interval{static_cast<std::int64_t>(log_->words().flush_interval_ns.load(shm::relaxed))};
+    if (log_->words().durability.load(shm::relaxed) == 0) return {};
+    const bool is_clean = log_->state().durable_to.load(shm::acquire) >= static_cast<std::uint64_t>(end_);
+    if (!is_clean && now - clean_at_ < interval) return {};
+    auto done = is_clean ? Result<void>{} : flusher_.flush_to(static_cast<std::uint64_t>(end_));
+    if (done) clean_at_ = now;
+    return done;
+  }
+
   struct Live {
     std::uint64_t base;
     std::uint64_t bytes;
@@ -6016,14 +6326,15 @@ class PartitionMaintenance {
     const auto path = log_->in_folder(name.c_str());
     if (name.starts_with("own.")) return sweep(name.c_str() + 4, path.data());
     if (name.starts_with("spare.")) return void(++spares_);
-    if (name.ends_with(".timeindex")) return drop_index(name, path.data());
+    if (name.ends_with(".timeindex") || name.ends_with(".orphan")) return drop_below_start(name, path.data());
     if (name.size() != 24 || !name.ends_with(".log")) return;
     const auto info = log_->directory().identify(path.data());
     if (info) live_.push_back({std::strtoull(name.c_str(), nullptr, 10), info->bytes});
   }
 
-  /// A time index whose segment went: whoever made it died before it could look again.
-  void drop_index(const std::string& name, const char* path) {
+  /// A time index whose segment went: whoever made it died before it could look again. Or what recovery put aside, once
+  /// retention would have taken it.
+  void drop_below_start(const std::string& name, const char* path) {
     const std::uint64_t base = std::strtoull(name.c_str(), nullptr, 10);
     if (base < log_->state().log_start.load(shm::seq_cst)) log_->directory().remove(path).ignore();
   }
@@ -6145,12 +6456,14 @@ class PartitionMaintenance {
   Reader reader_;
   Appender appender_;
   Recycler recycler_;
+  Flusher flusher_;
   std::vector<Live> live_;
   std::uint64_t spares_ = 0;
   std::uint64_t seen_base_ = unset_base;
   std::uint64_t seen_filled_ = 0;
   std::int64_t end_ = 0;
   bool is_moving_ = false;
+  Monotonic clean_at_{};  // when all was last seen to be durable
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::log
@@ -6218,6 +6531,8 @@ class Catalog {
     if (!named && named.error() == Errc::already_exists)
       return Failure{Errc::topic_exists, "a topic of that name exists"};
     core_->control().catalog_generation.fetch_add(1, shm::release);  // pairs with the acquire in Caretaker::step()
+    if (named)
+      if (auto kept = core_->directory().flush_folder("topics"); !kept) return kept;
     return named;
   }
 
@@ -6262,6 +6577,7 @@ class Catalog {
       return renamed.error() == Errc::not_found ? Failure{Errc::unknown_topic, "somebody else deleted it"} : renamed;
     core_->control().catalog_generation.fetch_add(1, shm::release);
     TOWPATH_FAILPOINT("delete.renamed");
+    core_->directory().flush_folder("topics").ignore();  // else it may come back after a power cut
     log::forget_gone_segments();
     return core_->directory().remove_folder(away.c_str());
   }
@@ -6274,18 +6590,24 @@ class Catalog {
   /// Closes every partition; the first one's flag is what says that the topic goes. True if any was not marked before.
   static bool close_all(TopicFiles& topic) {
     bool mine = false;
+    for (std::int32_t i = 0; i < topic.partitions(); ++i)
+      if (auto log = topic.partition({i}); log) mine = mark_deleted(**log) || mine;
+    topic.directory().flush("state").ignore();  // before its segments are closed: recovery ends what began
     for (std::int32_t i = 0; i < topic.partitions(); ++i) {
-      if (auto log = topic.partition({i}); log) mine = close_log(**log) || mine;
+      if (auto log = topic.partition({i}); log) close_log(**log);
       TOWPATH_FAILPOINT("delete.closed_one");
     }
     return mine;
   }
 
-  /// Marks the log and turns its writers away: a closed tail sends them to look for a segment, where they see the flag.
   /// True if nobody had marked it.
-  static bool close_log(const log::PartitionLog& log) {
-    // Pairs with is_deleted() after an appender's open: either it sees the flag, or its segment is closed below.
-    const bool first = (log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst) & log::partition_deleted) == 0;
+  static bool mark_deleted(const log::PartitionLog& log) noexcept {
+    // Pairs with is_deleted() after an appender's open: either it sees the flag, or its segment is closed afterwards.
+    return (log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst) & log::partition_deleted) == 0;
+  }
+
+  /// Turns the writers of a marked log away: a closed tail sends them to look for a segment, where they see the flag.
+  static void close_log(const log::PartitionLog& log) {
     const auto bases = log.bases();
     for (std::size_t i = 0; bases && i < bases->size(); ++i) {
       const auto segment = log.open((*bases)[i], log::Use::append);
@@ -6294,7 +6616,6 @@ class Catalog {
       segment->header->base.store(log::gone_base, shm::release);
     }
     log.wake();
-    return first;
   }
 
   [[nodiscard]] std::string private_folder(const char* prefix, const shm::Member& member) const {
@@ -6306,8 +6627,7 @@ class Catalog {
 
   /// The config with every automatic value decided.
   [[nodiscard]] TopicConfig settle(TopicConfig config, const Schema& schema) const {
-    const auto storage = core_->directory().storage();
-    const bool memory = storage == shm::Storage::memory || storage == shm::Storage::tmpfs;
+    const bool memory = !core_->directory().is_lasting();
     if (config.retention.bytes == Retention::by_storage) {
       const std::uint64_t share = std::min(std::uint64_t{256} << 20, core_->directory().free_bytes() / 8);
       config.retention.bytes = memory ? std::max(share, std::uint64_t{1} << 20) : Retention::unlimited;
@@ -6367,7 +6687,7 @@ inline Result<void> Catalog::write_blocks(const std::string& file, std::uint64_t
   header.block_bytes = block_bytes;
   header.partitions.store(static_cast<std::uint32_t>(partitions), shm::relaxed);
   if (auto written = shm::write_all(*fd, &header, sizeof header, 0); !written) return written;
-  if (!config) return {};
+  if (!config) return core_->directory().flush(file.c_str());
   log::TopicWords words{};
   publish_settings(words, *config);
   if (auto written = shm::write_all(*fd, &words, sizeof words, log::topic_words_offset); !written) return written;
@@ -6379,7 +6699,7 @@ inline Result<void> Catalog::write_blocks(const std::string& file, std::uint64_t
         log::blocks_offset + static_cast<std::uint64_t>(i) * block_bytes + offsetof(log::PartitionState, uid);
     if (auto written = shm::write_all(*fd, &uid, sizeof uid, at); !written) return written;
   }
-  return {};
+  return core_->directory().flush(file.c_str());
 }
 
 inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& config, const Schema& schema,
@@ -6397,15 +6717,18 @@ inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& 
   stored.encoding = schema.encoding;
   stored.type_size = schema.size;
   stored.type_alignment = schema.alignment;
-  const auto storage = directory.storage();
-  stored.checksummed = storage == shm::Storage::disk || storage == shm::Storage::copy_on_write;
+  stored.checksummed = directory.is_lasting();
   if (auto done = shm::write_file(directory, (folder + "/config").c_str(), to_text(stored), 0640); !done) return done;
   if (auto done = shm::write_file(directory, (folder + "/pins").c_str(), "", 0644); !done) return done;
   TOWPATH_FAILPOINT("create.before_blocks");
   if (auto done = write_blocks(folder + "/wait", log::wait_magic, sizeof(log::WaitBlock), partitions, 0660, nullptr);
       !done)
     return done;
-  return write_blocks(folder + "/state", log::state_magic, sizeof(log::PartitionState), partitions, 0640, &config);
+  if (auto done =
+          write_blocks(folder + "/state", log::state_magic, sizeof(log::PartitionState), partitions, 0640, &config);
+      !done)
+    return done;
+  return directory.flush_folder(folder.c_str());
 }
 
 inline Result<shm::LockDescriptor> Catalog::lock_config(TopicFiles& topic) {
@@ -6434,6 +6757,7 @@ inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& w
   // The words rule; the file is for people and for the next to open the topic. It goes first, for it may find no room.
   if (auto written = shm::write_file((*topic)->directory(), "config", to_text(after), 0640, true); !written)
     return written;
+  if (auto kept = (*topic)->directory().flush_folder(""); !kept) return kept;  // recovery goes by the file
   TOWPATH_FAILPOINT("alter.written");
   publish_settings((*topic)->words(), after.config);
   core_->control().catalog_generation.fetch_add(1, shm::release);
@@ -6463,15 +6787,69 @@ inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitio
           !done)
         return done;
     }
-    return {};
+    return (*topic)->directory().flush(file);  // before the count, which is never above what is there
   };
   if (auto done = extend("wait", sizeof(log::WaitBlock), false); !done) return done;
   if (auto done = extend("state", sizeof(log::PartitionState), true); !done) return done;
   TOWPATH_FAILPOINT("grow.before_count");
   (*topic)->publish_partitions(static_cast<std::uint32_t>(partitions));
   core_->control().catalog_generation.fetch_add(1, shm::release);
-  return {};
+  return (*topic)->directory().flush("state");
 }
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/topic/checkpoints.hpp ----
+
+// The checkpoint files of a bus, in Kafka's text form, for people and tools: how far each partition is durable, where
+// its log begins, how far it can be read. Written by maintenance now and then, at its end and after retirement; each is
+// replaced whole. Nothing in towpath reads them: the words in each topic's state file rule.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// One line: what a file says about a partition.
+struct CheckpointEntry {
+  std::string topic;
+  std::int32_t partition = 0;
+  std::uint64_t offset = 0;
+};
+
+/// Version 0, how many entries, one per line.
+inline std::string checkpoint_text(const std::vector<CheckpointEntry>& entries) {
+  std::string text = "0\n" + std::to_string(entries.size()) + "\n";
+  for (const auto& entry : entries)
+    text.append(entry.topic).append(" " + std::to_string(entry.partition) + " " + std::to_string(entry.offset) + "\n");
+  return text;
+}
+
+/// Collected from partition after partition, then written.
+class Checkpoints {
+ public:
+  void add(const std::string& topic, std::int32_t partition, const log::PartitionState& state) {
+    const std::uint64_t start = state.log_start.load(shm::acquire);
+    recovery_.push_back({topic, partition, state.durable_to.load(shm::acquire)});
+    replication_.push_back({topic, partition, state.resolved_to.load(shm::acquire)});
+    if (start > 0) log_start_.push_back({topic, partition, start});  // Kafka leaves the others out
+  }
+
+  /// Errors: no_space and those of writing a file; the others were written.
+  [[nodiscard]] Result<void> write(shm::Directory& bus) const {
+    Result<void> outcome;
+    const auto put = [&](const char* name, const std::vector<CheckpointEntry>& entries) {
+      if (auto done = shm::write_file(bus, name, checkpoint_text(entries), 0640, true); !done) outcome = done;
+    };
+    put("recovery-point-offset-checkpoint", recovery_);
+    put("log-start-offset-checkpoint", log_start_);
+    put("replication-offset-checkpoint", replication_);
+    put("cleaner-offset-checkpoint", {});  // nothing is compacted yet
+    return outcome;
+  }
+
+ private:
+  std::vector<CheckpointEntry> recovery_;
+  std::vector<CheckpointEntry> log_start_;
+  std::vector<CheckpointEntry> replication_;
+};
 
 }  // namespace towpath::inline TOWPATH_ABI::detail
 
@@ -6487,14 +6865,16 @@ class Caretaker {
  public:
   static constexpr Duration frozen_after{std::chrono::seconds{2}};
   static constexpr Duration look_again_after{std::chrono::seconds{1}};
+  static constexpr Duration export_after{std::chrono::seconds{60}};  // log.flush.offset.checkpoint.interval.ms
 
   Caretaker(std::shared_ptr<BusCore> core, Catalog& catalog) : core_{std::move(core)}, catalog_{&catalog} {}
   Caretaker(const Caretaker&) = delete;
   Caretaker& operator=(const Caretaker&) = delete;
   ~Caretaker() {
     stop();
-    if (!core_->is_mine()) return;
-    if (has_role_) give_up_role();
+    if (!core_->is_mine() || !has_role_) return;
+    close();
+    give_up_role();
   }
 
   /// One round, if this process has or gets the role. Errors: read_only, too_many_members, forked; no_space and the
@@ -6518,6 +6898,9 @@ class Caretaker {
     for (auto& topic : topics_)
       for (auto& [id, care] : topic.partitions)
         if (auto done = look_after(topic, id, care, now); !done) outcome = done;
+    if (exported_ == Monotonic{}) exported_ = now;
+    if (has_role_ && now - exported_ > (retired_ ? look_again_after : export_after))
+      if (auto done = write_checkpoints(now); !done) outcome = done;
     return outcome;
   }
 
@@ -6551,6 +6934,7 @@ class Caretaker {
     std::unique_ptr<log::PartitionMaintenance> maintenance;
     std::uint64_t hint = 0;
     std::uint64_t live_bytes = 0;
+    std::uint64_t log_start = 0;
     Monotonic due{};
   };
   struct Topic {
@@ -6602,6 +6986,7 @@ class Caretaker {
     if (!names) return names.error();
     Result<void> outcome;
     may_write_all_ = true;
+    pause_ = core_->config().maintenance_interval;
     std::erase_if(topics_, [&](const Topic& topic) {
       const auto now = catalog_->open(topic.files->name());
       return !now || *now != topic.files;
@@ -6620,8 +7005,17 @@ class Caretaker {
         known = topics_.insert(topics_.end(), Topic{*files, std::move(*pins), {}});
       }
       for (std::int32_t i = 0; i < (*files)->partitions(); ++i) known->partitions.try_emplace(i);
+      pause_ = std::min(pause_, longest_pause(**files));
     }
     return outcome;
+  }
+
+  /// A topic that is flushed at intervals is looked at as often.
+  static Duration longest_pause(const TopicFiles& files) noexcept {
+    if (files.words().durability.load(shm::relaxed) != static_cast<std::uint64_t>(DurabilityKind::interval))
+      return Duration::max();
+    const Duration interval{static_cast<std::int64_t>(files.words().flush_interval_ns.load(shm::relaxed))};
+    return std::max(interval, Duration{std::chrono::milliseconds{1}});
   }
 
   Result<void> look_after(Topic& topic, std::int32_t id, Care& care, Monotonic now) {
@@ -6638,9 +7032,37 @@ class Caretaker {
     care.live_bytes = state.live_bytes.load(shm::relaxed);
     // A log that is written to is looked at often, for its end; one that stands still once a second, for its age.
     const bool moves = care.maintenance->is_moving();
-    care.due = now + (moves ? core_->config().maintenance_interval : look_again_after);
+    care.due =
+        now + std::min(moves ? core_->config().maintenance_interval : look_again_after, longest_pause(*topic.files));
+    const std::uint64_t start = state.log_start.load(shm::relaxed);
+    retired_ = retired_ || start != care.log_start;
+    care.log_start = start;
     if (care.live_bytes == 0) care.maintenance.reset();
     return done;
+  }
+
+  /// For people and tools; and the recovery point itself, so that recovery need not look at what was flushed long ago.
+  Result<void> write_checkpoints(Monotonic now) {
+    exported_ = now, retired_ = false;
+    if (core_->directory().storage() == shm::Storage::memory) return {};
+    Checkpoints checkpoints;
+    Result<void> outcome;
+    for (auto& topic : topics_) {
+      if (auto kept = topic.files->directory().flush("state"); !kept) outcome = kept;
+      for (const auto& [id, care] : topic.partitions)
+        if (const auto log = topic.files->partition({id})) checkpoints.add(topic.files->name(), id, (*log)->state());
+    }
+    auto written = checkpoints.write(core_->directory());
+    return written ? outcome : written;
+  }
+
+  /// The last round: what an interval would have flushed later is flushed now.
+  void close() {
+    const std::lock_guard hold{mutex_};
+    for (auto& topic : topics_)
+      for (auto& [id, care] : topic.partitions)
+        if (care.maintenance) care.maintenance->close();
+    if (!topics_.empty()) write_checkpoints(core_->config().clock.steady()).ignore();
   }
 
   /// A round that runs out of memory must not end the user's process.
@@ -6667,7 +7089,7 @@ class Caretaker {
       auto& wake = member_.line().wake;
       const std::uint32_t announced = shm::announce_sleep(wake);
       // Pairs with the store in stop(): announced, then looked; stored, then woken.
-      if (!stopping_.load(std::memory_order_seq_cst)) shm::sleep(wake, announced, core_->config().maintenance_interval);
+      if (!stopping_.load(std::memory_order_seq_cst)) shm::sleep(wake, announced, pause_);
     }
   }
 
@@ -6689,6 +7111,9 @@ class Caretaker {
   Monotonic seen_at_{};
   std::uint64_t generation_ = ~std::uint64_t{0};
   Monotonic swept_{};
+  Monotonic exported_{};
+  bool retired_ = false;  // since the last export
+  Duration pause_ = core_->config().maintenance_interval;
   std::vector<Topic> topics_;
   Result<void> unopened_;  // a topic that could not be opened at the last look at all
   Failure last_;
@@ -7474,13 +7899,39 @@ class ProducerCore {
     return {};
   }
 
-  /// wait_visible for the last record sent to each partition since the last flush.
+  /// Must a send return only when its record is on stable storage?
+  [[nodiscard]] TOWPATH_HOT bool is_each_durable() const noexcept {
+    return files_->words().durability.load(shm::relaxed) == 2;  // beside max_message_bytes, which refuses() read
+  }
+
+  /// What a send waits for: that every reader sees the record, and that it is durable if the topic wants that of each.
+  TOWPATH_COLD Result<void> settle(std::int32_t partition, std::uint64_t offset) {
+    auto seen = wait_visible(partition, offset);
+    return seen && is_each_durable() ? wait_durable(partition, offset) : seen;
+  }
+
+  /// Flushes until the record at `offset`, which is visible, is durable. Errors: partition_failed and those of
+  /// log::Flusher.
+  Result<void> wait_durable(std::int32_t partition, std::uint64_t offset) {
+    auto log = files_->partition({partition});
+    if (!log) return log.error();
+    auto done = log::Flusher{**log, member_}.flush_to(offset + 1);
+    // Nobody is to append there. An open loan has the member's hazard words: then maintenance closes it.
+    if (!done && done.error() == Errc::partition_failed && !loan_open) log::Appender{**log, member_}.close();
+    return done;
+  }
+
+  /// As settle(), for the last record sent to each partition since the last flush, and durable also where maintenance
+  /// would flush at its interval.
   Result<void> flush() {
     if (auto fine = files_->core().usable(); !fine) return fine;
     for (std::size_t i = 0; i < last_.size(); ++i) {
       if (last_[i] < 0) continue;
-      if (auto done = wait_visible(static_cast<std::int32_t>(i), static_cast<std::uint64_t>(last_[i])); !done)
-        return done;
+      const auto partition = static_cast<std::int32_t>(i);
+      const auto offset = static_cast<std::uint64_t>(last_[i]);
+      auto done = wait_visible(partition, offset);
+      if (done && files_->words().durability.load(shm::relaxed) != 0) done = wait_durable(partition, offset);
+      if (!done) return done;
       last_[i] = -1;
     }
     return {};
@@ -7718,8 +8169,10 @@ class Producer<T, S, Bus, P> {
   /// Appends the value. When it returns, the record is in the log and survives this process.
   /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
   /// invalid_argument (more than 65,535 headers), forked, corrupt, and those of opening and mapping a segment. With
-  /// `visible` also the errors of flush(): then the record is in the log, and sending it again makes a second one.
-  /// Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for each open record.
+  /// `visible`, and where durability is each, also the errors of flush(): then the record is in the log, and sending it
+  /// again makes a second one. partition_failed comes before too, when an I/O error made the partition read-only.
+  /// Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for each open record;
+  /// where durability is each, as long as the disk takes to flush.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value,
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
@@ -7789,8 +8242,9 @@ class Producer<T, S, Bus, P> {
     return finish({{loan.partition_}, offset, timestamp}, loan.visible_);
   }
 
-  /// Returns when everything this producer sent can be seen by every reader. At most the grace for each open record of
-  /// another producer that is in the way. Errors: topic_deleted, forked, those of mapping.
+  /// Returns when everything this producer sent can be seen by every reader, at most the grace for each open record of
+  /// another producer that is in the way; and, unless the topic's durability is none, when it is on stable storage.
+  /// Errors: topic_deleted, forked, partition_failed (seen, but perhaps not on the disk), those of mapping.
   Result<void> flush() noexcept { return core_ ? core_->flush() : closed(); }
 
   [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
@@ -7872,9 +8326,9 @@ class Producer<T, S, Bus, P> {
 
   TOWPATH_HOT Result<RecordMetadata> finish(const RecordMetadata& sent, bool visible) noexcept {
     core_->sent(sent.partition.value, sent.offset);
-    if (visible) [[unlikely]]
-      if (auto seen = core_->wait_visible(sent.partition.value, static_cast<std::uint64_t>(sent.offset.value)); !seen)
-        return seen.error();
+    if (visible || core_->is_each_durable()) [[unlikely]]
+      if (auto done = core_->settle(sent.partition.value, static_cast<std::uint64_t>(sent.offset.value)); !done)
+        return done.error();
     return sent;
   }
 

@@ -33,8 +33,10 @@ class Producer<T, S, Bus, P> {
   /// Appends the value. When it returns, the record is in the log and survives this process.
   /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
   /// invalid_argument (more than 65,535 headers), forked, corrupt, and those of opening and mapping a segment. With
-  /// `visible` also the errors of flush(): then the record is in the log, and sending it again makes a second one.
-  /// Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for each open record.
+  /// `visible`, and where durability is each, also the errors of flush(): then the record is in the log, and sending it
+  /// again makes a second one. partition_failed comes before too, when an I/O error made the partition read-only.
+  /// Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for each open record;
+  /// where durability is each, as long as the disk takes to flush.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value,
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
@@ -104,8 +106,9 @@ class Producer<T, S, Bus, P> {
     return finish({{loan.partition_}, offset, timestamp}, loan.visible_);
   }
 
-  /// Returns when everything this producer sent can be seen by every reader. At most the grace for each open record of
-  /// another producer that is in the way. Errors: topic_deleted, forked, those of mapping.
+  /// Returns when everything this producer sent can be seen by every reader, at most the grace for each open record of
+  /// another producer that is in the way; and, unless the topic's durability is none, when it is on stable storage.
+  /// Errors: topic_deleted, forked, partition_failed (seen, but perhaps not on the disk), those of mapping.
   Result<void> flush() noexcept { return core_ ? core_->flush() : closed(); }
 
   [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
@@ -187,9 +190,9 @@ class Producer<T, S, Bus, P> {
 
   TOWPATH_HOT Result<RecordMetadata> finish(const RecordMetadata& sent, bool visible) noexcept {
     core_->sent(sent.partition.value, sent.offset);
-    if (visible) [[unlikely]]
-      if (auto seen = core_->wait_visible(sent.partition.value, static_cast<std::uint64_t>(sent.offset.value)); !seen)
-        return seen.error();
+    if (visible || core_->is_each_durable()) [[unlikely]]
+      if (auto done = core_->settle(sent.partition.value, static_cast<std::uint64_t>(sent.offset.value)); !done)
+        return done.error();
     return sent;
   }
 
