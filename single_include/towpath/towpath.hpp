@@ -2540,6 +2540,13 @@ struct MemberLine {
   Word32 pid;     // for people only
   char name[28];  // for people only; zero-terminated
   std::uint64_t reserved1[3];
+
+  /// For recovery, when nobody lives. The incarnation stays: private names carry it.
+  void clear() noexcept {
+    for (auto* word : {&inflight, &uid, &batch, &progress}) word->store(0, relaxed);
+    for (auto* word : {&wake, &kind, &pid}) word->store(0, relaxed);
+    std::memset(name, 0, sizeof name);
+  }
 };
 static_assert(sizeof(MemberLine) == 128 && std::is_standard_layout_v<MemberLine>);
 static_assert(offsetof(MemberLine, incarnation) == 24 && offsetof(MemberLine, wake) == 64);
@@ -3476,7 +3483,8 @@ class Reader {
 
   /// On to the segment that begins at `base`; the one before is let go at once, so that it can be recycled.
   TOWPATH_COLD Progress advance(std::uint64_t base) {
-    if (log_->state().hint.load(shm::acquire) < base) return Progress::idle;  // sealed, the next is not there yet
+    if (log_->state().hint.load(shm::acquire) < base)  // sealed, the next is not there yet
+      return position_ > base ? Progress::out_of_range : Progress::idle;
     const auto at = attach(base);
     if (at != Progress::records) return at;
     position_ = cursor_ = std::max(position_, base);
@@ -4383,6 +4391,9 @@ struct BusConfig {
   std::optional<unsigned> owner = std::nullopt;
   /// How long an idle maintenance thread sleeps at most, 1 ms or more. Default 100 ms.
   Duration maintenance_interval = std::chrono::milliseconds{100};
+  /// On disk, after a restart of the machine: how long opening waits for another process that recovers the bus, before
+  /// it says recovery_in_progress. Default 10 s. Whoever recovers takes as long as it takes.
+  Duration recovery_timeout = std::chrono::seconds{10};
   /// Where time comes from. Default: the system's clocks.
   Clock clock{};
 };
@@ -4405,7 +4416,7 @@ struct ControlHeader {
   std::uint32_t layout_hash;
   std::uint32_t member_lines;
   std::uint32_t member_line_bytes;
-  char boot_id[40];  // of the machine's start in which the bus was made
+  shm::Word64 boot_id[5];  // of the machine's start since which all that stands here is true; text
   // A line each for what changes together.
   shm::Word64 catalog_generation;  // + 1 when a topic comes, goes, grows or is altered
   shm::Word64 next_uid;            // partition uids handed out so far; the first is 1
@@ -4418,7 +4429,7 @@ struct ControlHeader {
   std::uint64_t reserved2[488];
 };
 static_assert(sizeof(ControlHeader) == 4096 && std::is_standard_layout_v<ControlHeader>);
-static_assert(offsetof(ControlHeader, catalog_generation) == 64 &&
+static_assert(offsetof(ControlHeader, boot_id) == 24 && offsetof(ControlHeader, catalog_generation) == 64 &&
               offsetof(ControlHeader, maintenance_progress) == 128);
 
 inline constexpr std::uint64_t control_bytes = sizeof(ControlHeader) + shm::max_members * sizeof(shm::MemberLine);
@@ -4432,6 +4443,21 @@ inline constexpr std::uint32_t control_layout_hash = [] {
     hash = (hash ^ static_cast<std::uint32_t>(place)) * 16'777'619u;
   return hash;
 }();
+
+/// Does the bus speak of this start of the machine? False while somebody is about to say so.
+inline bool is_of_boot(const ControlHeader& header, const shm::BootId& id) noexcept {
+  std::uint64_t words[5];
+  static_assert(sizeof words == sizeof id);
+  std::memcpy(words, id.data(), sizeof words);
+  for (int i = 0; i < 5; ++i)
+    if (header.boot_id[i].load(shm::acquire) != words[i]) return false;
+  return true;
+}
+inline void set_boot(ControlHeader& header, const shm::BootId& id) noexcept {
+  std::uint64_t words[5];
+  std::memcpy(words, id.data(), sizeof words);
+  for (int i = 0; i < 5; ++i) header.boot_id[i].store(words[i], shm::release);  // pairs with is_of_boot()
+}
 
 /// Errors: corrupt, newer_format.
 inline Result<void> check_control(const ControlHeader& header, std::uint64_t bytes) noexcept {
@@ -4469,9 +4495,6 @@ class BusCore {
     if (!exists)
       if (auto made = core->make(); !made) return made.error();
     if (auto mapped = core->map_control(); !mapped) return mapped.error();
-    if (core->is_restarted())
-      return Failure{Errc::recovery_needed,
-                     "the machine was restarted since; this version cannot recover a log on disk"};
     return core;
   }
 
@@ -4487,6 +4510,23 @@ class BusCore {
   /// Null in a read-only process.
   [[nodiscard]] shm::Members* members() const noexcept { return members_.get(); }
   [[nodiscard]] bool is_read_only() const noexcept { return members_ == nullptr; }
+
+  /// Was the machine started anew since the bus was last in use? On tmpfs and in memory a restart leaves nothing; on
+  /// disk it may have cost what was not flushed, and topic/recovery.hpp looks after that.
+  [[nodiscard]] bool is_restarted() const {
+    return directory_->is_lasting() && (boot_ == shm::BootId{} || !is_of_boot(*control_, boot_));
+  }
+  /// The last step of recovery, after all else was flushed. Errors: io_error.
+  Result<void> mark_recovered() {
+    set_boot(*control_, boot_);
+    return directory_->flush("ctl");
+  }
+  /// For recovery: nobody lives who had a line.
+  void clear_members() noexcept {
+    for (unsigned i = 0; i < shm::max_members; ++i) lines()[i].clear();
+    control_->members_used.store(0, shm::relaxed);
+    control_->maintainer.store(0, shm::relaxed);
+  }
 
   /// Is this the process that opened the bus, not a child of it? Everything that a user calls asks this first.
   [[nodiscard]] TOWPATH_HOT bool is_mine() const noexcept { return guard_->generation() == generation_; }
@@ -4521,18 +4561,20 @@ class BusCore {
 
   /// Makes what is missing; ctl last, for a bus exists once that is there. Two processes may do this at once.
   Result<void> make() {
-    if (!is_in_memory() && shm::boot_id() == shm::BootId{})
+    if (directory_->is_lasting() && boot_ == shm::BootId{})
       return Failure{Errc::unsupported_platform, "no boot id in /proc; without it a restart cannot be noticed on disk"};
     const auto keep = [](Result<void> done) {
       return done || done.error() == Errc::already_exists ? Result<void>{} : done;
     };
-    if (auto made = keep(directory_->make_folder("topics")); !made) return made;
+    const auto topics = directory_->make_folder("topics");
+    if (auto made = keep(topics); !made) return made;
     if (auto made = keep(shm::write_file(*directory_, "members", "", 0660)); !made) return made;
     char text[160];
     std::snprintf(text, sizeof text, "version=1\ncluster.id=%016llx%016llx\nnode.id=0\n",
                   static_cast<unsigned long long>(shm::random_bits()),
                   static_cast<unsigned long long>(shm::random_bits()));
     if (auto made = keep(shm::write_file(*directory_, "meta.properties", text, 0640)); !made) return made;
+    if (auto kept = directory_->flush_folder(""); !kept) return kept;  // what ctl stands for is there when ctl is
     TOWPATH_FAILPOINT("bus.before_ctl");
     auto header = std::make_unique<ControlHeader>();
     std::memset(static_cast<void*>(header.get()), 0, sizeof *header);
@@ -4541,11 +4583,12 @@ class BusCore {
     header->layout_hash = control_layout_hash;
     header->member_lines = shm::max_members;
     header->member_line_bytes = sizeof(shm::MemberLine);
-    const auto id = shm::boot_id();
-    std::memcpy(header->boot_id, id.data(), sizeof header->boot_id);
+    // Topics without ctl: it was lost, and of what start they are nobody knows. They are to be recovered.
+    if (topics || !directory_->is_lasting()) set_boot(*header, boot_);
     std::string bytes(control_bytes, '\0');
     std::memcpy(bytes.data(), header.get(), sizeof *header);
-    return keep(shm::write_file(*directory_, "ctl", bytes, 0660));
+    if (auto made = keep(shm::write_file(*directory_, "ctl", bytes, 0660)); !made) return made;
+    return directory_->flush_folder("");
   }
 
   Result<void> map_control() {
@@ -4564,27 +4607,18 @@ class BusCore {
     auto asker = directory_->open("members", shm::Access::read_write);
     if (!holder) return holder.error();
     if (!asker) return asker.error();
-    auto* lines = reinterpret_cast<shm::MemberLine*>(region_->data() + sizeof(ControlHeader));
-    members_ = std::make_unique<shm::Members>(lines, control_->members_used, std::move(*holder), std::move(*asker));
+    members_ = std::make_unique<shm::Members>(lines(), control_->members_used, std::move(*holder), std::move(*asker));
     return {};
   }
 
-  /// What a restart takes away whole.
-  [[nodiscard]] bool is_in_memory() const {
-    const auto storage = directory_->storage();
-    return storage == shm::Storage::memory || storage == shm::Storage::tmpfs;
-  }
-
-  /// On tmpfs and in memory a restart leaves nothing; on disk it may have cost what was not flushed.
-  [[nodiscard]] bool is_restarted() const {
-    if (is_in_memory()) return false;
-    const auto now = shm::boot_id();
-    return now == shm::BootId{} || std::memcmp(control_->boot_id, now.data(), sizeof control_->boot_id) != 0;
+  [[nodiscard]] shm::MemberLine* lines() const noexcept {
+    return reinterpret_cast<shm::MemberLine*>(region_->data() + sizeof(ControlHeader));
   }
 
   BusConfig config_;
   shm::ForkGuard* guard_;
   std::uint64_t generation_;
+  shm::BootId boot_ = shm::boot_id();
   std::unique_ptr<shm::Directory> directory_;
   std::shared_ptr<shm::Region> region_;
   ControlHeader* control_ = nullptr;
@@ -5238,7 +5272,8 @@ class ConsumerCore {
   }
 
   /// The position is outside the log: to where auto_offset_reset says, unless records came up to it meanwhile.
-  /// Errors: offset_out_of_range for none, corrupt, those of mapping.
+  /// Errors: log_truncated (it is behind the end of a log that was recovered; moved there nevertheless),
+  /// offset_out_of_range for none, corrupt, those of mapping.
   Result<void> return_to_log(Assigned& assigned) {
     const std::uint64_t before = assigned.reader.position();
     const auto end = end_of(assigned);
@@ -5247,6 +5282,10 @@ class ConsumerCore {
     const std::uint64_t start = assigned.reader.log().state().log_start.load(shm::seq_cst);
     if (start > behind) return Failure{Errc::corrupt, "the log begins behind its end"};
     const bool is_inside = before >= start && before <= behind;
+    if (before > behind && assigned.reader.log().state().log_epoch.load(shm::acquire) > 0) {
+      assigned.reader.seek(behind);  // told once, with the place where the log goes on
+      return Failure{Errc::log_truncated, "a restart of the machine took records before this position; read on here"};
+    }
     if (!is_inside && config_.auto_offset_reset == OffsetReset::none)
       return Failure{Errc::offset_out_of_range, "the position is outside the log and auto_offset_reset is none"};
     const std::uint64_t target = config_.auto_offset_reset == OffsetReset::earliest ? start : behind;
@@ -7123,6 +7162,387 @@ class Caretaker {
 
 }  // namespace towpath::inline TOWPATH_ABI::detail
 
+// ---- towpath/log/recovery.hpp ----
+
+// After a restart of the machine a log holds what the disk happened to keep: pages of any age, in any mixture.
+// LogRecovery cuts a partition back to its longest whole prefix, which holds all that was durable, and sets its words
+// anew. One process does it, alone: nobody has the partition mapped. It may die between any two steps; the next one
+// begins again and comes to the same end.
+// What it relies on, because it was flushed before anything was built on it (docs/protocol.md, "Recovery"): the state
+// block's uid; log_start, which is flushed before a segment goes; durable_to, which is stored after the flush that it
+// speaks of. All else is judged by what is there: headers, seals, checksums keyed by incarnation and offset.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+namespace detail {
+
+/// How many slots the frame says that it has: 1 unless it is the head of a batch. 0 if it contradicts itself.
+inline std::uint64_t slots_of(const std::byte* frame, std::uint64_t length) noexcept {
+  FrameHeader header;
+  std::memcpy(&header, frame, sizeof header);
+  if ((header.flags & frame_head) == 0) return 1;
+  const std::uint64_t at = sizeof header + ((header.flags & frame_lengths) != 0 ? 8u : 0u);
+  std::uint32_t count = 0;
+  if (at + sizeof count > length) return 0;
+  std::memcpy(&count, frame + at, sizeof count);
+  return count;
+}
+
+/// Are the bytes that the slot speaks of those that were written for this offset of this incarnation?
+inline bool is_whole_frame(const Segment& segment, std::uint64_t slot, std::uint64_t n) noexcept {
+  if (!segment.contains(slot)) return false;
+  if (!segment.checksummed) return true;
+  const std::byte* frame = segment.data + Slot::position(slot);
+  std::uint32_t stored = 0;
+  std::memcpy(&stored, frame, sizeof stored);
+  return stored == frame_checksum(frame, Slot::length(slot), segment.uuid, segment.base + n);
+}
+
+/// Does the slot behind a batch's head belong to it? All slots of a Kafka batch say the same; native records say each
+/// their own.
+inline bool continues(const Segment& segment, std::uint64_t head, std::uint64_t n, bool is_kafka_batch) noexcept {
+  const std::uint64_t slot = segment.slots[n].load(shm::acquire);
+  if (Slot::state(slot) != Slot::continued) return false;
+  return is_kafka_batch ? slot >> 2 == head >> 2 : is_whole_frame(segment, slot, n);
+}
+
+}  // namespace detail
+
+/// How many slots has the run that begins at slot `n`, if all of it is there: an aborted slot with what was written
+/// behind it for the same batch, a record, or a batch, which counts as a whole or not at all. 0: it is not whole, or
+/// nothing was decided there.
+inline std::uint64_t whole_slots(const Segment& segment, std::uint64_t n) noexcept {
+  const std::uint64_t slot = segment.slots[n].load(shm::acquire);
+  std::uint64_t count = 1;
+  if (Slot::state(slot) == Slot::aborted) {
+    if (slot != Slot::aborted_in(segment.uuid)) return 0;
+    while (n + count < segment.slot_count &&
+           Slot::state(segment.slots[n + count].load(shm::acquire)) == Slot::continued)
+      ++count;
+    return count;
+  }
+  if (Slot::state(slot) != Slot::committed || !detail::is_whole_frame(segment, slot, n)) return 0;
+  const std::byte* frame = segment.data + Slot::position(slot);
+  FrameHeader header;
+  std::memcpy(&header, frame, sizeof header);
+  count = detail::slots_of(frame, Slot::length(slot));
+  if (count == 0 || n + count > segment.slot_count) return 0;
+  for (std::uint64_t i = 1; i < count; ++i)
+    if (!detail::continues(segment, slot, n + i, (header.flags & frame_batch) != 0)) return 0;
+  return count;
+}
+
+class LogRecovery {
+ public:
+  explicit LogRecovery(const PartitionLog& log) noexcept : log_{&log} {}
+
+  /// Errors: newer_format (nothing was touched), and those of the system: then it is to be tried again from the start.
+  Result<void> run() {
+    if (auto sorted = sort_names(); !sorted) return sorted;
+    if (auto found = find_prefix(); !found) return found;
+    if (auto kept = settle(); !kept) return kept;
+    if (auto gone = put_aside(); !gone) return gone;
+    if (auto named = flush_names(); !named) return named;
+    publish();
+    return log_->directory().flush("state");
+  }
+
+ private:
+  struct Kept {
+    std::uint64_t base;
+    std::uint64_t bytes;
+    std::uint64_t count;
+    bool is_closed;  // sealed so on the disk
+  };
+
+  /// Removes what only helped somebody who is dead now, and what retention had taken; notes the segments.
+  Result<void> sort_names() {
+    start_ = log_->state().log_start.load(shm::acquire);
+    const auto names = log_->directory().list(log_->folder().c_str());
+    if (!names) return names.error() == Errc::not_found ? Result<void>{} : names.error();
+    has_folder_ = true;
+    for (const auto& name : *names) {
+      const std::uint64_t base = std::strtoull(name.c_str(), nullptr, 10);
+      const bool is_segment = name.size() == 24 && name.ends_with(".log");
+      const bool is_private = name.starts_with("own.") || name.starts_with("spare.") || name.starts_with(".tmp-");
+      if (is_segment && base >= start_) bases_.push_back(base);
+      if (is_private || (is_segment && base < start_) || name.ends_with(".timeindex"))
+        if (auto gone = log_->directory().remove(log_->in_folder(name.c_str()).data()); !gone) return gone;
+    }
+    std::sort(bases_.begin(), bases_.end());
+    return {};
+  }
+
+  Result<void> find_prefix() {
+    const std::uint64_t durable = std::max(log_->state().durable_to.load(shm::acquire), start_);
+    auto done = walk(durable);
+    if (done && end_ < durable) done = walk(start_);  // it speaks of what is not there: look at everything
+    // Not by a power cut: the disk lost a segment that had been flushed. What is behind it is worth keeping.
+    while (done && kept_.empty() && start_ < durable) {
+      const auto next = std::upper_bound(bases_.begin(), bases_.end(), start_);
+      start_ = next == bases_.end() ? durable : std::min(*next, durable);
+      done = walk(start_);
+    }
+    return done;
+  }
+
+  /// Notes the segments from start_ on that follow one another, as far as they are whole. What lies below `trusted` is
+  /// not looked at again.
+  Result<void> walk(std::uint64_t trusted) {
+    kept_.clear();
+    end_ = start_;
+    for (auto base = std::lower_bound(bases_.begin(), bases_.end(), start_); base != bases_.end(); ++base) {
+      if (*base != end_) return {};
+      auto segment = log_->open(*base, Use::append);
+      if (!segment && (segment.error() == Errc::not_found || segment.error() == Errc::corrupt)) return {};
+      if (!segment) return segment.error();
+      const std::uint64_t whole = whole_from(*segment, trusted);
+      std::uint64_t sealed = segment->sealed_count();
+      // Its seal may have been lost, and the next segment's name says what it was.
+      if (const auto next = std::next(base); sealed == 0 && next != bases_.end() && *next - *base <= whole)
+        sealed = *next - *base;
+      const bool is_complete = sealed != 0 && sealed <= whole;
+      const std::uint64_t count = is_complete ? sealed : whole;
+      if (count == 0) return {};
+      end_ = *base + count;
+      kept_.push_back({*base, segment->geometry().segment_bytes, count, segment->sealed_count() == count});
+      if (!is_complete) return {};
+    }
+    return {};
+  }
+
+  /// How many slots from the first on are whole, up to the seal.
+  static std::uint64_t whole_from(const Segment& segment, std::uint64_t trusted) noexcept {
+    const std::uint64_t sealed = segment.sealed_count();
+    const std::uint64_t limit = sealed != 0 ? sealed : segment.slot_count;
+    std::uint64_t n = trusted > segment.base ? std::min(trusted - segment.base, limit) : 0;
+    if (sealed == 0 && n > Tail::count(segment.header->tail.load(shm::acquire))) n = 0;  // flushed together: in doubt
+    while (n > 0 && n < limit && Slot::state(segment.slots[n].load(shm::acquire)) == Slot::continued) --n;
+    while (n < limit) {
+      const std::uint64_t count = whole_slots(segment, n);
+      if (count == 0 || n + count > limit) break;
+      n += count;
+    }
+    return n;
+  }
+
+  /// Closes what is kept, so that the log goes on in a new segment; makes one where a log that had records has none.
+  Result<void> settle() {
+    for (const auto& kept : kept_) {
+      if (kept.is_closed) continue;
+      const auto segment = log_->open(kept.base, Use::append);
+      auto done = segment ? close(*segment, kept.count) : Result<void>{segment.error()};
+      if (!done) return done;
+    }
+    return kept_.empty() && end_ > 0 ? make_empty() : Result<void>{};
+  }
+
+  /// First nothing stands behind the seal, then there is the seal: a reader does not look at it before an empty slot.
+  static Result<void> close(const Segment& segment, std::uint64_t count) {
+    for (std::uint64_t n = count; n < segment.slot_count; ++n)
+      if (segment.slots[n].load(shm::relaxed) != Slot::empty) segment.slots[n].store(Slot::empty, shm::relaxed);
+    if (auto done = segment.control->flush(); !done) return done;
+    TOWPATH_FAILPOINT("recover.cleared");
+    // Full to the last byte: the first who appends crosses the end and goes on to the next segment at once.
+    segment.header->tail.store(Tail::make(count, segment.capacity), shm::relaxed);
+    segment.header->sealed.store(count + 1, shm::relaxed);
+    return segment.control->flush();
+  }
+
+  /// All that is left of the log is where it ends. An appender finds its segment there.
+  Result<void> make_empty() {
+    const auto own = log_->in_folder("own.recovery");
+    const auto name = log_->segment_name(end_);
+    if (log_->directory().identify(name.data()))
+      if (auto gone = put_aside(end_); !gone) return gone;
+    const auto mean = log_->format().typical_frame;
+    auto made = log_->make_file(own.data(), Geometry::plan(first_segment_bytes, mean, 0));
+    if (!made) return made.error();
+    made->header->base.store(end_, shm::relaxed);
+    made->header->tail.store(0, shm::relaxed);
+    if (auto done = made->control->flush(); !done) return done;
+    std::erase(bases_, end_);
+    has_folder_ = true;
+    kept_.push_back({end_, made->geometry().segment_bytes, 0, false});
+    return log_->directory().rename(own.data(), name.data());
+  }
+
+  /// Segments that do not follow: never removed without being told to, if a record may stand in them.
+  Result<void> put_aside() {
+    for (const std::uint64_t base : bases_) {
+      const bool is_kept = std::any_of(kept_.begin(), kept_.end(), [&](const auto& k) { return k.base == base; });
+      if (is_kept) continue;
+      if (auto gone = put_aside(base); !gone) return gone;
+      TOWPATH_FAILPOINT("recover.put_aside");
+    }
+    return {};
+  }
+
+  Result<void> put_aside(std::uint64_t base) {
+    const auto name = log_->segment_name(base);
+    if (holds_nothing(base)) return remove_segment_file(log_->directory(), name.data());
+    char aside[64];
+    std::snprintf(aside, sizeof aside, "%020llu.%llu.orphan", static_cast<unsigned long long>(base),
+                  static_cast<unsigned long long>(log_->state().log_epoch.load(shm::relaxed) + 1));
+    return log_->directory().rename(name.data(), log_->in_folder(aside).data());
+  }
+
+  /// Another incarnation was retired before; an empty file or one without a decided slot has no record.
+  [[nodiscard]] bool holds_nothing(std::uint64_t base) const {
+    const auto info = log_->directory().identify(log_->segment_name(base).data());
+    if (info && info->bytes == 0) return true;
+    const auto segment = log_->open(base, Use::append);
+    if (!segment) return segment.error() == Errc::not_found;
+    for (std::uint64_t n = 0; n < segment->slot_count; ++n)
+      if (Slot::state(segment->slots[n].load(shm::relaxed)) != Slot::empty) return false;
+    return true;
+  }
+
+  Result<void> flush_names() {
+    if (!has_folder_) return {};
+    if (auto done = log_->directory().flush_folder(log_->folder().c_str()); !done) return done;
+    return log_->directory().flush_folder("");
+  }
+
+  void publish() noexcept {
+    auto& state = log_->state();
+    std::uint64_t bytes = 0;
+    for (const auto& kept : kept_) bytes += kept.bytes;
+    state.hint.store(kept_.empty() ? end_ : kept_.back().base, shm::relaxed);
+    state.log_start.store(start_, shm::relaxed);
+    state.resolved_to.store(end_, shm::relaxed);
+    state.durable_to.store(end_, shm::relaxed);
+    state.live_bytes.store(bytes, shm::relaxed);
+    state.last_roll.store(0, shm::relaxed);
+    state.flusher.store(0, shm::relaxed);
+    state.log_epoch.fetch_add(1, shm::relaxed);
+    if (auto* waits = log_->waits()) {
+      for (auto& line : waits->lines) line.store(0, shm::relaxed);
+      waits->mask.store(0, shm::relaxed);
+    }
+  }
+
+  const PartitionLog* log_;
+  std::uint64_t start_ = 0;
+  std::uint64_t end_ = 0;
+  bool has_folder_ = false;
+  std::vector<std::uint64_t> bases_;  // of files at or behind start_, ascending
+  std::vector<Kept> kept_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/topic/recovery.hpp ----
+
+// Recovery of a bus on disk after a restart of the machine: by whoever opens it first with the right to write, before
+// anybody uses it. A role lock, which the kernel drops with its holder, makes it one process at a time; the others
+// wait. It may die or lose power at any step: the bus says that it is recovered last of all, so the next one begins
+// again.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class BusRecovery {
+ public:
+  explicit BusRecovery(std::shared_ptr<BusCore> core) noexcept : core_{std::move(core)} {}
+
+  /// Errors: newer_format, recovery_needed (a topic that this process may not write), and those of the system.
+  Result<void> run() {
+    if (auto swept = remove_half_made(); !swept) return swept;
+    auto names = Catalog{core_}.names();
+    if (!names) return names.error();
+    for (const auto& name : *names) {
+      if (auto done = recover(name); !done) return done;
+      TOWPATH_FAILPOINT("recover.topic");
+    }
+    auto& control = core_->control();
+    control.next_uid.raise_to(last_uid_, shm::relaxed);
+    // How many were handed out since the word was last on the disk is not known: so many never are.
+    control.next_producer_id.store(((control.next_producer_id.load(shm::relaxed) >> 32) + 1) << 32, shm::relaxed);
+    core_->clear_members();
+    auto& bus = core_->directory();
+    auto kept = bus.flush("ctl");
+    if (kept) kept = bus.flush_folder("topics");
+    if (kept) kept = bus.flush_folder("");
+    TOWPATH_FAILPOINT("recover.before_mark");
+    return kept ? core_->mark_recovered() : kept;
+  }
+
+ private:
+  static bool is_temporary(const std::string& name) { return name.starts_with(".tmp-"); }
+
+  Result<void> remove_half_made() {
+    auto& bus = core_->directory();
+    const auto root = bus.list("");
+    if (!root) return root.error();
+    for (const auto& name : *root)
+      if (is_temporary(name)) bus.remove(name.c_str()).ignore();
+    const auto topics = bus.list("topics");
+    if (!topics) return topics.error();
+    for (const auto& name : *topics)
+      if (name.starts_with("~new-") || name.starts_with("~gone-"))
+        if (auto gone = bus.remove_folder(("topics/" + name).c_str()); !gone) return gone;
+    return {};
+  }
+
+  /// A topic whose files contradict themselves is left alone: whoever opens it is told.
+  Result<void> recover(const std::string& name) {
+    auto topic = TopicFiles::open(core_, name);
+    if (!topic && (topic.error() == Errc::corrupt || topic.error() == Errc::unknown_topic)) return {};
+    if (!topic) return topic.error();
+    if (!(*topic)->is_writable())
+      return Failure{Errc::recovery_needed,
+                     "the machine was restarted; open the bus first by who may write its topics"};
+    auto first = (*topic)->partition({0});
+    if (first && (*first)->is_deleted()) return take_away(name);
+    // The file was flushed before the words were changed, which may be half there.
+    publish_settings((*topic)->words(), (*topic)->stored().config);
+    for (std::int32_t i = 0; i < (*topic)->partitions(); ++i) {
+      auto log = (*topic)->partition({i});
+      if (!log && log.error() == Errc::corrupt) return {};
+      if (!log) return log.error();
+      last_uid_ = std::max(last_uid_, (*log)->uid());
+      if (auto done = log::LogRecovery{**log}.run(); !done) return done;
+    }
+    const auto left = (*topic)->directory().list("");
+    for (const auto& file : left ? *left : std::vector<std::string>{})
+      if (is_temporary(file)) (*topic)->directory().remove(file.c_str()).ignore();
+    return (*topic)->directory().flush("wait");
+  }
+
+  /// Whoever deleted it came as far as saying so.
+  Result<void> take_away(const std::string& name) {
+    auto away = core_->directory().rename(("topics/" + name).c_str(), "topics/~gone-recovery");
+    return away ? core_->directory().remove_folder("topics/~gone-recovery") : away;
+  }
+
+  std::shared_ptr<BusCore> core_;
+  std::uint64_t last_uid_ = 0;
+};
+
+/// Recovers the bus, or waits for whoever does. Errors: recovery_needed, recovery_in_progress, and those of
+/// BusRecovery.
+inline Result<void> recover(const std::shared_ptr<BusCore>& core) {
+  if (core->is_read_only())
+    return Failure{Errc::recovery_needed, "the machine was restarted, and nobody who may write opened the bus since"};
+  const auto deadline = std::chrono::steady_clock::now() +
+                        std::min<Duration>(core->config().recovery_timeout, std::chrono::hours{24 * 365});
+  for (;;) {
+    const auto mine = core->members()->take_role(shm::Role::recovery);
+    if (!mine && mine.error() != Errc::busy) return mine;
+    if (mine) {
+      // Somebody else may have done it before the role came to us.
+      auto done = core->is_restarted() ? BusRecovery{core}.run() : Result<void>{};
+      core->members()->drop_role(shm::Role::recovery);
+      return done;
+    }
+    if (std::chrono::steady_clock::now() >= deadline)
+      return Failure{Errc::recovery_in_progress, "another process recovers the bus after a restart of the machine"};
+    std::this_thread::sleep_for(std::chrono::milliseconds{5});
+  }
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
 // ---- towpath/topic/bus.hpp ----
 
 // A Bus is a folder through which processes exchange records, or the memory of this process. Who opens it first makes
@@ -7130,7 +7550,9 @@ class Caretaker {
 //   towpath::Bus bus;                        // this process only, nothing on disk
 //   towpath::Bus bus{"/dev/shm/robot"};      // every process that names the folder
 // Thread-safe. Topics, producers and consumers keep what they need of it: it may go out of scope before them.
-// After a crash nothing needs repair. After fork() the child's copy says `forked`; open the bus anew there.
+// After a crash of processes nothing needs repair. After a restart of the machine whoever opens a bus on disk first,
+// with the right to write, recovers it: see Durability in topic_config.hpp for what is lost. After fork() the child's
+// copy says `forked`; open the bus anew there.
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -7142,8 +7564,9 @@ class Bus {
 
   /// The bus in the folder `path`, made if it is missing (its parent must exist).
   /// Throws Error: not_found, not_a_directory, unsafe_directory, unsupported_filesystem, permission_denied, corrupt,
-  /// newer_format, recovery_needed, no_space, too_many_files, too_many_maps, too_many_members, unsupported_platform,
-  /// invalid_argument (an empty path, a maintenance_interval below 1 ms).
+  /// newer_format, recovery_needed (this process may only read), recovery_in_progress, no_space, too_many_files,
+  /// too_many_maps, too_many_members, unsupported_platform, invalid_argument (an empty path, a maintenance_interval
+  /// below 1 ms).
   explicit Bus(const char* path, const BusConfig& config = {}) : Bus{open(path, config).value()} {}
   explicit Bus(const std::string& path, const BusConfig& config = {}) : Bus{path.c_str(), config} {}
 
@@ -7184,6 +7607,8 @@ class Bus {
   static Result<Bus> open_core(const char* path, const BusConfig& config) {
     auto core = detail::BusCore::open(path, config);
     if (!core) return core.error();
+    if ((*core)->is_restarted())
+      if (auto recovered = detail::recover(*core); !recovered) return recovered.error();
     auto inside = std::make_shared<Inside>(std::move(*core));
     const bool wanted = config.maintenance == MaintenanceMode::thread && !inside->core->is_read_only();
     if (wanted)
