@@ -6292,7 +6292,8 @@ class PartitionMaintenance {
         reader_{log, std::move(pins)},
         appender_{log, member},
         recycler_{&log, &member},
-        flusher_{log, member} {}
+        flusher_{log, member},
+        clean_at_{log.clock().steady()} {}
 
   /// One round. A few system calls when nothing is to do; making or cleaning a segment takes milliseconds.
   /// Errors: no_space and the like, from making spares; the rest of the round was done.
@@ -6502,7 +6503,7 @@ class PartitionMaintenance {
   std::uint64_t seen_filled_ = 0;
   std::int64_t end_ = 0;
   bool is_moving_ = false;
-  Monotonic clean_at_{};  // when all was last seen to be durable
+  Monotonic clean_at_;  // when all was last seen to be durable, or the first look
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::log
