@@ -98,7 +98,8 @@
 //   TOWPATH_FAIL(message)       what value() and throwing constructors do without exceptions; default: print, abort()
 //   TOWPATH_FAILPOINT(name)     called between the protocol's steps; default: nothing. Tests kill the process there.
 //   TOWPATH_WORD_POLICY         the type through which every shared word is touched; default: shm::DirectPolicy
-// Exceptions, TOWPATH_FAILPOINT and TOWPATH_WORD_POLICY are part of the inline namespace, so that files that differ in
+//   TOWPATH_FLUSH_POLICY        the type through which files reach the disk; default: shm::DirectFlush
+// Exceptions, TOWPATH_FAILPOINT and the policies are part of the inline namespace, so that files that differ in
 // them never share a symbol; whatever else differs (TOWPATH_ASSERT, TOWPATH_FAIL, NDEBUG, sanitizers) is yours to keep
 // the same. Between processes only the format version protects you.
 
@@ -151,6 +152,13 @@
 #define TOWPATH_ABI_POLICY
 #endif
 
+#ifdef TOWPATH_FLUSH_POLICY
+#define TOWPATH_ABI_FLUSH _flush
+#else
+#define TOWPATH_FLUSH_POLICY ::towpath::shm::DirectFlush
+#define TOWPATH_ABI_FLUSH
+#endif
+
 // Seeded bugs for negative controls: a test target defines one to see its own check fail. Never defined by users.
 #ifdef TOWPATH_SEED_STORE_COMMIT
 #define TOWPATH_ABI_SEED _seed
@@ -159,10 +167,11 @@
 #define TOWPATH_ABI_SEED
 #endif
 
-#define TOWPATH_ABI_JOIN_(a, b, c, d, e) a##b##c##d##e
-#define TOWPATH_ABI_JOIN(a, b, c, d, e) TOWPATH_ABI_JOIN_(a, b, c, d, e)
-#define TOWPATH_ABI \
-  TOWPATH_ABI_JOIN(v0, TOWPATH_ABI_EXCEPTIONS, TOWPATH_ABI_FAILPOINT, TOWPATH_ABI_POLICY, TOWPATH_ABI_SEED)
+#define TOWPATH_ABI_JOIN_(a, b, c, d, e, f) a##b##c##d##e##f
+#define TOWPATH_ABI_JOIN(a, b, c, d, e, f) TOWPATH_ABI_JOIN_(a, b, c, d, e, f)
+#define TOWPATH_ABI                                                                                          \
+  TOWPATH_ABI_JOIN(v0, TOWPATH_ABI_EXCEPTIONS, TOWPATH_ABI_FAILPOINT, TOWPATH_ABI_POLICY, TOWPATH_ABI_FLUSH, \
+                   TOWPATH_ABI_SEED)
 
 // A path that is taken once in thousands of records: kept out of the loop that is taken for each.
 #define TOWPATH_COLD __attribute__((noinline, cold))
@@ -429,6 +438,10 @@ struct Slot {
   static constexpr std::uint64_t length(std::uint64_t slot) noexcept { return slot >> 32; }
   static constexpr std::uint64_t make(State state, std::uint64_t position, std::uint64_t length) noexcept {
     return state | position >> 3 << 2 | length << 32;
+  }
+  /// An aborted slot names the incarnation, so that recovery does not take one for it that stood there before.
+  static constexpr std::uint64_t aborted_in(std::uint64_t uuid) noexcept {
+    return aborted | (uuid & ~std::uint64_t{3});
   }
 };
 
@@ -921,6 +934,58 @@ inline std::uint64_t random_bits() noexcept {
 
 }  // namespace towpath::inline TOWPATH_ABI::shm
 
+// ---- towpath/shm/flush.hpp ----
+
+// Getting bytes onto stable storage: fdatasync(2) for a file, msync(2) for what a map of it holds, fsync(2) for the
+// names in a folder. Each blocks for as long as the disk takes. Thread-safe.
+// A flush that failed must not be tried again: the kernel marks pages that it could not write as clean, so a second
+// flush would succeed without them. A map reports every error since it was made, whoever else asked meanwhile.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+/// How flushes reach the kernel in production. A test that plays power cut puts a policy of its own in its place
+/// (TOWPATH_FLUSH_POLICY). Each returns 0 or an errno.
+struct DirectFlush {
+  static int file(int fd) noexcept { return ::fdatasync(fd) == 0 ? 0 : errno; }
+  static int folder(int fd) noexcept { return ::fsync(fd) == 0 ? 0 : errno; }
+  /// Writes what is dirty in the file behind the map; the same as fdatasync on the descriptor that it was made from.
+  static int map(void* at, std::size_t bytes) noexcept { return ::msync(at, bytes, MS_SYNC) == 0 ? 0 : errno; }
+  /// Does what lies there outlive a restart of the machine?
+  static bool outlives_restart(bool is_on_disk) noexcept { return is_on_disk; }
+};
+
+namespace detail {
+
+/// Whatever the reason is: what was to be flushed may be lost, also when room comes back.
+inline Result<void> flushed(int error, const char* call) noexcept {
+  if (error == 0) return {};
+  return Failure{Errc::io_error, call};
+}
+
+template <class Flush>
+int until_done(const Flush& flush) noexcept {
+  int error = 0;
+  do error = flush();
+  while (error == EINTR);
+  return error;
+}
+
+}  // namespace detail
+
+/// Errors: io_error, and then the file's last bytes are not to be trusted.
+inline Result<void> flush_file(const FileDescriptor& fd) noexcept {
+  return detail::flushed(detail::until_done([&] { return TOWPATH_FLUSH_POLICY::file(fd.get()); }), "fdatasync");
+}
+inline Result<void> flush_map(void* at, std::size_t bytes) noexcept {
+  return detail::flushed(detail::until_done([&] { return TOWPATH_FLUSH_POLICY::map(at, bytes); }), "msync");
+}
+/// Names made, changed and removed in the folder. Errors: io_error.
+inline Result<void> flush_folder(const FileDescriptor& fd) noexcept {
+  return detail::flushed(detail::until_done([&] { return TOWPATH_FLUSH_POLICY::folder(fd.get()); }), "fsync a folder");
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
 // ---- towpath/shm/directory.hpp ----
 
 // A Directory is where a bus keeps its files: a folder of the operating system, or the memory of this process
@@ -969,12 +1034,22 @@ class Directory {
   virtual Result<void> remove_folder(const char* name) = 0;
   /// The names in a folder, in no order; "" is the directory itself.
   virtual Result<std::vector<std::string>> list(const char* folder) = 0;
+  /// Returns when the file's content is on stable storage; at once where a restart leaves nothing.
+  /// Errors: io_error (what was written last may be lost: do not try again), not_found.
+  virtual Result<void> flush(const char* name) = 0;
+  /// The same for the names in a folder: made, changed and removed ones. "" is the directory itself.
+  virtual Result<void> flush_folder(const char* folder) = 0;
   /// Bytes that can still be allocated.
   virtual std::uint64_t free_bytes() = 0;
   [[nodiscard]] virtual Storage storage() const noexcept = 0;
+  /// Does it outlive a restart of the machine?
+  [[nodiscard]] bool is_lasting() const noexcept {
+    return TOWPATH_FLUSH_POLICY::outlives_restart(storage() == Storage::disk || storage() == Storage::copy_on_write);
+  }
 };
 
-/// Writes a small file whole or not at all, under a private name first. Errors: already_exists, no_space.
+/// Writes a small file whole or not at all, under a private name first. Its content is on stable storage before it has
+/// its name; the name is when the folder is flushed. Errors: already_exists, no_space, io_error.
 inline Result<void> write_file(Directory& directory, const char* name, const std::string& text, unsigned mode,
                                bool replace = false) {
   char temporary[64];
@@ -985,6 +1060,7 @@ inline Result<void> write_file(Directory& directory, const char* name, const std
   auto file = directory.create(beside.c_str(), mode);
   if (!file) return file.error();
   auto done = write_all(*file, text.data(), text.size(), 0);
+  if (done && directory.is_lasting()) done = flush_file(*file);
   if (done) done = replace ? directory.replace(beside.c_str(), name) : directory.rename(beside.c_str(), name);
   if (!done) directory.remove(beside.c_str()).ignore();
   return done;
@@ -1193,6 +1269,9 @@ class Region {
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 #endif
+
+  /// Returns when all that was stored in the file, through whatever map, is on stable storage. Errors: io_error.
+  [[nodiscard]] Result<void> flush() const noexcept { return flush_map(data(), size()); }
 
   /// Makes the pages present in this process now (Linux 5.14; elsewhere they come by faults).
   void populate(std::size_t from, std::size_t bytes, bool for_writing) const noexcept {
@@ -1479,6 +1558,9 @@ struct Segment {
                                      shm::acquire);  // seq_cst: pairs with a sleeper's recheck
 #endif
   }
+
+  /// An abort names its incarnation: resolve(n, Slot::aborted_in(uuid)).
+  bool resolve(std::uint64_t n, Slot::State state) const = delete;
 
   /// Closes the segment after `n` slots unless somebody did; at least one slot, at most all. Returns how many it has.
   /// The caller wakes the waiters.
@@ -2094,6 +2176,11 @@ TOWPATH_HOT void wake(Word32& word) noexcept {
   ::syscall(SYS_futex, word.address(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
 
+/// Wakes all who sleep on a word that many wait for. It counts what happened: add to it first (seq_cst).
+inline void wake_all(const Word32& word) noexcept {
+  ::syscall(SYS_futex, word.address(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+
 }  // namespace towpath::inline TOWPATH_ABI::shm
 
 // ---- towpath/shm/member.hpp ----
@@ -2126,6 +2213,13 @@ struct MemberLine {
   Word32 pid;     // for people only
   char name[28];  // for people only; zero-terminated
   std::uint64_t reserved1[3];
+
+  /// For recovery, when nobody lives. The incarnation stays: private names carry it.
+  void clear() noexcept {
+    for (auto* word : {&inflight, &uid, &batch, &progress}) word->store(0, relaxed);
+    for (auto* word : {&wake, &kind, &pid}) word->store(0, relaxed);
+    std::memset(name, 0, sizeof name);
+  }
 };
 static_assert(sizeof(MemberLine) == 128 && std::is_standard_layout_v<MemberLine>);
 static_assert(offsetof(MemberLine, incarnation) == 24 && offsetof(MemberLine, wake) == 64);
@@ -2335,7 +2429,7 @@ struct PartitionState {
   // Seldom changes.
   Word64 uid;        // unique on the bus, never re-used, never 0
   Word64 flags;      // PartitionFlag
-  Word64 log_epoch;  // + 1 when the log is cut back
+  Word64 log_epoch;  // + 1 when the log was recovered after a restart of the machine: its end may have gone back
   std::uint64_t reserved0[5];
   // Changes at a roll.
   Word64 hint;        // the largest base made: where to append; only a hint, never too large
@@ -2345,8 +2439,11 @@ struct PartitionState {
   std::uint64_t reserved1[4];
   // Raised by whoever looked.
   Word64 resolved_to;  // all below is committed or aborted
-  Word64 durable_to;   // all below is on stable storage
-  std::uint64_t reserved2[6];
+  Word64 durable_to;   // all below is on stable storage; stored after that is so
+  Word64 flusher;      // who flushes: a count of flushes << 11 | member index + 1, or 0 there for nobody
+  Word32 flushes;      // + 1 after each; whoever waits for one sleeps on it
+  std::uint32_t reserved2;
+  std::uint64_t reserved3[4];
   // Counters for people: relaxed, never per record.
   Word64 aborted;  // slots aborted by helpers or given up by their owner
   Word64 dropped;  // offsets that retention removed
@@ -2356,11 +2453,12 @@ struct PartitionState {
   Word64 unlinked;  // segments removed, not recycled
   Word64 stale;     // reservations that met a foreign incarnation
   Word64 waits;     // sleeps of consumers, each in its first partition's block
-  std::uint64_t reserved3[32];
+  std::uint64_t reserved4[32];
   OpenTransaction transactions[64];
 };
 static_assert(sizeof(PartitionState) == 512 + 64 * 32 && std::is_standard_layout_v<PartitionState>);
 static_assert(offsetof(PartitionState, hint) == 64 && offsetof(PartitionState, resolved_to) == 128);
+static_assert(offsetof(PartitionState, flusher) == 144 && offsetof(PartitionState, flushes) == 152);
 static_assert(offsetof(PartitionState, aborted) == 192 && offsetof(PartitionState, transactions) == 512);
 
 /// Who sleeps for this partition: bit b of the mask belongs to the member in line b.
@@ -2502,7 +2600,8 @@ class ReaderHold {
 /// What a PartitionLog is made of; all of it outlives the log.
 struct PartitionParts {
   shm::Directory* directory = nullptr;
-  std::string folder;  ///< the partition's, in `directory`: "0"; made with the first segment
+  shm::Directory* bus = nullptr;  ///< where the topic's folder has its name, in "topics"; null: not flushed from here
+  std::string folder;             ///< the partition's, in `directory`: "0"; made with the first segment
   std::int32_t partition = 0;
   PartitionState* state = nullptr;
   TopicWords* words = nullptr;
@@ -2521,6 +2620,7 @@ class PartitionLog {
   explicit PartitionLog(PartitionParts parts) : parts_{std::move(parts)}, uid_{parts_.state->uid.load(shm::acquire)} {}
 
   [[nodiscard]] shm::Directory& directory() const noexcept { return *parts_.directory; }
+  [[nodiscard]] shm::Directory* bus() const noexcept { return parts_.bus; }
   [[nodiscard]] PartitionState& state() const noexcept { return *parts_.state; }
   [[nodiscard]] const TopicWords& words() const noexcept { return *parts_.words; }
   [[nodiscard]] WaitBlock* waits() const noexcept { return parts_.waits; }
@@ -2531,6 +2631,10 @@ class PartitionLog {
   [[nodiscard]] const std::string& folder() const noexcept { return parts_.folder; }
   [[nodiscard]] bool is_deleted() const noexcept {
     return (parts_.state->flags.load(shm::acquire) & partition_deleted) != 0;
+  }
+  /// Did an I/O error make it read-only?
+  [[nodiscard]] bool has_failed() const noexcept {
+    return (parts_.state->flags.load(shm::acquire) & partition_failed) != 0;
   }
   /// Whoever may only read never helps.
   [[nodiscard]] bool may_help() const noexcept { return parts_.writable; }
@@ -3517,7 +3621,7 @@ inline bool owner_may_live(const PartitionLog& log, const Segment& segment, std:
 
 /// Aborts slot `n` if it is open. True if this call did. Readers go on past it.
 inline bool abort_slot(const PartitionLog& log, const Segment& segment, std::uint64_t n) noexcept {
-  if (!segment.resolve(n, Slot::aborted)) return false;
+  if (!segment.resolve(n, Slot::aborted_in(segment.uuid))) return false;
   TOWPATH_FAILPOINT("abort.resolved");
   log.state().aborted.fetch_add(1, shm::relaxed);
   log.wake();
@@ -3953,7 +4057,8 @@ class Reader {
 
   /// On to the segment that begins at `base`; the one before is let go at once, so that it can be recycled.
   TOWPATH_COLD Progress advance(std::uint64_t base) {
-    if (log_->state().hint.load(shm::acquire) < base) return Progress::idle;  // sealed, the next is not there yet
+    if (log_->state().hint.load(shm::acquire) < base)  // sealed, the next is not there yet
+      return position_ > base ? Progress::out_of_range : Progress::idle;
     const auto at = attach(base);
     if (at != Progress::records) return at;
     position_ = cursor_ = std::max(position_, base);
@@ -5102,6 +5207,20 @@ class FolderDirectory final : public Directory {
     return names;
   }
 
+  Result<void> flush(const char* name) override {
+    if (!is_lasting()) return {};
+    const auto file = beneath(name, O_RDONLY, 0);
+    if (!file) return file.error();
+    return flush_file(*file);
+  }
+
+  Result<void> flush_folder(const char* folder) override {
+    if (!is_lasting()) return {};
+    const auto fd = beneath(*folder ? folder : ".", O_RDONLY | O_DIRECTORY, 0);
+    if (!fd) return fd.error();
+    return shm::flush_folder(*fd);
+  }
+
   std::uint64_t free_bytes() override {
     struct statvfs found {};
     return ::fstatvfs(fd_.get(), &found) == 0 ? std::uint64_t{found.f_bavail} * found.f_frsize : 0;
@@ -5271,6 +5390,9 @@ class MemoryDirectory final : public Directory {
     return names;
   }
 
+  Result<void> flush(const char*) override { return {}; }
+  Result<void> flush_folder(const char*) override { return {}; }
+
   std::uint64_t free_bytes() override {
     const auto text = read_proc("/proc/meminfo");
     const auto at = text.find("MemAvailable:");
@@ -5384,6 +5506,9 @@ struct BusConfig {
   std::optional<unsigned> owner = std::nullopt;
   /// How long an idle maintenance thread sleeps at most, 1 ms or more. Default 100 ms.
   Duration maintenance_interval = std::chrono::milliseconds{100};
+  /// On disk, after a restart of the machine: how long opening waits for another process that recovers the bus, before
+  /// it says recovery_in_progress. Default 10 s. Whoever recovers takes as long as it takes.
+  Duration recovery_timeout = std::chrono::seconds{10};
   /// Where time comes from. Default: the system's clocks.
   Clock clock{};
 };
@@ -5406,7 +5531,7 @@ struct ControlHeader {
   std::uint32_t layout_hash;
   std::uint32_t member_lines;
   std::uint32_t member_line_bytes;
-  char boot_id[40];  // of the machine's start in which the bus was made
+  shm::Word64 boot_id[5];  // of the machine's start since which all that stands here is true; text
   // A line each for what changes together.
   shm::Word64 catalog_generation;  // + 1 when a topic comes, goes, grows or is altered
   shm::Word64 next_uid;            // partition uids handed out so far; the first is 1
@@ -5419,7 +5544,7 @@ struct ControlHeader {
   std::uint64_t reserved2[488];
 };
 static_assert(sizeof(ControlHeader) == 4096 && std::is_standard_layout_v<ControlHeader>);
-static_assert(offsetof(ControlHeader, catalog_generation) == 64 &&
+static_assert(offsetof(ControlHeader, boot_id) == 24 && offsetof(ControlHeader, catalog_generation) == 64 &&
               offsetof(ControlHeader, maintenance_progress) == 128);
 
 inline constexpr std::uint64_t control_bytes = sizeof(ControlHeader) + shm::max_members * sizeof(shm::MemberLine);
@@ -5433,6 +5558,21 @@ inline constexpr std::uint32_t control_layout_hash = [] {
     hash = (hash ^ static_cast<std::uint32_t>(place)) * 16'777'619u;
   return hash;
 }();
+
+/// Does the bus speak of this start of the machine? False while somebody is about to say so.
+inline bool is_of_boot(const ControlHeader& header, const shm::BootId& id) noexcept {
+  std::uint64_t words[5];
+  static_assert(sizeof words == sizeof id);
+  std::memcpy(words, id.data(), sizeof words);
+  for (int i = 0; i < 5; ++i)
+    if (header.boot_id[i].load(shm::acquire) != words[i]) return false;
+  return true;
+}
+inline void set_boot(ControlHeader& header, const shm::BootId& id) noexcept {
+  std::uint64_t words[5];
+  std::memcpy(words, id.data(), sizeof words);
+  for (int i = 0; i < 5; ++i) header.boot_id[i].store(words[i], shm::release);  // pairs with is_of_boot()
+}
 
 /// Errors: corrupt, newer_format.
 inline Result<void> check_control(const ControlHeader& header, std::uint64_t bytes) noexcept {
@@ -5470,9 +5610,6 @@ class BusCore {
     if (!exists)
       if (auto made = core->make(); !made) return made.error();
     if (auto mapped = core->map_control(); !mapped) return mapped.error();
-    if (core->is_restarted())
-      return Failure{Errc::recovery_needed,
-                     "the machine was restarted since; this version cannot recover a log on disk"};
     return core;
   }
 
@@ -5488,6 +5625,23 @@ class BusCore {
   /// Null in a read-only process.
   [[nodiscard]] shm::Members* members() const noexcept { return members_.get(); }
   [[nodiscard]] bool is_read_only() const noexcept { return members_ == nullptr; }
+
+  /// Was the machine started anew since the bus was last in use? On tmpfs and in memory a restart leaves nothing; on
+  /// disk it may have cost what was not flushed, and topic/recovery.hpp looks after that.
+  [[nodiscard]] bool is_restarted() const {
+    return directory_->is_lasting() && (boot_ == shm::BootId{} || !is_of_boot(*control_, boot_));
+  }
+  /// The last step of recovery, after all else was flushed. Errors: io_error.
+  Result<void> mark_recovered() {
+    set_boot(*control_, boot_);
+    return directory_->flush("ctl");
+  }
+  /// For recovery: nobody lives who had a line.
+  void clear_members() noexcept {
+    for (unsigned i = 0; i < shm::max_members; ++i) lines()[i].clear();
+    control_->members_used.store(0, shm::relaxed);
+    control_->maintainer.store(0, shm::relaxed);
+  }
 
   /// Is this the process that opened the bus, not a child of it? Everything that a user calls asks this first.
   [[nodiscard]] TOWPATH_HOT bool is_mine() const noexcept { return guard_->generation() == generation_; }
@@ -5522,18 +5676,20 @@ class BusCore {
 
   /// Makes what is missing; ctl last, for a bus exists once that is there. Two processes may do this at once.
   Result<void> make() {
-    if (!is_in_memory() && shm::boot_id() == shm::BootId{})
+    if (directory_->is_lasting() && boot_ == shm::BootId{})
       return Failure{Errc::unsupported_platform, "no boot id in /proc; without it a restart cannot be noticed on disk"};
     const auto keep = [](Result<void> done) {
       return done || done.error() == Errc::already_exists ? Result<void>{} : done;
     };
-    if (auto made = keep(directory_->make_folder("topics")); !made) return made;
+    const auto topics = directory_->make_folder("topics");
+    if (auto made = keep(topics); !made) return made;
     if (auto made = keep(shm::write_file(*directory_, "members", "", 0660)); !made) return made;
     char text[160];
     std::snprintf(text, sizeof text, "version=1\ncluster.id=%016llx%016llx\nnode.id=0\n",
                   static_cast<unsigned long long>(shm::random_bits()),
                   static_cast<unsigned long long>(shm::random_bits()));
     if (auto made = keep(shm::write_file(*directory_, "meta.properties", text, 0640)); !made) return made;
+    if (auto kept = directory_->flush_folder(""); !kept) return kept;  // what ctl stands for is there when ctl is
     TOWPATH_FAILPOINT("bus.before_ctl");
     auto header = std::make_unique<ControlHeader>();
     std::memset(static_cast<void*>(header.get()), 0, sizeof *header);
@@ -5542,11 +5698,12 @@ class BusCore {
     header->layout_hash = control_layout_hash;
     header->member_lines = shm::max_members;
     header->member_line_bytes = sizeof(shm::MemberLine);
-    const auto id = shm::boot_id();
-    std::memcpy(header->boot_id, id.data(), sizeof header->boot_id);
+    // Topics without ctl: it was lost, and of what start they are nobody knows. They are to be recovered.
+    if (topics || !directory_->is_lasting()) set_boot(*header, boot_);
     std::string bytes(control_bytes, '\0');
     std::memcpy(bytes.data(), header.get(), sizeof *header);
-    return keep(shm::write_file(*directory_, "ctl", bytes, 0660));
+    if (auto made = keep(shm::write_file(*directory_, "ctl", bytes, 0660)); !made) return made;
+    return directory_->flush_folder("");
   }
 
   Result<void> map_control() {
@@ -5565,27 +5722,18 @@ class BusCore {
     auto asker = directory_->open("members", shm::Access::read_write);
     if (!holder) return holder.error();
     if (!asker) return asker.error();
-    auto* lines = reinterpret_cast<shm::MemberLine*>(region_->data() + sizeof(ControlHeader));
-    members_ = std::make_unique<shm::Members>(lines, control_->members_used, std::move(*holder), std::move(*asker));
+    members_ = std::make_unique<shm::Members>(lines(), control_->members_used, std::move(*holder), std::move(*asker));
     return {};
   }
 
-  /// What a restart takes away whole.
-  [[nodiscard]] bool is_in_memory() const {
-    const auto storage = directory_->storage();
-    return storage == shm::Storage::memory || storage == shm::Storage::tmpfs;
-  }
-
-  /// On tmpfs and in memory a restart leaves nothing; on disk it may have cost what was not flushed.
-  [[nodiscard]] bool is_restarted() const {
-    if (is_in_memory()) return false;
-    const auto now = shm::boot_id();
-    return now == shm::BootId{} || std::memcmp(control_->boot_id, now.data(), sizeof control_->boot_id) != 0;
+  [[nodiscard]] shm::MemberLine* lines() const noexcept {
+    return reinterpret_cast<shm::MemberLine*>(region_->data() + sizeof(ControlHeader));
   }
 
   BusConfig config_;
   shm::ForkGuard* guard_;
   std::uint64_t generation_;
+  shm::BootId boot_ = shm::boot_id();
   std::unique_ptr<shm::Directory> directory_;
   std::shared_ptr<shm::Region> region_;
   ControlHeader* control_ = nullptr;
@@ -5709,11 +5857,16 @@ enum class OnFull : std::uint32_t {
   fail = 2,         ///< it says queue_full
 };
 
-/// What of the log outlives a crash of the machine. A crash of processes loses nothing that was sent, whatever is set.
+/// What of the log outlives the machine's. A crash, kill or freeze of processes loses nothing that was sent, whatever
+/// is set. When the kernel crashes, the machine is reset or the power fails, the log is cut back to what reached the
+/// disk: a prefix, without holes and without damaged records. A clean restart loses nothing that a reader could have
+/// seen.
 enum class DurabilityKind : std::uint32_t {
-  none = 0,      ///< the kernel writes when it likes: a power cut loses what it had not written
-  interval = 1,  ///< flushed every so often: a power cut loses at most the last interval
-  each = 2,      ///< send() returns after its record is on stable storage: nothing acknowledged is lost
+  none = 0,      ///< the kernel writes when it likes: what it had not written is lost, 30 s worth and more
+  interval = 1,  ///< maintenance flushes every so often: the last interval, and what a round takes, is lost. Without
+                 ///< maintenance as none. Producer::flush() flushes at once
+  each = 2,      ///< send() returns after its record and all before it are on stable storage: nothing acknowledged is
+                 ///< lost. Costs a flush of the disk, shared by all who send meanwhile
 };
 
 struct Durability {
@@ -6233,6 +6386,7 @@ class TopicFiles {
   log::PartitionParts parts(std::int32_t id) const {
     log::PartitionParts parts;
     parts.directory = folder_.get();
+    parts.bus = &core_->directory();
     parts.folder = std::to_string(id);
     parts.partition = id;
     parts.state = state_block(state_->data(), static_cast<std::uint64_t>(id));
@@ -6382,7 +6536,8 @@ class ConsumerCore {
   }
 
   /// The position is outside the log: to where auto_offset_reset says, unless records came up to it meanwhile.
-  /// Errors: offset_out_of_range for none, corrupt, those of mapping.
+  /// Errors: log_truncated (it is behind the end of a log that was recovered; moved there nevertheless),
+  /// offset_out_of_range for none, corrupt, those of mapping.
   Result<void> return_to_log(Assigned& assigned) {
     const std::uint64_t before = assigned.reader.position();
     const auto end = end_of(assigned);
@@ -6391,6 +6546,10 @@ class ConsumerCore {
     const std::uint64_t start = assigned.reader.log().state().log_start.load(shm::seq_cst);
     if (start > behind) return Failure{Errc::corrupt, "the log begins behind its end"};
     const bool is_inside = before >= start && before <= behind;
+    if (before > behind && assigned.reader.log().state().log_epoch.load(shm::acquire) > 0) {
+      assigned.reader.seek(behind);  // told once, with the place where the log goes on
+      return Failure{Errc::log_truncated, "a restart of the machine took records before this position; read on here"};
+    }
     if (!is_inside && config_.auto_offset_reset == OffsetReset::none)
       return Failure{Errc::offset_out_of_range, "the position is outside the log and auto_offset_reset is none"};
     const std::uint64_t target = config_.auto_offset_reset == OffsetReset::earliest ? start : behind;
@@ -6629,6 +6788,148 @@ static_assert(Strategy<Spin> && Strategy<Backoff> && Strategy<Block>);
 
 }  // namespace towpath::inline TOWPATH_ABI::wait
 
+// ---- towpath/log/flushing.hpp ----
+
+// Making a partition's records survive a power cut (docs/protocol.md, "Flushing"): every segment that was written since
+// the last flush reaches stable storage, then the word durable_to says how far that goes.
+//   Flusher{log, member}.flush_to(offset + 1)     // returns when the record at `offset` is durable
+// Any number of threads and processes may want it at once: one flushes for all that is there, the others wait for it.
+// Nobody waits long for one that died or stands still: its claim is taken over, and flushing twice is harmless.
+// After a crash of the process durable_to is too low, never too high. An I/O error makes the partition fail: read-only.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// Marks the partition as read-only after an I/O error. Nobody clears the mark: the kernel forgets what it could not
+/// write, so only a copy of what can be read into another topic is to be trusted.
+inline void fail_partition(const PartitionLog& log) noexcept {
+  // Pairs with has_failed() in NEXT: whoever makes segments ends there. Whoever flushes is woken and sees it too.
+  const auto before = log.state().flags.fetch_or(partition_failed, shm::seq_cst);
+  if ((before & partition_failed) != 0) return;
+  log.directory().flush("state").ignore();  // if that fails too, the next flush after a restart says so again
+  log.wake_maintenance();
+}
+
+inline Failure failed_partition() noexcept {
+  return {Errc::partition_failed, "an I/O error made the partition read-only; copy what can be read to another topic"};
+}
+
+/// Flushes one partition in the name of one member. One thread at a time, like the member.
+class Flusher {
+ public:
+  /// How long a flush by somebody else may take before its claim is taken over: a hundred sleeps of 2 ms. A slower disk
+  /// is only flushed twice.
+  static constexpr Duration sleeps_for{std::chrono::milliseconds{2}};
+  static constexpr int patience = 100;
+
+  Flusher(const PartitionLog& log, const shm::Member& member) noexcept : log_{&log}, member_{&member} {}
+
+  /// Returns when everything below `offset` is on stable storage; the caller saw that it is resolved. Blocks for one or
+  /// two flushes of the disk. Errors: partition_failed, topic_deleted, corrupt, and those of mapping a segment.
+  Result<void> flush_to(std::uint64_t offset) {
+    auto& state = log_->state();
+    std::uint64_t watched = 0;
+    for (int sleeps = 0;;) {
+      const std::uint32_t event = state.flushes.load(shm::seq_cst);  // before the looks, pairs with release()'s add
+      if (state.durable_to.load(shm::acquire) >= offset) return {};
+      if (log_->has_failed()) return failed_partition();
+      if (log_->is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+      if (state.log_start.load(shm::seq_cst) >= offset) return {};  // retention took it: there is nothing to lose
+      std::uint64_t claim = state.flusher.load(shm::acquire);
+      if (claim != watched) watched = claim, sleeps = 0;
+      if (!may_claim(claim, sleeps)) {
+        shm::sleep(state.flushes, event, sleeps_for);  // not longer: whoever flushes may have died
+        ++sleeps;
+        continue;
+      }
+      const std::uint64_t mine = ((claim >> 11) + 1) << 11 | (member_->index() + 1);
+      if (!state.flusher.compare_exchange(claim, mine, shm::acq_rel, shm::acquire)) continue;
+      TOWPATH_FAILPOINT("flush.claimed");
+      const auto done = flush_now(offset);
+      release(mine);
+      if (!done) return done;
+    }
+  }
+
+ private:
+  [[nodiscard]] bool may_claim(std::uint64_t claim, int sleeps) const noexcept {
+    const auto holder = static_cast<unsigned>(claim & 0x7FF);
+    if (holder == 0 || holder > shm::max_members || sleeps > patience) return true;
+    return sleeps > 0 && !log_->members().is_alive(holder - 1);
+  }
+
+  /// A claim that was taken over meanwhile stays its new owner's.
+  void release(std::uint64_t mine) const noexcept {
+    auto& state = log_->state();
+    const std::uint64_t idle = mine >> 11 << 11;
+    state.flusher.compare_exchange(mine, idle, shm::acq_rel, shm::relaxed);
+    state.flushes.fetch_add(1, shm::seq_cst);
+    shm::wake_all(state.flushes);
+  }
+
+  Result<void> flush_now(std::uint64_t offset) {
+    auto& state = log_->state();
+    const std::uint64_t durable = state.durable_to.load(shm::acquire);
+    // As much as there is: acquires what whoever raised it found resolved, so the flush below covers it.
+    const std::uint64_t end = std::max(offset, state.resolved_to.load(shm::acquire));
+    const auto done = flush_segments(durable);
+    if (!done) {
+      if (done.error() == Errc::io_error) fail_partition(*log_);
+      return done.error() == Errc::io_error ? failed_partition() : done;
+    }
+    TOWPATH_FAILPOINT("flush.flushed");
+    state.durable_to.raise_to(end, shm::release);  // pairs with the acquire in flush_to(): it is on the disk
+    return {};
+  }
+
+  /// Every segment that may have changed since all below `durable` was flushed. The one with the last durable record is
+  /// among them, for its seal may have come later; a segment that begins at or behind it may lack a durable name.
+  Result<void> flush_segments(std::uint64_t durable) {
+    auto& state = log_->state();
+    const std::uint64_t start = state.log_start.load(shm::seq_cst);
+    const std::uint64_t from = std::max(start, durable == 0 ? 0 : durable - 1);
+    // After resolved_to: whoever committed in a segment had raised hint to it before.
+    const std::uint64_t hint = state.hint.load(shm::acquire);
+    if (hint >= durable)
+      if (auto named = flush_names(durable == 0); !named) return named;
+    if (hint <= from) return flush_segment(hint);
+    const auto bases = log_->bases();
+    if (!bases) return bases.error();
+    for (auto base = first_to_flush(*bases, from); base != bases->end(); ++base)
+      if (auto done = flush_segment(*base); !done) return done;
+    return {};
+  }
+
+  static std::vector<std::uint64_t>::const_iterator first_to_flush(const std::vector<std::uint64_t>& bases,
+                                                                   std::uint64_t from) noexcept {
+    const auto above = std::upper_bound(bases.begin(), bases.end(), from);
+    return above == bases.begin() ? above : std::prev(above);
+  }
+
+  Result<void> flush_segment(std::uint64_t base) {
+    const auto segment = log_->open(base, Use::append);
+    if (segment) return segment->control->flush();
+    // Retired or re-used since: nothing of it is in the log any more.
+    if (segment.error() != Errc::not_found) return segment.error();
+    return log_->state().log_start.load(shm::seq_cst) > base || log_->is_deleted() ? Result<void>{} : log_->damaged();
+  }
+
+  /// Names of segments, and before the first flush all that leads to them: whoever made them may not have come so far.
+  Result<void> flush_names(bool all) {
+    auto& directory = log_->directory();
+    auto done = directory.flush_folder(log_->folder().c_str());
+    if (done && all) done = directory.flush("state");
+    if (done && all) done = directory.flush_folder("");
+    if (done && all && log_->bus()) done = log_->bus()->flush_folder("topics");
+    if (done && all && log_->bus()) done = log_->bus()->flush_folder("");
+    return done;
+  }
+
+  const PartitionLog* log_;
+  const shm::Member* member_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
 // ---- towpath/log/recycling.hpp ----
 
 // How a segment leaves the log (protocol.md, R1 to R8): log_start passes it, one process takes the file by rename, and
@@ -6657,6 +6958,11 @@ struct Recycler {
     if (!again) {
       state.log_start.raise_to(base + count, shm::seq_cst);  // R1: from here nobody attaches to it
       TOWPATH_FAILPOINT("retire.bumped");
+    }
+    // Before the file goes: after a power cut the log must not begin at a segment that is not there. Nothing on tmpfs.
+    if (const auto kept = log->directory().flush("state"); !kept) {
+      if (kept.error() == Errc::io_error) fail_partition(*log);
+      return Retired::no;
     }
     const auto name = log->segment_name(base);
     const auto own = log->own_name(*member);
@@ -6695,6 +7001,9 @@ struct Recycler {
     segment.header->uuid.store(shm::random_bits(), shm::relaxed);
     segment.header->base.store(unset_base, shm::release);  // pairs with the acquire in Segment::open(): it is clean
     TOWPATH_FAILPOINT("retire.clean");
+    // So that no slot of the old incarnation comes back under the new one by a power cut.
+    const bool is_flushed = log->words().durability.load(shm::relaxed) != 0;
+    if (is_flushed && !segment.control->flush()) return drop(own, &segment);
     if (put_spare(own)) {
       state.recycled.fetch_add(1, shm::relaxed);
       TOWPATH_FAILPOINT("retire.spare");
@@ -6954,6 +7263,7 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, Need need
     }
     if (parts_.state->hint.load(shm::acquire) != base) continue;
     if (was_made(base, base) || tries > detail::most_tries) return damaged();
+    if (has_failed()) return failed_partition();
     // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
     const std::uint64_t mean = std::max(need.bytes / need.slots, parts_.format.typical_frame);
     const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
@@ -6976,6 +7286,7 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
   const Geometry shape = following(full, need);
   for (int waited = 0, tries = 0; tries <= detail::most_tries;) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+    if (has_failed()) return failed_partition();  // whoever failed it closes its last segment
     if (next_base < parts_.state->log_start.load(shm::seq_cst)) return active(member, need);
     bool made = false;
     auto segment = open(next_base, Use::append);
@@ -7140,6 +7451,16 @@ class Appender {
     return segment_ ? find_segment({}) : Result<void>{};
   }
 
+  /// Closes the active segment for good: for a partition that failed, where nothing follows. Nothing may be reserved.
+  void close() {
+    park();
+    if (find_segment({}) && segment_.sealed_count() == 0) {
+      announce();
+      roll_for_large(read_tail());
+    }
+    park();
+  }
+
   /// Lets go of the mapped segment; the next append finds it again. Not while something is reserved.
   void park() noexcept {
     segment_ = Segment{};
@@ -7271,9 +7592,10 @@ class Appender {
 // ---- towpath/log/maintenance.hpp ----
 
 // What a partition needs now and then, and nobody waits for: sweeping private files of the dead, finishing retirements
-// that a dead process began, retention by bytes and age, spares, resolved_to. One process does it at a time, by a role
-// lock; two at once are harmless. Correctness never depends on it: without it disk and memory are given back later,
-// spares are not made (rolls cost milliseconds instead of microseconds), and age is not looked at.
+// that a dead process began, retention by bytes and age, spares, resolved_to, flushing at intervals. One process does
+// it at a time, by a role lock; two at once are harmless. Correctness never depends on it: without it disk and memory
+// are given back later, spares are not made (rolls cost milliseconds instead of microseconds), age is not looked at,
+// and a topic of durability interval is flushed by Producer::flush() only.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -7288,7 +7610,9 @@ class PartitionMaintenance {
         pins_{pins},
         reader_{log, std::move(pins)},
         appender_{log, member},
-        recycler_{&log, &member} {}
+        recycler_{&log, &member},
+        flusher_{log, member},
+        clean_at_{log.clock().steady()} {}
 
   /// One round. A few system calls when nothing is to do; making or cleaning a segment takes milliseconds.
   /// Errors: no_space and the like, from making spares; the rest of the round was done.
@@ -7304,8 +7628,10 @@ class PartitionMaintenance {
     finish_retirements();
     forget_gone_segments();
     if (log_->waits()) WaiterRegistration::sweep(*log_->waits(), *member_);
-    retire_by_bytes();
-    retire_by_age();
+    const bool has_failed = log_->has_failed();
+    if (has_failed) appender_.close();
+    if (!has_failed) retire_by_bytes();
+    if (!has_failed) retire_by_age();
     auto end = reader_.find_end();
     while (end && reader_.help())
       end = reader_.find_end();  // a stall that lasts from round to round meets its grace here
@@ -7313,13 +7639,37 @@ class PartitionMaintenance {
     if (!end) return end.error();
     is_moving_ = end->value != end_;
     end_ = end->value;
-    return keep_spares();
+    if (has_failed) return failed_partition();
+    auto flushed = flush_when_due();
+    auto kept = keep_spares();
+    return flushed ? kept : flushed;
+  }
+
+  /// For the last round of all: what could be read is on stable storage afterwards, unless durability is none.
+  void close() {
+    const auto end = reader_.find_end();
+    reader_.park();
+    if (end && log_->words().durability.load(shm::relaxed) != 0)
+      flusher_.flush_to(static_cast<std::uint64_t>(end->value)).ignore();
   }
 
   /// Did the log grow between the last two rounds?
   [[nodiscard]] bool is_moving() const noexcept { return is_moving_; }
 
  private:
+  /// The interval runs from when everything was last seen to be durable. Records whose senders flush themselves (each)
+  /// are flushed too, for a sender may have died before.
+  Result<void> flush_when_due() {
+    const auto now = log_->clock().steady();
+    const Duration interval{static_cast<std::int64_t>(log_->words().flush_interval_ns.load(shm::relaxed))};
+    if (log_->words().durability.load(shm::relaxed) == 0) return {};
+    const bool is_clean = log_->state().durable_to.load(shm::acquire) >= static_cast<std::uint64_t>(end_);
+    if (!is_clean && now - clean_at_ < interval) return {};
+    auto done = is_clean ? Result<void>{} : flusher_.flush_to(static_cast<std::uint64_t>(end_));
+    if (done) clean_at_ = now;
+    return done;
+  }
+
   struct Live {
     std::uint64_t base;
     std::uint64_t bytes;
@@ -7335,14 +7685,15 @@ class PartitionMaintenance {
     const auto path = log_->in_folder(name.c_str());
     if (name.starts_with("own.")) return sweep(name.c_str() + 4, path.data());
     if (name.starts_with("spare.")) return void(++spares_);
-    if (name.ends_with(".timeindex")) return drop_index(name, path.data());
+    if (name.ends_with(".timeindex") || name.ends_with(".orphan")) return drop_below_start(name, path.data());
     if (name.size() != 24 || !name.ends_with(".log")) return;
     const auto info = log_->directory().identify(path.data());
     if (info) live_.push_back({std::strtoull(name.c_str(), nullptr, 10), info->bytes});
   }
 
-  /// A time index whose segment went: whoever made it died before it could look again.
-  void drop_index(const std::string& name, const char* path) {
+  /// A time index whose segment went: whoever made it died before it could look again. Or what recovery put aside, once
+  /// retention would have taken it.
+  void drop_below_start(const std::string& name, const char* path) {
     const std::uint64_t base = std::strtoull(name.c_str(), nullptr, 10);
     if (base < log_->state().log_start.load(shm::seq_cst)) log_->directory().remove(path).ignore();
   }
@@ -7465,12 +7816,14 @@ class PartitionMaintenance {
   Reader reader_;
   Appender appender_;
   Recycler recycler_;
+  Flusher flusher_;
   std::vector<Live> live_;
   std::uint64_t spares_ = 0;
   std::uint64_t seen_base_ = unset_base;
   std::uint64_t seen_filled_ = 0;
   std::int64_t end_ = 0;
   bool is_moving_ = false;
+  Monotonic clean_at_;  // when all was last seen to be durable, or the first look
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::log
@@ -7538,6 +7891,8 @@ class Catalog {
     if (!named && named.error() == Errc::already_exists)
       return Failure{Errc::topic_exists, "a topic of that name exists"};
     core_->control().catalog_generation.fetch_add(1, shm::release);  // pairs with the acquire in Caretaker::step()
+    if (named)
+      if (auto kept = core_->directory().flush_folder("topics"); !kept) return kept;
     return named;
   }
 
@@ -7582,6 +7937,7 @@ class Catalog {
       return renamed.error() == Errc::not_found ? Failure{Errc::unknown_topic, "somebody else deleted it"} : renamed;
     core_->control().catalog_generation.fetch_add(1, shm::release);
     TOWPATH_FAILPOINT("delete.renamed");
+    core_->directory().flush_folder("topics").ignore();  // else it may come back after a power cut
     log::forget_gone_segments();
     return core_->directory().remove_folder(away.c_str());
   }
@@ -7594,18 +7950,24 @@ class Catalog {
   /// Closes every partition; the first one's flag is what says that the topic goes. True if any was not marked before.
   static bool close_all(TopicFiles& topic) {
     bool mine = false;
+    for (std::int32_t i = 0; i < topic.partitions(); ++i)
+      if (auto log = topic.partition({i}); log) mine = mark_deleted(**log) || mine;
+    topic.directory().flush("state").ignore();  // before its segments are closed: recovery ends what began
     for (std::int32_t i = 0; i < topic.partitions(); ++i) {
-      if (auto log = topic.partition({i}); log) mine = close_log(**log) || mine;
+      if (auto log = topic.partition({i}); log) close_log(**log);
       TOWPATH_FAILPOINT("delete.closed_one");
     }
     return mine;
   }
 
-  /// Marks the log and turns its writers away: a closed tail sends them to look for a segment, where they see the flag.
   /// True if nobody had marked it.
-  static bool close_log(const log::PartitionLog& log) {
-    // Pairs with is_deleted() after an appender's open: either it sees the flag, or its segment is closed below.
-    const bool first = (log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst) & log::partition_deleted) == 0;
+  static bool mark_deleted(const log::PartitionLog& log) noexcept {
+    // Pairs with is_deleted() after an appender's open: either it sees the flag, or its segment is closed afterwards.
+    return (log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst) & log::partition_deleted) == 0;
+  }
+
+  /// Turns the writers of a marked log away: a closed tail sends them to look for a segment, where they see the flag.
+  static void close_log(const log::PartitionLog& log) {
     const auto bases = log.bases();
     for (std::size_t i = 0; bases && i < bases->size(); ++i) {
       const auto segment = log.open((*bases)[i], log::Use::append);
@@ -7614,7 +7976,6 @@ class Catalog {
       segment->header->base.store(log::gone_base, shm::release);
     }
     log.wake();
-    return first;
   }
 
   [[nodiscard]] std::string private_folder(const char* prefix, const shm::Member& member) const {
@@ -7626,8 +7987,7 @@ class Catalog {
 
   /// The config with every automatic value decided.
   [[nodiscard]] TopicConfig settle(TopicConfig config, const Schema& schema) const {
-    const auto storage = core_->directory().storage();
-    const bool memory = storage == shm::Storage::memory || storage == shm::Storage::tmpfs;
+    const bool memory = !core_->directory().is_lasting();
     if (config.retention.bytes == Retention::by_storage) {
       const std::uint64_t share = std::min(std::uint64_t{256} << 20, core_->directory().free_bytes() / 8);
       config.retention.bytes = memory ? std::max(share, std::uint64_t{1} << 20) : Retention::unlimited;
@@ -7687,7 +8047,7 @@ inline Result<void> Catalog::write_blocks(const std::string& file, std::uint64_t
   header.block_bytes = block_bytes;
   header.partitions.store(static_cast<std::uint32_t>(partitions), shm::relaxed);
   if (auto written = shm::write_all(*fd, &header, sizeof header, 0); !written) return written;
-  if (!config) return {};
+  if (!config) return core_->directory().flush(file.c_str());
   log::TopicWords words{};
   publish_settings(words, *config);
   if (auto written = shm::write_all(*fd, &words, sizeof words, log::topic_words_offset); !written) return written;
@@ -7699,7 +8059,7 @@ inline Result<void> Catalog::write_blocks(const std::string& file, std::uint64_t
         log::blocks_offset + static_cast<std::uint64_t>(i) * block_bytes + offsetof(log::PartitionState, uid);
     if (auto written = shm::write_all(*fd, &uid, sizeof uid, at); !written) return written;
   }
-  return {};
+  return core_->directory().flush(file.c_str());
 }
 
 inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& config, const Schema& schema,
@@ -7717,8 +8077,7 @@ inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& 
   stored.encoding = schema.encoding;
   stored.type_size = schema.size;
   stored.type_alignment = schema.alignment;
-  const auto storage = directory.storage();
-  stored.checksummed = storage == shm::Storage::disk || storage == shm::Storage::copy_on_write;
+  stored.checksummed = directory.is_lasting();
   if (auto done = shm::write_file(directory, (folder + "/config").c_str(), to_text(stored), 0640); !done) return done;
   if (auto done = shm::write_file(directory, (folder + "/pins").c_str(), "", 0644); !done) return done;
   TOWPATH_FAILPOINT("create.before_blocks");
@@ -7729,7 +8088,11 @@ inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& 
     if (auto done = ReaderFile::make(directory, folder + "/" + ReaderFile::name_of(config.readers[i]), partitions);
         !done)
       return done;
-  return write_blocks(folder + "/state", log::state_magic, sizeof(log::PartitionState), partitions, 0640, &config);
+  if (auto done =
+          write_blocks(folder + "/state", log::state_magic, sizeof(log::PartitionState), partitions, 0640, &config);
+      !done)
+    return done;
+  return directory.flush_folder(folder.c_str());
 }
 
 inline Result<shm::LockDescriptor> Catalog::lock_config(TopicFiles& topic) {
@@ -7763,6 +8126,7 @@ inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& w
   // The words rule; the file is for people and for the next to open the topic. It goes first, for it may find no room.
   if (auto written = shm::write_file((*topic)->directory(), "config", to_text(after), 0640, true); !written)
     return written;
+  if (auto kept = (*topic)->directory().flush_folder(""); !kept) return kept;  // recovery goes by the file
   TOWPATH_FAILPOINT("alter.written");
   publish_settings((*topic)->words(), after.config);
   core_->control().catalog_generation.fetch_add(1, shm::release);
@@ -7792,15 +8156,69 @@ inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitio
           !done)
         return done;
     }
-    return {};
+    return (*topic)->directory().flush(file);  // before the count, which is never above what is there
   };
   if (auto done = extend("wait", sizeof(log::WaitBlock), false); !done) return done;
   if (auto done = extend("state", sizeof(log::PartitionState), true); !done) return done;
   TOWPATH_FAILPOINT("grow.before_count");
   (*topic)->publish_partitions(static_cast<std::uint32_t>(partitions));
   core_->control().catalog_generation.fetch_add(1, shm::release);
-  return {};
+  return (*topic)->directory().flush("state");
 }
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/topic/checkpoints.hpp ----
+
+// The checkpoint files of a bus, in Kafka's text form, for people and tools: how far each partition is durable, where
+// its log begins, how far it can be read. Written by maintenance now and then, at its end and after retirement; each is
+// replaced whole. Nothing in towpath reads them: the words in each topic's state file rule.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// One line: what a file says about a partition.
+struct CheckpointEntry {
+  std::string topic;
+  std::int32_t partition = 0;
+  std::uint64_t offset = 0;
+};
+
+/// Version 0, how many entries, one per line.
+inline std::string checkpoint_text(const std::vector<CheckpointEntry>& entries) {
+  std::string text = "0\n" + std::to_string(entries.size()) + "\n";
+  for (const auto& entry : entries)
+    text.append(entry.topic).append(" " + std::to_string(entry.partition) + " " + std::to_string(entry.offset) + "\n");
+  return text;
+}
+
+/// Collected from partition after partition, then written.
+class Checkpoints {
+ public:
+  void add(const std::string& topic, std::int32_t partition, const log::PartitionState& state) {
+    const std::uint64_t start = state.log_start.load(shm::acquire);
+    recovery_.push_back({topic, partition, state.durable_to.load(shm::acquire)});
+    replication_.push_back({topic, partition, state.resolved_to.load(shm::acquire)});
+    if (start > 0) log_start_.push_back({topic, partition, start});  // Kafka leaves the others out
+  }
+
+  /// Errors: no_space and those of writing a file; the others were written.
+  [[nodiscard]] Result<void> write(shm::Directory& bus) const {
+    Result<void> outcome;
+    const auto put = [&](const char* name, const std::vector<CheckpointEntry>& entries) {
+      if (auto done = shm::write_file(bus, name, checkpoint_text(entries), 0640, true); !done) outcome = done;
+    };
+    put("recovery-point-offset-checkpoint", recovery_);
+    put("log-start-offset-checkpoint", log_start_);
+    put("replication-offset-checkpoint", replication_);
+    put("cleaner-offset-checkpoint", {});  // nothing is compacted yet
+    return outcome;
+  }
+
+ private:
+  std::vector<CheckpointEntry> recovery_;
+  std::vector<CheckpointEntry> log_start_;
+  std::vector<CheckpointEntry> replication_;
+};
 
 }  // namespace towpath::inline TOWPATH_ABI::detail
 
@@ -7816,14 +8234,16 @@ class Caretaker {
  public:
   static constexpr Duration frozen_after{std::chrono::seconds{2}};
   static constexpr Duration look_again_after{std::chrono::seconds{1}};
+  static constexpr Duration export_after{std::chrono::seconds{60}};  // log.flush.offset.checkpoint.interval.ms
 
   Caretaker(std::shared_ptr<BusCore> core, Catalog& catalog) : core_{std::move(core)}, catalog_{&catalog} {}
   Caretaker(const Caretaker&) = delete;
   Caretaker& operator=(const Caretaker&) = delete;
   ~Caretaker() {
     stop();
-    if (!core_->is_mine()) return;
-    if (has_role_) give_up_role();
+    if (!core_->is_mine() || !has_role_) return;
+    close();
+    give_up_role();
   }
 
   /// One round, if this process has or gets the role. Errors: read_only, too_many_members, forked; no_space and the
@@ -7847,6 +8267,9 @@ class Caretaker {
     for (auto& topic : topics_)
       for (auto& [id, care] : topic.partitions)
         if (auto done = look_after(topic, id, care, now); !done) outcome = done;
+    if (exported_ == Monotonic{}) exported_ = now;
+    if (has_role_ && now - exported_ > (retired_ ? look_again_after : export_after))
+      if (auto done = write_checkpoints(now); !done) outcome = done;
     return outcome;
   }
 
@@ -7880,6 +8303,7 @@ class Caretaker {
     std::unique_ptr<log::PartitionMaintenance> maintenance;
     std::uint64_t hint = 0;
     std::uint64_t live_bytes = 0;
+    std::uint64_t log_start = 0;
     Monotonic due{};
   };
   struct Topic {
@@ -7931,6 +8355,7 @@ class Caretaker {
     if (!names) return names.error();
     Result<void> outcome;
     may_write_all_ = true;
+    pause_ = core_->config().maintenance_interval;
     std::erase_if(topics_, [&](const Topic& topic) {
       const auto now = catalog_->open(topic.files->name());
       return !now || *now != topic.files;
@@ -7949,8 +8374,17 @@ class Caretaker {
         known = topics_.insert(topics_.end(), Topic{*files, std::move(*pins), {}});
       }
       for (std::int32_t i = 0; i < (*files)->partitions(); ++i) known->partitions.try_emplace(i);
+      pause_ = std::min(pause_, longest_pause(**files));
     }
     return outcome;
+  }
+
+  /// A topic that is flushed at intervals is looked at as often.
+  static Duration longest_pause(const TopicFiles& files) noexcept {
+    if (files.words().durability.load(shm::relaxed) != static_cast<std::uint64_t>(DurabilityKind::interval))
+      return Duration::max();
+    const Duration interval{static_cast<std::int64_t>(files.words().flush_interval_ns.load(shm::relaxed))};
+    return std::max(interval, Duration{std::chrono::milliseconds{1}});
   }
 
   Result<void> look_after(Topic& topic, std::int32_t id, Care& care, Monotonic now) {
@@ -7967,9 +8401,37 @@ class Caretaker {
     care.live_bytes = state.live_bytes.load(shm::relaxed);
     // A log that is written to is looked at often, for its end; one that stands still once a second, for its age.
     const bool moves = care.maintenance->is_moving();
-    care.due = now + (moves ? core_->config().maintenance_interval : look_again_after);
+    care.due =
+        now + std::min(moves ? core_->config().maintenance_interval : look_again_after, longest_pause(*topic.files));
+    const std::uint64_t start = state.log_start.load(shm::relaxed);
+    retired_ = retired_ || start != care.log_start;
+    care.log_start = start;
     if (care.live_bytes == 0) care.maintenance.reset();
     return done;
+  }
+
+  /// For people and tools; and the recovery point itself, so that recovery need not look at what was flushed long ago.
+  Result<void> write_checkpoints(Monotonic now) {
+    exported_ = now, retired_ = false;
+    if (core_->directory().storage() == shm::Storage::memory) return {};
+    Checkpoints checkpoints;
+    Result<void> outcome;
+    for (auto& topic : topics_) {
+      if (auto kept = topic.files->directory().flush("state"); !kept) outcome = kept;
+      for (const auto& [id, care] : topic.partitions)
+        if (const auto log = topic.files->partition({id})) checkpoints.add(topic.files->name(), id, (*log)->state());
+    }
+    auto written = checkpoints.write(core_->directory());
+    return written ? outcome : written;
+  }
+
+  /// The last round: what an interval would have flushed later is flushed now.
+  void close() {
+    const std::lock_guard hold{mutex_};
+    for (auto& topic : topics_)
+      for (auto& [id, care] : topic.partitions)
+        if (care.maintenance) care.maintenance->close();
+    if (!topics_.empty()) write_checkpoints(core_->config().clock.steady()).ignore();
   }
 
   /// A round that runs out of memory must not end the user's process.
@@ -7996,7 +8458,7 @@ class Caretaker {
       auto& wake = member_.line().wake;
       const std::uint32_t announced = shm::announce_sleep(wake);
       // Pairs with the store in stop(): announced, then looked; stored, then woken.
-      if (!stopping_.load(std::memory_order_seq_cst)) shm::sleep(wake, announced, core_->config().maintenance_interval);
+      if (!stopping_.load(std::memory_order_seq_cst)) shm::sleep(wake, announced, pause_);
     }
   }
 
@@ -8018,12 +8480,396 @@ class Caretaker {
   Monotonic seen_at_{};
   std::uint64_t generation_ = ~std::uint64_t{0};
   Monotonic swept_{};
+  Monotonic exported_{};
+  bool retired_ = false;  // since the last export
+  Duration pause_ = core_->config().maintenance_interval;
   std::vector<Topic> topics_;
   Result<void> unopened_;  // a topic that could not be opened at the last look at all
   Failure last_;
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/log/recovery.hpp ----
+
+// After a restart of the machine a log holds what the disk happened to keep: pages of any age, in any mixture.
+// LogRecovery cuts a partition back to its longest whole prefix, which holds all that was durable, and sets its words
+// anew. One process does it, alone: nobody has the partition mapped. It may die between any two steps; the next one
+// begins again and comes to the same end.
+// What it relies on, because it was flushed before anything was built on it (docs/protocol.md, "Recovery"): the state
+// block's uid; log_start, which is flushed before a segment goes; durable_to, which is stored after the flush that it
+// speaks of. All else is judged by what is there: headers, seals, checksums keyed by incarnation and offset.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+namespace detail {
+
+/// How many slots the frame says that it has: 1 unless it is the head of a batch. 0 if it contradicts itself.
+inline std::uint64_t slots_of(const std::byte* frame, std::uint64_t length) noexcept {
+  FrameHeader header;
+  std::memcpy(&header, frame, sizeof header);
+  if ((header.flags & frame_head) == 0) return 1;
+  const std::uint64_t at = sizeof header + ((header.flags & frame_lengths) != 0 ? 8u : 0u);
+  std::uint32_t count = 0;
+  if (at + sizeof count > length) return 0;
+  std::memcpy(&count, frame + at, sizeof count);
+  return count;
+}
+
+/// Are the bytes that the slot speaks of those that were written for this offset of this incarnation?
+inline bool is_whole_frame(const Segment& segment, std::uint64_t slot, std::uint64_t n) noexcept {
+  if (!segment.contains(slot)) return false;
+  if (!segment.checksummed) return true;
+  const std::byte* frame = segment.data + Slot::position(slot);
+  std::uint32_t stored = 0;
+  std::memcpy(&stored, frame, sizeof stored);
+  return stored == frame_checksum(frame, Slot::length(slot), segment.uuid, segment.base + n);
+}
+
+/// Does the slot behind a batch's head belong to it? All slots of a Kafka batch say the same; native records say each
+/// their own.
+inline bool continues(const Segment& segment, std::uint64_t head, std::uint64_t n, bool is_kafka_batch) noexcept {
+  const std::uint64_t slot = segment.slots[n].load(shm::acquire);
+  if (Slot::state(slot) != Slot::continued) return false;
+  return is_kafka_batch ? slot >> 2 == head >> 2 : is_whole_frame(segment, slot, n);
+}
+
+}  // namespace detail
+
+/// How many slots has the run that begins at slot `n`, if all of it is there: an aborted slot with what was written
+/// behind it for the same batch, a record, or a batch, which counts as a whole or not at all. 0: it is not whole, or
+/// nothing was decided there.
+inline std::uint64_t whole_slots(const Segment& segment, std::uint64_t n) noexcept {
+  const std::uint64_t slot = segment.slots[n].load(shm::acquire);
+  std::uint64_t count = 1;
+  if (Slot::state(slot) == Slot::aborted) {
+    if (slot != Slot::aborted_in(segment.uuid)) return 0;
+    while (n + count < segment.slot_count &&
+           Slot::state(segment.slots[n + count].load(shm::acquire)) == Slot::continued)
+      ++count;
+    return count;
+  }
+  if (Slot::state(slot) != Slot::committed || !detail::is_whole_frame(segment, slot, n)) return 0;
+  const std::byte* frame = segment.data + Slot::position(slot);
+  FrameHeader header;
+  std::memcpy(&header, frame, sizeof header);
+  count = detail::slots_of(frame, Slot::length(slot));
+  if (count == 0 || n + count > segment.slot_count) return 0;
+  for (std::uint64_t i = 1; i < count; ++i)
+    if (!detail::continues(segment, slot, n + i, (header.flags & frame_batch) != 0)) return 0;
+  return count;
+}
+
+class LogRecovery {
+ public:
+  explicit LogRecovery(const PartitionLog& log) noexcept : log_{&log} {}
+
+  /// Errors: newer_format (nothing was touched), and those of the system: then it is to be tried again from the start.
+  Result<void> run() {
+    if (auto sorted = sort_names(); !sorted) return sorted;
+    if (auto found = find_prefix(); !found) return found;
+    if (auto kept = settle(); !kept) return kept;
+    if (auto gone = put_aside(); !gone) return gone;
+    if (auto named = flush_names(); !named) return named;
+    publish();
+    return log_->directory().flush("state");
+  }
+
+ private:
+  struct Kept {
+    std::uint64_t base;
+    std::uint64_t bytes;
+    std::uint64_t count;
+    bool is_closed;  // sealed so on the disk
+  };
+
+  /// Removes what only helped somebody who is dead now, and what retention had taken; notes the segments.
+  Result<void> sort_names() {
+    start_ = log_->state().log_start.load(shm::acquire);
+    const auto names = log_->directory().list(log_->folder().c_str());
+    if (!names) return names.error() == Errc::not_found ? Result<void>{} : names.error();
+    has_folder_ = true;
+    for (const auto& name : *names) {
+      const std::uint64_t base = std::strtoull(name.c_str(), nullptr, 10);
+      const bool is_segment = name.size() == 24 && name.ends_with(".log");
+      const bool is_private = name.starts_with("own.") || name.starts_with("spare.") || name.starts_with(".tmp-");
+      if (is_segment && base >= start_) bases_.push_back(base);
+      if (is_private || (is_segment && base < start_) || name.ends_with(".timeindex"))
+        if (auto gone = log_->directory().remove(log_->in_folder(name.c_str()).data()); !gone) return gone;
+    }
+    std::sort(bases_.begin(), bases_.end());
+    return {};
+  }
+
+  Result<void> find_prefix() {
+    const std::uint64_t durable = std::max(log_->state().durable_to.load(shm::acquire), start_);
+    auto done = walk(durable);
+    if (done && end_ < durable) done = walk(start_);  // it speaks of what is not there: look at everything
+    // Not by a power cut: the disk lost a segment that had been flushed. What is behind it is worth keeping.
+    while (done && kept_.empty() && start_ < durable) {
+      const auto next = std::upper_bound(bases_.begin(), bases_.end(), start_);
+      start_ = next == bases_.end() ? durable : std::min(*next, durable);
+      done = walk(start_);
+    }
+    return done;
+  }
+
+  /// Notes the segments from start_ on that follow one another, as far as they are whole. What lies below `trusted` is
+  /// not looked at again.
+  Result<void> walk(std::uint64_t trusted) {
+    kept_.clear();
+    end_ = start_;
+    for (auto base = std::lower_bound(bases_.begin(), bases_.end(), start_); base != bases_.end(); ++base) {
+      if (*base != end_) return {};
+      auto segment = log_->open(*base, Use::append);
+      if (!segment && (segment.error() == Errc::not_found || segment.error() == Errc::corrupt)) return {};
+      if (!segment) return segment.error();
+      const std::uint64_t whole = whole_from(*segment, trusted);
+      std::uint64_t sealed = segment->sealed_count();
+      // Its seal may have been lost, and the next segment's name says what it was.
+      if (const auto next = std::next(base); sealed == 0 && next != bases_.end() && *next - *base <= whole)
+        sealed = *next - *base;
+      const bool is_complete = sealed != 0 && sealed <= whole;
+      const std::uint64_t count = is_complete ? sealed : whole;
+      if (count == 0) return {};
+      end_ = *base + count;
+      kept_.push_back({*base, segment->geometry().segment_bytes, count, segment->sealed_count() == count});
+      if (!is_complete) return {};
+    }
+    return {};
+  }
+
+  /// How many slots from the first on are whole, up to the seal.
+  static std::uint64_t whole_from(const Segment& segment, std::uint64_t trusted) noexcept {
+    const std::uint64_t sealed = segment.sealed_count();
+    const std::uint64_t limit = sealed != 0 ? sealed : segment.slot_count;
+    std::uint64_t n = trusted > segment.base ? std::min(trusted - segment.base, limit) : 0;
+    if (sealed == 0 && n > Tail::count(segment.header->tail.load(shm::acquire))) n = 0;  // flushed together: in doubt
+    while (n > 0 && n < limit && Slot::state(segment.slots[n].load(shm::acquire)) == Slot::continued) --n;
+    while (n < limit) {
+      const std::uint64_t count = whole_slots(segment, n);
+      if (count == 0 || n + count > limit) break;
+      n += count;
+    }
+    return n;
+  }
+
+  /// Closes what is kept, so that the log goes on in a new segment; makes one where a log that had records has none.
+  Result<void> settle() {
+    for (const auto& kept : kept_) {
+      if (kept.is_closed) continue;
+      const auto segment = log_->open(kept.base, Use::append);
+      auto done = segment ? close(*segment, kept.count) : Result<void>{segment.error()};
+      if (!done) return done;
+    }
+    return kept_.empty() && end_ > 0 ? make_empty() : Result<void>{};
+  }
+
+  /// First nothing stands behind the seal, then there is the seal: a reader does not look at it before an empty slot.
+  static Result<void> close(const Segment& segment, std::uint64_t count) {
+    for (std::uint64_t n = count; n < segment.slot_count; ++n)
+      if (segment.slots[n].load(shm::relaxed) != Slot::empty) segment.slots[n].store(Slot::empty, shm::relaxed);
+    if (auto done = segment.control->flush(); !done) return done;
+    TOWPATH_FAILPOINT("recover.cleared");
+    // Full to the last byte: the first who appends crosses the end and goes on to the next segment at once.
+    segment.header->tail.store(Tail::make(count, segment.capacity), shm::relaxed);
+    segment.header->sealed.store(count + 1, shm::relaxed);
+    return segment.control->flush();
+  }
+
+  /// All that is left of the log is where it ends. An appender finds its segment there.
+  Result<void> make_empty() {
+    const auto own = log_->in_folder("own.recovery");
+    const auto name = log_->segment_name(end_);
+    if (log_->directory().identify(name.data()))
+      if (auto gone = put_aside(end_); !gone) return gone;
+    const auto mean = log_->format().typical_frame;
+    auto made = log_->make_file(own.data(), Geometry::plan(first_segment_bytes, mean, {}));
+    if (!made) return made.error();
+    made->header->base.store(end_, shm::relaxed);
+    made->header->tail.store(0, shm::relaxed);
+    if (auto done = made->control->flush(); !done) return done;
+    std::erase(bases_, end_);
+    has_folder_ = true;
+    kept_.push_back({end_, made->geometry().segment_bytes, 0, false});
+    return log_->directory().rename(own.data(), name.data());
+  }
+
+  /// Segments that do not follow: never removed without being told to, if a record may stand in them.
+  Result<void> put_aside() {
+    for (const std::uint64_t base : bases_) {
+      const bool is_kept = std::any_of(kept_.begin(), kept_.end(), [&](const auto& k) { return k.base == base; });
+      if (is_kept) continue;
+      if (auto gone = put_aside(base); !gone) return gone;
+      TOWPATH_FAILPOINT("recover.put_aside");
+    }
+    return {};
+  }
+
+  Result<void> put_aside(std::uint64_t base) {
+    const auto name = log_->segment_name(base);
+    if (holds_nothing(base)) return remove_segment_file(log_->directory(), name.data());
+    char aside[64];
+    std::snprintf(aside, sizeof aside, "%020llu.%llu.orphan", static_cast<unsigned long long>(base),
+                  static_cast<unsigned long long>(log_->state().log_epoch.load(shm::relaxed) + 1));
+    return log_->directory().rename(name.data(), log_->in_folder(aside).data());
+  }
+
+  /// Another incarnation was retired before; an empty file or one without a decided slot has no record.
+  [[nodiscard]] bool holds_nothing(std::uint64_t base) const {
+    const auto info = log_->directory().identify(log_->segment_name(base).data());
+    if (info && info->bytes == 0) return true;
+    const auto segment = log_->open(base, Use::append);
+    if (!segment) return segment.error() == Errc::not_found;
+    for (std::uint64_t n = 0; n < segment->slot_count; ++n)
+      if (Slot::state(segment->slots[n].load(shm::relaxed)) != Slot::empty) return false;
+    return true;
+  }
+
+  Result<void> flush_names() {
+    if (!has_folder_) return {};
+    if (auto done = log_->directory().flush_folder(log_->folder().c_str()); !done) return done;
+    return log_->directory().flush_folder("");
+  }
+
+  void publish() noexcept {
+    auto& state = log_->state();
+    std::uint64_t bytes = 0;
+    for (const auto& kept : kept_) bytes += kept.bytes;
+    state.hint.store(kept_.empty() ? end_ : kept_.back().base, shm::relaxed);
+    state.log_start.store(start_, shm::relaxed);
+    state.resolved_to.store(end_, shm::relaxed);
+    state.durable_to.store(end_, shm::relaxed);
+    state.live_bytes.store(bytes, shm::relaxed);
+    state.last_roll.store(0, shm::relaxed);
+    state.flusher.store(0, shm::relaxed);
+    state.log_epoch.fetch_add(1, shm::relaxed);
+    if (auto* waits = log_->waits()) {
+      for (auto& line : waits->lines) line.store(0, shm::relaxed);
+      waits->mask.store(0, shm::relaxed);
+    }
+  }
+
+  const PartitionLog* log_;
+  std::uint64_t start_ = 0;
+  std::uint64_t end_ = 0;
+  bool has_folder_ = false;
+  std::vector<std::uint64_t> bases_;  // of files at or behind start_, ascending
+  std::vector<Kept> kept_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/topic/recovery.hpp ----
+
+// Recovery of a bus on disk after a restart of the machine: by whoever opens it first with the right to write, before
+// anybody uses it. A role lock, which the kernel drops with its holder, makes it one process at a time; the others
+// wait. It may die or lose power at any step: the bus says that it is recovered last of all, so the next one begins
+// again.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class BusRecovery {
+ public:
+  explicit BusRecovery(std::shared_ptr<BusCore> core) noexcept : core_{std::move(core)} {}
+
+  /// Errors: newer_format, recovery_needed (a topic that this process may not write), and those of the system.
+  Result<void> run() {
+    if (auto swept = remove_half_made(); !swept) return swept;
+    auto names = Catalog{core_}.names();
+    if (!names) return names.error();
+    for (const auto& name : *names) {
+      if (auto done = recover(name); !done) return done;
+      TOWPATH_FAILPOINT("recover.topic");
+    }
+    auto& control = core_->control();
+    control.next_uid.raise_to(last_uid_, shm::relaxed);
+    // How many were handed out since the word was last on the disk is not known: so many never are.
+    control.next_producer_id.store(((control.next_producer_id.load(shm::relaxed) >> 32) + 1) << 32, shm::relaxed);
+    core_->clear_members();
+    auto& bus = core_->directory();
+    auto kept = bus.flush("ctl");
+    if (kept) kept = bus.flush_folder("topics");
+    if (kept) kept = bus.flush_folder("");
+    TOWPATH_FAILPOINT("recover.before_mark");
+    return kept ? core_->mark_recovered() : kept;
+  }
+
+ private:
+  static bool is_temporary(const std::string& name) { return name.starts_with(".tmp-"); }
+
+  Result<void> remove_half_made() {
+    auto& bus = core_->directory();
+    const auto root = bus.list("");
+    if (!root) return root.error();
+    for (const auto& name : *root)
+      if (is_temporary(name)) bus.remove(name.c_str()).ignore();
+    const auto topics = bus.list("topics");
+    if (!topics) return topics.error();
+    for (const auto& name : *topics)
+      if (name.starts_with("~new-") || name.starts_with("~gone-"))
+        if (auto gone = bus.remove_folder(("topics/" + name).c_str()); !gone) return gone;
+    return {};
+  }
+
+  /// A topic whose files contradict themselves is left alone: whoever opens it is told.
+  Result<void> recover(const std::string& name) {
+    auto topic = TopicFiles::open(core_, name);
+    if (!topic && (topic.error() == Errc::corrupt || topic.error() == Errc::unknown_topic)) return {};
+    if (!topic) return topic.error();
+    if (!(*topic)->is_writable())
+      return Failure{Errc::recovery_needed,
+                     "the machine was restarted; open the bus first by who may write its topics"};
+    auto first = (*topic)->partition({0});
+    if (first && (*first)->is_deleted()) return take_away(name);
+    // The file was flushed before the words were changed, which may be half there.
+    publish_settings((*topic)->words(), (*topic)->stored().config);
+    for (std::int32_t i = 0; i < (*topic)->partitions(); ++i) {
+      auto log = (*topic)->partition({i});
+      if (!log && log.error() == Errc::corrupt) return {};
+      if (!log) return log.error();
+      last_uid_ = std::max(last_uid_, (*log)->uid());
+      if (auto done = log::LogRecovery{**log}.run(); !done) return done;
+    }
+    const auto left = (*topic)->directory().list("");
+    for (const auto& file : left ? *left : std::vector<std::string>{})
+      if (is_temporary(file)) (*topic)->directory().remove(file.c_str()).ignore();
+    return (*topic)->directory().flush("wait");
+  }
+
+  /// Whoever deleted it came as far as saying so.
+  Result<void> take_away(const std::string& name) {
+    auto away = core_->directory().rename(("topics/" + name).c_str(), "topics/~gone-recovery");
+    return away ? core_->directory().remove_folder("topics/~gone-recovery") : away;
+  }
+
+  std::shared_ptr<BusCore> core_;
+  std::uint64_t last_uid_ = 0;
+};
+
+/// Recovers the bus, or waits for whoever does. Errors: recovery_needed, recovery_in_progress, and those of
+/// BusRecovery.
+inline Result<void> recover(const std::shared_ptr<BusCore>& core) {
+  if (core->is_read_only())
+    return Failure{Errc::recovery_needed, "the machine was restarted, and nobody who may write opened the bus since"};
+  const auto deadline = std::chrono::steady_clock::now() +
+                        std::min<Duration>(core->config().recovery_timeout, std::chrono::hours{24 * 365});
+  for (;;) {
+    const auto mine = core->members()->take_role(shm::Role::recovery);
+    if (!mine && mine.error() != Errc::busy) return mine;
+    if (mine) {
+      // Somebody else may have done it before the role came to us.
+      auto done = core->is_restarted() ? BusRecovery{core}.run() : Result<void>{};
+      core->members()->drop_role(shm::Role::recovery);
+      return done;
+    }
+    if (std::chrono::steady_clock::now() >= deadline)
+      return Failure{Errc::recovery_in_progress, "another process recovers the bus after a restart of the machine"};
+    std::this_thread::sleep_for(std::chrono::milliseconds{5});
+  }
+}
 
 }  // namespace towpath::inline TOWPATH_ABI::detail
 
@@ -8034,7 +8880,9 @@ class Caretaker {
 //   towpath::Bus bus;                        // this process only, nothing on disk
 //   towpath::Bus bus{"/dev/shm/robot"};      // every process that names the folder
 // Thread-safe. Topics, producers and consumers keep what they need of it: it may go out of scope before them.
-// After a crash nothing needs repair. After fork() the child's copy says `forked`; open the bus anew there.
+// After a crash of processes nothing needs repair. After a restart of the machine whoever opens a bus on disk first,
+// with the right to write, recovers it: see Durability in topic_config.hpp for what is lost. After fork() the child's
+// copy says `forked`; open the bus anew there.
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -8046,8 +8894,9 @@ class Bus {
 
   /// The bus in the folder `path`, made if it is missing (its parent must exist).
   /// Throws Error: not_found, not_a_directory, unsafe_directory, unsupported_filesystem, permission_denied, corrupt,
-  /// newer_format, recovery_needed, no_space, too_many_files, too_many_maps, too_many_members, unsupported_platform,
-  /// invalid_argument (an empty path, a maintenance_interval below 1 ms).
+  /// newer_format, recovery_needed (this process may only read), recovery_in_progress, no_space, too_many_files,
+  /// too_many_maps, too_many_members, unsupported_platform, invalid_argument (an empty path, a maintenance_interval
+  /// below 1 ms).
   explicit Bus(const char* path, const BusConfig& config = {}) : Bus{open(path, config).value()} {}
   explicit Bus(const std::string& path, const BusConfig& config = {}) : Bus{path.c_str(), config} {}
 
@@ -8088,6 +8937,8 @@ class Bus {
   static Result<Bus> open_core(const char* path, const BusConfig& config) {
     auto core = detail::BusCore::open(path, config);
     if (!core) return core.error();
+    if ((*core)->is_restarted())
+      if (auto recovered = detail::recover(*core); !recovered) return recovered.error();
     auto inside = std::make_shared<Inside>(std::move(*core));
     const bool wanted = config.maintenance == MaintenanceMode::thread && !inside->core->is_read_only();
     if (wanted)
@@ -9283,13 +10134,39 @@ class ProducerCore {
     return {};
   }
 
-  /// wait_visible for the last record sent to each partition since the last flush.
+  /// Must a send return only when its record is on stable storage?
+  [[nodiscard]] TOWPATH_HOT bool is_each_durable() const noexcept {
+    return files_->words().durability.load(shm::relaxed) == 2;  // beside max_message_bytes, which refuses() read
+  }
+
+  /// What a send waits for: that every reader sees the record, and that it is durable if the topic wants that of each.
+  TOWPATH_COLD Result<void> settle(std::int32_t partition, std::uint64_t offset) {
+    auto seen = wait_visible(partition, offset);
+    return seen && is_each_durable() ? wait_durable(partition, offset) : seen;
+  }
+
+  /// Flushes until the record at `offset`, which is visible, is durable. Errors: partition_failed and those of
+  /// log::Flusher.
+  Result<void> wait_durable(std::int32_t partition, std::uint64_t offset) {
+    auto log = files_->partition({partition});
+    if (!log) return log.error();
+    auto done = log::Flusher{**log, member_}.flush_to(offset + 1);
+    // Nobody is to append there. An open loan has the member's hazard words: then maintenance closes it.
+    if (!done && done.error() == Errc::partition_failed && !loan_open) log::Appender{**log, member_}.close();
+    return done;
+  }
+
+  /// As settle(), for the last record sent to each partition since the last flush, and durable also where maintenance
+  /// would flush at its interval.
   Result<void> flush() {
     if (auto fine = files_->core().usable(); !fine) return fine;
     for (std::size_t i = 0; i < last_.size(); ++i) {
       if (last_[i] < 0) continue;
-      if (auto done = wait_visible(static_cast<std::int32_t>(i), static_cast<std::uint64_t>(last_[i])); !done)
-        return done;
+      const auto partition = static_cast<std::int32_t>(i);
+      const auto offset = static_cast<std::uint64_t>(last_[i]);
+      auto done = wait_visible(partition, offset);
+      if (done && files_->words().durability.load(shm::relaxed) != 0) done = wait_durable(partition, offset);
+      if (!done) return done;
       last_[i] = -1;
     }
     return {};
@@ -9716,9 +10593,9 @@ class Producer<T, S, Bus, P> {
   /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
   /// invalid_argument (more than 65,535 headers, or a value that its serde refuses), duplicate_sequence, forked,
   /// corrupt, queue_full and timed_out (a topic that waits for its readers), partition_failed, and those of opening and
-  /// mapping a segment. With `visible` also the errors of flush(): then the record is in the log, and sending it again
-  /// makes a second one. Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for
-  /// each open record.
+  /// mapping a segment. With `visible`, and where durability is each, also the errors of flush(): then the record is in
+  /// the log, and sending it again makes a second one. Microseconds; milliseconds when it makes a segment's file. With
+  /// `visible` up to the grace for each open record; where durability is each, as long as the disk takes to flush.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value,
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
@@ -9828,8 +10705,9 @@ class Producer<T, S, Bus, P> {
     return finish({{loan.partition_}, offset, timestamp}, loan.visible_);
   }
 
-  /// Returns when everything this producer sent can be seen by every reader. At most the grace for each open record of
-  /// another producer that is in the way. Errors: topic_deleted, forked, those of mapping.
+  /// Returns when everything this producer sent can be seen by every reader, at most the grace for each open record of
+  /// another producer that is in the way; and, unless the topic's durability is none, when it is on stable storage.
+  /// Errors: topic_deleted, forked, partition_failed (seen, but perhaps not on the disk), those of mapping.
   Result<void> flush() noexcept { return core_ ? core_->flush() : closed(); }
 
   [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
@@ -10013,9 +10891,9 @@ class Producer<T, S, Bus, P> {
 
   TOWPATH_HOT Result<RecordMetadata> finish(const RecordMetadata& sent, bool visible) noexcept {
     core_->sent(sent.partition.value, sent.offset);
-    if (visible) [[unlikely]]
-      if (auto seen = core_->wait_visible(sent.partition.value, static_cast<std::uint64_t>(sent.offset.value)); !seen)
-        return seen.error();
+    if (visible || core_->is_each_durable()) [[unlikely]]
+      if (auto done = core_->settle(sent.partition.value, static_cast<std::uint64_t>(sent.offset.value)); !done)
+        return done.error();
     return sent;
   }
 

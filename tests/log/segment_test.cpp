@@ -105,7 +105,7 @@ TEST_CASE("a slot is decided once, whoever tries") {
   OneSegment one;
   const auto segment = must(one.open());
   CHECK(segment.resolve(3, Slot::make(Slot::committed, 8, 16)));
-  CHECK_FALSE(segment.resolve(3, Slot::aborted));
+  CHECK_FALSE(segment.resolve(3, Slot::aborted_in(segment.uuid)));
   CHECK(Slot::state(segment.slots[3].load(shm::acquire)) == Slot::committed);
   std::atomic<int> winners{0};
   std::vector<std::thread> threads;

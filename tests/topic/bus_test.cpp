@@ -287,7 +287,8 @@ TEST_CASE("a segment that is cut short, foreign or newer is refused by name when
   CHECK(with(whole) == "read 10\n");
 }
 
-TEST_CASE("on disk, a bus of before the machine's restart is recovery_needed; on tmpfs nothing can be left of it") {
+TEST_CASE(
+    "on disk, whoever may write recovers a bus of before the machine's restart; on tmpfs nothing can be left of it") {
   const auto pretend_restart = [](const std::filesystem::path& path) {
     const char other[] = "00000000-0000-0000-0000-000000000000";
     poke(path / "ctl", offsetof(towpath::detail::ControlHeader, boot_id), other, sizeof other);
@@ -298,9 +299,12 @@ TEST_CASE("on disk, a bus of before the machine's restart is recovery_needed; on
   must(Bus::open((disk / "bus").string(), config));
   CHECK(error_of(disk / "bus", config) == Errc::ok);
   pretend_restart(disk / "bus");
-  CHECK(error_of(disk / "bus", config) == Errc::recovery_needed);
   config.read_only = true;
   CHECK(error_of(disk / "bus", config) == Errc::recovery_needed);
+  config.read_only = false;
+  CHECK(error_of(disk / "bus", config) == Errc::ok);
+  config.read_only = true;
+  CHECK(error_of(disk / "bus", config) == Errc::ok);
   const Prepared prepared;
   pretend_restart(prepared.path);
   CHECK(error_of(prepared.path) == Errc::ok);

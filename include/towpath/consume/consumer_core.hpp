@@ -115,7 +115,8 @@ class ConsumerCore {
   }
 
   /// The position is outside the log: to where auto_offset_reset says, unless records came up to it meanwhile.
-  /// Errors: offset_out_of_range for none, corrupt, those of mapping.
+  /// Errors: log_truncated (it is behind the end of a log that was recovered; moved there nevertheless),
+  /// offset_out_of_range for none, corrupt, those of mapping.
   Result<void> return_to_log(Assigned& assigned) {
     const std::uint64_t before = assigned.reader.position();
     const auto end = end_of(assigned);
@@ -124,6 +125,10 @@ class ConsumerCore {
     const std::uint64_t start = assigned.reader.log().state().log_start.load(shm::seq_cst);
     if (start > behind) return Failure{Errc::corrupt, "the log begins behind its end"};
     const bool is_inside = before >= start && before <= behind;
+    if (before > behind && assigned.reader.log().state().log_epoch.load(shm::acquire) > 0) {
+      assigned.reader.seek(behind);  // told once, with the place where the log goes on
+      return Failure{Errc::log_truncated, "a restart of the machine took records before this position; read on here"};
+    }
     if (!is_inside && config_.auto_offset_reset == OffsetReset::none)
       return Failure{Errc::offset_out_of_range, "the position is outside the log and auto_offset_reset is none"};
     const std::uint64_t target = config_.auto_offset_reset == OffsetReset::earliest ? start : behind;

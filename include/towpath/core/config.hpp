@@ -3,7 +3,8 @@
 //   TOWPATH_FAIL(message)       what value() and throwing constructors do without exceptions; default: print, abort()
 //   TOWPATH_FAILPOINT(name)     called between the protocol's steps; default: nothing. Tests kill the process there.
 //   TOWPATH_WORD_POLICY         the type through which every shared word is touched; default: shm::DirectPolicy
-// Exceptions, TOWPATH_FAILPOINT and TOWPATH_WORD_POLICY are part of the inline namespace, so that files that differ in
+//   TOWPATH_FLUSH_POLICY        the type through which files reach the disk; default: shm::DirectFlush
+// Exceptions, TOWPATH_FAILPOINT and the policies are part of the inline namespace, so that files that differ in
 // them never share a symbol; whatever else differs (TOWPATH_ASSERT, TOWPATH_FAIL, NDEBUG, sanitizers) is yours to keep
 // the same. Between processes only the format version protects you.
 #pragma once
@@ -63,6 +64,13 @@
 #define TOWPATH_ABI_POLICY
 #endif
 
+#ifdef TOWPATH_FLUSH_POLICY
+#define TOWPATH_ABI_FLUSH _flush
+#else
+#define TOWPATH_FLUSH_POLICY ::towpath::shm::DirectFlush
+#define TOWPATH_ABI_FLUSH
+#endif
+
 // Seeded bugs for negative controls: a test target defines one to see its own check fail. Never defined by users.
 #ifdef TOWPATH_SEED_STORE_COMMIT
 #define TOWPATH_ABI_SEED _seed
@@ -71,10 +79,11 @@
 #define TOWPATH_ABI_SEED
 #endif
 
-#define TOWPATH_ABI_JOIN_(a, b, c, d, e) a##b##c##d##e
-#define TOWPATH_ABI_JOIN(a, b, c, d, e) TOWPATH_ABI_JOIN_(a, b, c, d, e)
-#define TOWPATH_ABI \
-  TOWPATH_ABI_JOIN(v0, TOWPATH_ABI_EXCEPTIONS, TOWPATH_ABI_FAILPOINT, TOWPATH_ABI_POLICY, TOWPATH_ABI_SEED)
+#define TOWPATH_ABI_JOIN_(a, b, c, d, e, f) a##b##c##d##e##f
+#define TOWPATH_ABI_JOIN(a, b, c, d, e, f) TOWPATH_ABI_JOIN_(a, b, c, d, e, f)
+#define TOWPATH_ABI                                                                                          \
+  TOWPATH_ABI_JOIN(v0, TOWPATH_ABI_EXCEPTIONS, TOWPATH_ABI_FAILPOINT, TOWPATH_ABI_POLICY, TOWPATH_ABI_FLUSH, \
+                   TOWPATH_ABI_SEED)
 
 // A path that is taken once in thousands of records: kept out of the loop that is taken for each.
 #define TOWPATH_COLD __attribute__((noinline, cold))

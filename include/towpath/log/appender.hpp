@@ -130,6 +130,16 @@ class Appender {
     return segment_ ? find_segment({}) : Result<void>{};
   }
 
+  /// Closes the active segment for good: for a partition that failed, where nothing follows. Nothing may be reserved.
+  void close() {
+    park();
+    if (find_segment({}) && segment_.sealed_count() == 0) {
+      announce();
+      roll_for_large(read_tail());
+    }
+    park();
+  }
+
   /// Lets go of the mapped segment; the next append finds it again. Not while something is reserved.
   void park() noexcept {
     segment_ = Segment{};

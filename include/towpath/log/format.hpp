@@ -106,6 +106,10 @@ struct Slot {
   static constexpr std::uint64_t make(State state, std::uint64_t position, std::uint64_t length) noexcept {
     return state | position >> 3 << 2 | length << 32;
   }
+  /// An aborted slot names the incarnation, so that recovery does not take one for it that stood there before.
+  static constexpr std::uint64_t aborted_in(std::uint64_t uuid) noexcept {
+    return aborted | (uuid & ~std::uint64_t{3});
+  }
 };
 
 /// inflight of a member line: what its owner is about to do, or does, in the segments of partition `uid`. A batch of

@@ -31,7 +31,7 @@ inline bool owner_may_live(const PartitionLog& log, const Segment& segment, std:
 
 /// Aborts slot `n` if it is open. True if this call did. Readers go on past it.
 inline bool abort_slot(const PartitionLog& log, const Segment& segment, std::uint64_t n) noexcept {
-  if (!segment.resolve(n, Slot::aborted)) return false;
+  if (!segment.resolve(n, Slot::aborted_in(segment.uuid))) return false;
   TOWPATH_FAILPOINT("abort.resolved");
   log.state().aborted.fetch_add(1, shm::relaxed);
   log.wake();

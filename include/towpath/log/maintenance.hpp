@@ -1,7 +1,8 @@
 // What a partition needs now and then, and nobody waits for: sweeping private files of the dead, finishing retirements
-// that a dead process began, retention by bytes and age, spares, resolved_to. One process does it at a time, by a role
-// lock; two at once are harmless. Correctness never depends on it: without it disk and memory are given back later,
-// spares are not made (rolls cost milliseconds instead of microseconds), and age is not looked at.
+// that a dead process began, retention by bytes and age, spares, resolved_to, flushing at intervals. One process does
+// it at a time, by a role lock; two at once are harmless. Correctness never depends on it: without it disk and memory
+// are given back later, spares are not made (rolls cost milliseconds instead of microseconds), age is not looked at,
+// and a topic of durability interval is flushed by Producer::flush() only.
 #pragma once
 
 #include <towpath/log/appender.hpp>
@@ -22,7 +23,9 @@ class PartitionMaintenance {
         pins_{pins},
         reader_{log, std::move(pins)},
         appender_{log, member},
-        recycler_{&log, &member} {}
+        recycler_{&log, &member},
+        flusher_{log, member},
+        clean_at_{log.clock().steady()} {}
 
   /// One round. A few system calls when nothing is to do; making or cleaning a segment takes milliseconds.
   /// Errors: no_space and the like, from making spares; the rest of the round was done.
@@ -38,8 +41,10 @@ class PartitionMaintenance {
     finish_retirements();
     forget_gone_segments();
     if (log_->waits()) WaiterRegistration::sweep(*log_->waits(), *member_);
-    retire_by_bytes();
-    retire_by_age();
+    const bool has_failed = log_->has_failed();
+    if (has_failed) appender_.close();
+    if (!has_failed) retire_by_bytes();
+    if (!has_failed) retire_by_age();
     auto end = reader_.find_end();
     while (end && reader_.help())
       end = reader_.find_end();  // a stall that lasts from round to round meets its grace here
@@ -47,13 +52,37 @@ class PartitionMaintenance {
     if (!end) return end.error();
     is_moving_ = end->value != end_;
     end_ = end->value;
-    return keep_spares();
+    if (has_failed) return failed_partition();
+    auto flushed = flush_when_due();
+    auto kept = keep_spares();
+    return flushed ? kept : flushed;
+  }
+
+  /// For the last round of all: what could be read is on stable storage afterwards, unless durability is none.
+  void close() {
+    const auto end = reader_.find_end();
+    reader_.park();
+    if (end && log_->words().durability.load(shm::relaxed) != 0)
+      flusher_.flush_to(static_cast<std::uint64_t>(end->value)).ignore();
   }
 
   /// Did the log grow between the last two rounds?
   [[nodiscard]] bool is_moving() const noexcept { return is_moving_; }
 
  private:
+  /// The interval runs from when everything was last seen to be durable. Records whose senders flush themselves (each)
+  /// are flushed too, for a sender may have died before.
+  Result<void> flush_when_due() {
+    const auto now = log_->clock().steady();
+    const Duration interval{static_cast<std::int64_t>(log_->words().flush_interval_ns.load(shm::relaxed))};
+    if (log_->words().durability.load(shm::relaxed) == 0) return {};
+    const bool is_clean = log_->state().durable_to.load(shm::acquire) >= static_cast<std::uint64_t>(end_);
+    if (!is_clean && now - clean_at_ < interval) return {};
+    auto done = is_clean ? Result<void>{} : flusher_.flush_to(static_cast<std::uint64_t>(end_));
+    if (done) clean_at_ = now;
+    return done;
+  }
+
   struct Live {
     std::uint64_t base;
     std::uint64_t bytes;
@@ -69,14 +98,15 @@ class PartitionMaintenance {
     const auto path = log_->in_folder(name.c_str());
     if (name.starts_with("own.")) return sweep(name.c_str() + 4, path.data());
     if (name.starts_with("spare.")) return void(++spares_);
-    if (name.ends_with(".timeindex")) return drop_index(name, path.data());
+    if (name.ends_with(".timeindex") || name.ends_with(".orphan")) return drop_below_start(name, path.data());
     if (name.size() != 24 || !name.ends_with(".log")) return;
     const auto info = log_->directory().identify(path.data());
     if (info) live_.push_back({std::strtoull(name.c_str(), nullptr, 10), info->bytes});
   }
 
-  /// A time index whose segment went: whoever made it died before it could look again.
-  void drop_index(const std::string& name, const char* path) {
+  /// A time index whose segment went: whoever made it died before it could look again. Or what recovery put aside, once
+  /// retention would have taken it.
+  void drop_below_start(const std::string& name, const char* path) {
     const std::uint64_t base = std::strtoull(name.c_str(), nullptr, 10);
     if (base < log_->state().log_start.load(shm::seq_cst)) log_->directory().remove(path).ignore();
   }
@@ -199,12 +229,14 @@ class PartitionMaintenance {
   Reader reader_;
   Appender appender_;
   Recycler recycler_;
+  Flusher flusher_;
   std::vector<Live> live_;
   std::uint64_t spares_ = 0;
   std::uint64_t seen_base_ = unset_base;
   std::uint64_t seen_filled_ = 0;
   std::int64_t end_ = 0;
   bool is_moving_ = false;
+  Monotonic clean_at_;  // when all was last seen to be durable, or the first look
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::log

@@ -40,7 +40,8 @@ class ReaderHold {
 /// What a PartitionLog is made of; all of it outlives the log.
 struct PartitionParts {
   shm::Directory* directory = nullptr;
-  std::string folder;  ///< the partition's, in `directory`: "0"; made with the first segment
+  shm::Directory* bus = nullptr;  ///< where the topic's folder has its name, in "topics"; null: not flushed from here
+  std::string folder;             ///< the partition's, in `directory`: "0"; made with the first segment
   std::int32_t partition = 0;
   PartitionState* state = nullptr;
   TopicWords* words = nullptr;
@@ -59,6 +60,7 @@ class PartitionLog {
   explicit PartitionLog(PartitionParts parts) : parts_{std::move(parts)}, uid_{parts_.state->uid.load(shm::acquire)} {}
 
   [[nodiscard]] shm::Directory& directory() const noexcept { return *parts_.directory; }
+  [[nodiscard]] shm::Directory* bus() const noexcept { return parts_.bus; }
   [[nodiscard]] PartitionState& state() const noexcept { return *parts_.state; }
   [[nodiscard]] const TopicWords& words() const noexcept { return *parts_.words; }
   [[nodiscard]] WaitBlock* waits() const noexcept { return parts_.waits; }
@@ -69,6 +71,10 @@ class PartitionLog {
   [[nodiscard]] const std::string& folder() const noexcept { return parts_.folder; }
   [[nodiscard]] bool is_deleted() const noexcept {
     return (parts_.state->flags.load(shm::acquire) & partition_deleted) != 0;
+  }
+  /// Did an I/O error make it read-only?
+  [[nodiscard]] bool has_failed() const noexcept {
+    return (parts_.state->flags.load(shm::acquire) & partition_failed) != 0;
   }
   /// Whoever may only read never helps.
   [[nodiscard]] bool may_help() const noexcept { return parts_.writable; }

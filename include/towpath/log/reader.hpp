@@ -209,7 +209,8 @@ class Reader {
 
   /// On to the segment that begins at `base`; the one before is let go at once, so that it can be recycled.
   TOWPATH_COLD Progress advance(std::uint64_t base) {
-    if (log_->state().hint.load(shm::acquire) < base) return Progress::idle;  // sealed, the next is not there yet
+    if (log_->state().hint.load(shm::acquire) < base)  // sealed, the next is not there yet
+      return position_ > base ? Progress::out_of_range : Progress::idle;
     const auto at = attach(base);
     if (at != Progress::records) return at;
     position_ = cursor_ = std::max(position_, base);

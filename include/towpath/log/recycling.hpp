@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include <towpath/log/flushing.hpp>
 #include <towpath/log/helping.hpp>
 
 namespace towpath::inline TOWPATH_ABI::log {
@@ -29,6 +30,11 @@ struct Recycler {
     if (!again) {
       state.log_start.raise_to(base + count, shm::seq_cst);  // R1: from here nobody attaches to it
       TOWPATH_FAILPOINT("retire.bumped");
+    }
+    // Before the file goes: after a power cut the log must not begin at a segment that is not there. Nothing on tmpfs.
+    if (const auto kept = log->directory().flush("state"); !kept) {
+      if (kept.error() == Errc::io_error) fail_partition(*log);
+      return Retired::no;
     }
     const auto name = log->segment_name(base);
     const auto own = log->own_name(*member);
@@ -67,6 +73,9 @@ struct Recycler {
     segment.header->uuid.store(shm::random_bits(), shm::relaxed);
     segment.header->base.store(unset_base, shm::release);  // pairs with the acquire in Segment::open(): it is clean
     TOWPATH_FAILPOINT("retire.clean");
+    // So that no slot of the old incarnation comes back under the new one by a power cut.
+    const bool is_flushed = log->words().durability.load(shm::relaxed) != 0;
+    if (is_flushed && !segment.control->flush()) return drop(own, &segment);
     if (put_spare(own)) {
       state.recycled.fetch_add(1, shm::relaxed);
       TOWPATH_FAILPOINT("retire.spare");

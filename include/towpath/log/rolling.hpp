@@ -124,6 +124,7 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, Need need
     }
     if (parts_.state->hint.load(shm::acquire) != base) continue;
     if (was_made(base, base) || tries > detail::most_tries) return damaged();
+    if (has_failed()) return failed_partition();
     // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
     const std::uint64_t mean = std::max(need.bytes / need.slots, parts_.format.typical_frame);
     const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
@@ -146,6 +147,7 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
   const Geometry shape = following(full, need);
   for (int waited = 0, tries = 0; tries <= detail::most_tries;) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+    if (has_failed()) return failed_partition();  // whoever failed it closes its last segment
     if (next_base < parts_.state->log_start.load(shm::seq_cst)) return active(member, need);
     bool made = false;
     auto segment = open(next_base, Use::append);

@@ -135,6 +135,9 @@ struct Segment {
 #endif
   }
 
+  /// An abort names its incarnation: resolve(n, Slot::aborted_in(uuid)).
+  bool resolve(std::uint64_t n, Slot::State state) const = delete;
+
   /// Closes the segment after `n` slots unless somebody did; at least one slot, at most all. Returns how many it has.
   /// The caller wakes the waiters.
   std::uint64_t seal(std::uint64_t n) const noexcept {

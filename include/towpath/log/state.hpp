@@ -59,7 +59,7 @@ struct PartitionState {
   // Seldom changes.
   Word64 uid;        // unique on the bus, never re-used, never 0
   Word64 flags;      // PartitionFlag
-  Word64 log_epoch;  // + 1 when the log is cut back
+  Word64 log_epoch;  // + 1 when the log was recovered after a restart of the machine: its end may have gone back
   std::uint64_t reserved0[5];
   // Changes at a roll.
   Word64 hint;        // the largest base made: where to append; only a hint, never too large
@@ -69,8 +69,11 @@ struct PartitionState {
   std::uint64_t reserved1[4];
   // Raised by whoever looked.
   Word64 resolved_to;  // all below is committed or aborted
-  Word64 durable_to;   // all below is on stable storage
-  std::uint64_t reserved2[6];
+  Word64 durable_to;   // all below is on stable storage; stored after that is so
+  Word64 flusher;      // who flushes: a count of flushes << 11 | member index + 1, or 0 there for nobody
+  Word32 flushes;      // + 1 after each; whoever waits for one sleeps on it
+  std::uint32_t reserved2;
+  std::uint64_t reserved3[4];
   // Counters for people: relaxed, never per record.
   Word64 aborted;  // slots aborted by helpers or given up by their owner
   Word64 dropped;  // offsets that retention removed
@@ -80,11 +83,12 @@ struct PartitionState {
   Word64 unlinked;  // segments removed, not recycled
   Word64 stale;     // reservations that met a foreign incarnation
   Word64 waits;     // sleeps of consumers, each in its first partition's block
-  std::uint64_t reserved3[32];
+  std::uint64_t reserved4[32];
   OpenTransaction transactions[64];
 };
 static_assert(sizeof(PartitionState) == 512 + 64 * 32 && std::is_standard_layout_v<PartitionState>);
 static_assert(offsetof(PartitionState, hint) == 64 && offsetof(PartitionState, resolved_to) == 128);
+static_assert(offsetof(PartitionState, flusher) == 144 && offsetof(PartitionState, flushes) == 152);
 static_assert(offsetof(PartitionState, aborted) == 192 && offsetof(PartitionState, transactions) == 512);
 
 /// Who sleeps for this partition: bit b of the mask belongs to the member in line b.

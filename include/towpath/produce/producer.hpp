@@ -41,9 +41,9 @@ class Producer<T, S, Bus, P> {
   /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
   /// invalid_argument (more than 65,535 headers, or a value that its serde refuses), duplicate_sequence, forked,
   /// corrupt, queue_full and timed_out (a topic that waits for its readers), partition_failed, and those of opening and
-  /// mapping a segment. With `visible` also the errors of flush(): then the record is in the log, and sending it again
-  /// makes a second one. Microseconds; milliseconds when it makes a segment's file. With `visible` up to the grace for
-  /// each open record.
+  /// mapping a segment. With `visible`, and where durability is each, also the errors of flush(): then the record is in
+  /// the log, and sending it again makes a second one. Microseconds; milliseconds when it makes a segment's file. With
+  /// `visible` up to the grace for each open record; where durability is each, as long as the disk takes to flush.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value,
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
@@ -153,8 +153,9 @@ class Producer<T, S, Bus, P> {
     return finish({{loan.partition_}, offset, timestamp}, loan.visible_);
   }
 
-  /// Returns when everything this producer sent can be seen by every reader. At most the grace for each open record of
-  /// another producer that is in the way. Errors: topic_deleted, forked, those of mapping.
+  /// Returns when everything this producer sent can be seen by every reader, at most the grace for each open record of
+  /// another producer that is in the way; and, unless the topic's durability is none, when it is on stable storage.
+  /// Errors: topic_deleted, forked, partition_failed (seen, but perhaps not on the disk), those of mapping.
   Result<void> flush() noexcept { return core_ ? core_->flush() : closed(); }
 
   [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
@@ -338,9 +339,9 @@ class Producer<T, S, Bus, P> {
 
   TOWPATH_HOT Result<RecordMetadata> finish(const RecordMetadata& sent, bool visible) noexcept {
     core_->sent(sent.partition.value, sent.offset);
-    if (visible) [[unlikely]]
-      if (auto seen = core_->wait_visible(sent.partition.value, static_cast<std::uint64_t>(sent.offset.value)); !seen)
-        return seen.error();
+    if (visible || core_->is_each_durable()) [[unlikely]]
+      if (auto done = core_->settle(sent.partition.value, static_cast<std::uint64_t>(sent.offset.value)); !done)
+        return done.error();
     return sent;
   }
 

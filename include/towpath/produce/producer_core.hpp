@@ -109,13 +109,39 @@ class ProducerCore {
     return {};
   }
 
-  /// wait_visible for the last record sent to each partition since the last flush.
+  /// Must a send return only when its record is on stable storage?
+  [[nodiscard]] TOWPATH_HOT bool is_each_durable() const noexcept {
+    return files_->words().durability.load(shm::relaxed) == 2;  // beside max_message_bytes, which refuses() read
+  }
+
+  /// What a send waits for: that every reader sees the record, and that it is durable if the topic wants that of each.
+  TOWPATH_COLD Result<void> settle(std::int32_t partition, std::uint64_t offset) {
+    auto seen = wait_visible(partition, offset);
+    return seen && is_each_durable() ? wait_durable(partition, offset) : seen;
+  }
+
+  /// Flushes until the record at `offset`, which is visible, is durable. Errors: partition_failed and those of
+  /// log::Flusher.
+  Result<void> wait_durable(std::int32_t partition, std::uint64_t offset) {
+    auto log = files_->partition({partition});
+    if (!log) return log.error();
+    auto done = log::Flusher{**log, member_}.flush_to(offset + 1);
+    // Nobody is to append there. An open loan has the member's hazard words: then maintenance closes it.
+    if (!done && done.error() == Errc::partition_failed && !loan_open) log::Appender{**log, member_}.close();
+    return done;
+  }
+
+  /// As settle(), for the last record sent to each partition since the last flush, and durable also where maintenance
+  /// would flush at its interval.
   Result<void> flush() {
     if (auto fine = files_->core().usable(); !fine) return fine;
     for (std::size_t i = 0; i < last_.size(); ++i) {
       if (last_[i] < 0) continue;
-      if (auto done = wait_visible(static_cast<std::int32_t>(i), static_cast<std::uint64_t>(last_[i])); !done)
-        return done;
+      const auto partition = static_cast<std::int32_t>(i);
+      const auto offset = static_cast<std::uint64_t>(last_[i]);
+      auto done = wait_visible(partition, offset);
+      if (done && files_->words().durability.load(shm::relaxed) != 0) done = wait_durable(partition, offset);
+      if (!done) return done;
       last_[i] = -1;
     }
     return {};

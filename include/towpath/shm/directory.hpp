@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include <towpath/shm/system.hpp>
+#include <towpath/shm/flush.hpp>
 
 namespace towpath::inline TOWPATH_ABI::shm {
 
@@ -51,12 +51,22 @@ class Directory {
   virtual Result<void> remove_folder(const char* name) = 0;
   /// The names in a folder, in no order; "" is the directory itself.
   virtual Result<std::vector<std::string>> list(const char* folder) = 0;
+  /// Returns when the file's content is on stable storage; at once where a restart leaves nothing.
+  /// Errors: io_error (what was written last may be lost: do not try again), not_found.
+  virtual Result<void> flush(const char* name) = 0;
+  /// The same for the names in a folder: made, changed and removed ones. "" is the directory itself.
+  virtual Result<void> flush_folder(const char* folder) = 0;
   /// Bytes that can still be allocated.
   virtual std::uint64_t free_bytes() = 0;
   [[nodiscard]] virtual Storage storage() const noexcept = 0;
+  /// Does it outlive a restart of the machine?
+  [[nodiscard]] bool is_lasting() const noexcept {
+    return TOWPATH_FLUSH_POLICY::outlives_restart(storage() == Storage::disk || storage() == Storage::copy_on_write);
+  }
 };
 
-/// Writes a small file whole or not at all, under a private name first. Errors: already_exists, no_space.
+/// Writes a small file whole or not at all, under a private name first. Its content is on stable storage before it has
+/// its name; the name is when the folder is flushed. Errors: already_exists, no_space, io_error.
 inline Result<void> write_file(Directory& directory, const char* name, const std::string& text, unsigned mode,
                                bool replace = false) {
   char temporary[64];
@@ -67,6 +77,7 @@ inline Result<void> write_file(Directory& directory, const char* name, const std
   auto file = directory.create(beside.c_str(), mode);
   if (!file) return file.error();
   auto done = write_all(*file, text.data(), text.size(), 0);
+  if (done && directory.is_lasting()) done = flush_file(*file);
   if (done) done = replace ? directory.replace(beside.c_str(), name) : directory.rename(beside.c_str(), name);
   if (!done) directory.remove(beside.c_str()).ignore();
   return done;

@@ -117,6 +117,20 @@ class FolderDirectory final : public Directory {
     return names;
   }
 
+  Result<void> flush(const char* name) override {
+    if (!is_lasting()) return {};
+    const auto file = beneath(name, O_RDONLY, 0);
+    if (!file) return file.error();
+    return flush_file(*file);
+  }
+
+  Result<void> flush_folder(const char* folder) override {
+    if (!is_lasting()) return {};
+    const auto fd = beneath(*folder ? folder : ".", O_RDONLY | O_DIRECTORY, 0);
+    if (!fd) return fd.error();
+    return shm::flush_folder(*fd);
+  }
+
   std::uint64_t free_bytes() override {
     struct statvfs found {};
     return ::fstatvfs(fd_.get(), &found) == 0 ? std::uint64_t{found.f_bavail} * found.f_frsize : 0;

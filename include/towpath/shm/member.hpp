@@ -38,6 +38,13 @@ struct MemberLine {
   Word32 pid;     // for people only
   char name[28];  // for people only; zero-terminated
   std::uint64_t reserved1[3];
+
+  /// For recovery, when nobody lives. The incarnation stays: private names carry it.
+  void clear() noexcept {
+    for (auto* word : {&inflight, &uid, &batch, &progress}) word->store(0, relaxed);
+    for (auto* word : {&wake, &kind, &pid}) word->store(0, relaxed);
+    std::memset(name, 0, sizeof name);
+  }
 };
 static_assert(sizeof(MemberLine) == 128 && std::is_standard_layout_v<MemberLine>);
 static_assert(offsetof(MemberLine, incarnation) == 24 && offsetof(MemberLine, wake) == 64);

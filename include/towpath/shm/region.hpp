@@ -82,6 +82,9 @@ class Region {
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 #endif
 
+  /// Returns when all that was stored in the file, through whatever map, is on stable storage. Errors: io_error.
+  [[nodiscard]] Result<void> flush() const noexcept { return flush_map(data(), size()); }
+
   /// Makes the pages present in this process now (Linux 5.14; elsewhere they come by faults).
   void populate(std::size_t from, std::size_t bytes, bool for_writing) const noexcept {
     const std::size_t page = page_bytes();

@@ -39,4 +39,9 @@ TOWPATH_HOT void wake(Word32& word) noexcept {
   ::syscall(SYS_futex, word.address(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
 
+/// Wakes all who sleep on a word that many wait for. It counts what happened: add to it first (seq_cst).
+inline void wake_all(const Word32& word) noexcept {
+  ::syscall(SYS_futex, word.address(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+
 }  // namespace towpath::inline TOWPATH_ABI::shm

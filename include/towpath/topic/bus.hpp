@@ -3,10 +3,13 @@
 //   towpath::Bus bus;                        // this process only, nothing on disk
 //   towpath::Bus bus{"/dev/shm/robot"};      // every process that names the folder
 // Thread-safe. Topics, producers and consumers keep what they need of it: it may go out of scope before them.
-// After a crash nothing needs repair. After fork() the child's copy says `forked`; open the bus anew there.
+// After a crash of processes nothing needs repair. After a restart of the machine whoever opens a bus on disk first,
+// with the right to write, recovers it: see Durability in topic_config.hpp for what is lost. After fork() the child's
+// copy says `forked`; open the bus anew there.
 #pragma once
 
 #include <towpath/topic/caretaker.hpp>
+#include <towpath/topic/recovery.hpp>
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -18,8 +21,9 @@ class Bus {
 
   /// The bus in the folder `path`, made if it is missing (its parent must exist).
   /// Throws Error: not_found, not_a_directory, unsafe_directory, unsupported_filesystem, permission_denied, corrupt,
-  /// newer_format, recovery_needed, no_space, too_many_files, too_many_maps, too_many_members, unsupported_platform,
-  /// invalid_argument (an empty path, a maintenance_interval below 1 ms).
+  /// newer_format, recovery_needed (this process may only read), recovery_in_progress, no_space, too_many_files,
+  /// too_many_maps, too_many_members, unsupported_platform, invalid_argument (an empty path, a maintenance_interval
+  /// below 1 ms).
   explicit Bus(const char* path, const BusConfig& config = {}) : Bus{open(path, config).value()} {}
   explicit Bus(const std::string& path, const BusConfig& config = {}) : Bus{path.c_str(), config} {}
 
@@ -60,6 +64,8 @@ class Bus {
   static Result<Bus> open_core(const char* path, const BusConfig& config) {
     auto core = detail::BusCore::open(path, config);
     if (!core) return core.error();
+    if ((*core)->is_restarted())
+      if (auto recovered = detail::recover(*core); !recovered) return recovered.error();
     auto inside = std::make_shared<Inside>(std::move(*core));
     const bool wanted = config.maintenance == MaintenanceMode::thread && !inside->core->is_read_only();
     if (wanted)

@@ -27,6 +27,9 @@ struct BusConfig {
   std::optional<unsigned> owner = std::nullopt;
   /// How long an idle maintenance thread sleeps at most, 1 ms or more. Default 100 ms.
   Duration maintenance_interval = std::chrono::milliseconds{100};
+  /// On disk, after a restart of the machine: how long opening waits for another process that recovers the bus, before
+  /// it says recovery_in_progress. Default 10 s. Whoever recovers takes as long as it takes.
+  Duration recovery_timeout = std::chrono::seconds{10};
   /// Where time comes from. Default: the system's clocks.
   Clock clock{};
 };

@@ -28,9 +28,6 @@ class BusCore {
     if (!exists)
       if (auto made = core->make(); !made) return made.error();
     if (auto mapped = core->map_control(); !mapped) return mapped.error();
-    if (core->is_restarted())
-      return Failure{Errc::recovery_needed,
-                     "the machine was restarted since; this version cannot recover a log on disk"};
     return core;
   }
 
@@ -46,6 +43,23 @@ class BusCore {
   /// Null in a read-only process.
   [[nodiscard]] shm::Members* members() const noexcept { return members_.get(); }
   [[nodiscard]] bool is_read_only() const noexcept { return members_ == nullptr; }
+
+  /// Was the machine started anew since the bus was last in use? On tmpfs and in memory a restart leaves nothing; on
+  /// disk it may have cost what was not flushed, and topic/recovery.hpp looks after that.
+  [[nodiscard]] bool is_restarted() const {
+    return directory_->is_lasting() && (boot_ == shm::BootId{} || !is_of_boot(*control_, boot_));
+  }
+  /// The last step of recovery, after all else was flushed. Errors: io_error.
+  Result<void> mark_recovered() {
+    set_boot(*control_, boot_);
+    return directory_->flush("ctl");
+  }
+  /// For recovery: nobody lives who had a line.
+  void clear_members() noexcept {
+    for (unsigned i = 0; i < shm::max_members; ++i) lines()[i].clear();
+    control_->members_used.store(0, shm::relaxed);
+    control_->maintainer.store(0, shm::relaxed);
+  }
 
   /// Is this the process that opened the bus, not a child of it? Everything that a user calls asks this first.
   [[nodiscard]] TOWPATH_HOT bool is_mine() const noexcept { return guard_->generation() == generation_; }
@@ -80,18 +94,20 @@ class BusCore {
 
   /// Makes what is missing; ctl last, for a bus exists once that is there. Two processes may do this at once.
   Result<void> make() {
-    if (!is_in_memory() && shm::boot_id() == shm::BootId{})
+    if (directory_->is_lasting() && boot_ == shm::BootId{})
       return Failure{Errc::unsupported_platform, "no boot id in /proc; without it a restart cannot be noticed on disk"};
     const auto keep = [](Result<void> done) {
       return done || done.error() == Errc::already_exists ? Result<void>{} : done;
     };
-    if (auto made = keep(directory_->make_folder("topics")); !made) return made;
+    const auto topics = directory_->make_folder("topics");
+    if (auto made = keep(topics); !made) return made;
     if (auto made = keep(shm::write_file(*directory_, "members", "", 0660)); !made) return made;
     char text[160];
     std::snprintf(text, sizeof text, "version=1\ncluster.id=%016llx%016llx\nnode.id=0\n",
                   static_cast<unsigned long long>(shm::random_bits()),
                   static_cast<unsigned long long>(shm::random_bits()));
     if (auto made = keep(shm::write_file(*directory_, "meta.properties", text, 0640)); !made) return made;
+    if (auto kept = directory_->flush_folder(""); !kept) return kept;  // what ctl stands for is there when ctl is
     TOWPATH_FAILPOINT("bus.before_ctl");
     auto header = std::make_unique<ControlHeader>();
     std::memset(static_cast<void*>(header.get()), 0, sizeof *header);
@@ -100,11 +116,12 @@ class BusCore {
     header->layout_hash = control_layout_hash;
     header->member_lines = shm::max_members;
     header->member_line_bytes = sizeof(shm::MemberLine);
-    const auto id = shm::boot_id();
-    std::memcpy(header->boot_id, id.data(), sizeof header->boot_id);
+    // Topics without ctl: it was lost, and of what start they are nobody knows. They are to be recovered.
+    if (topics || !directory_->is_lasting()) set_boot(*header, boot_);
     std::string bytes(control_bytes, '\0');
     std::memcpy(bytes.data(), header.get(), sizeof *header);
-    return keep(shm::write_file(*directory_, "ctl", bytes, 0660));
+    if (auto made = keep(shm::write_file(*directory_, "ctl", bytes, 0660)); !made) return made;
+    return directory_->flush_folder("");
   }
 
   Result<void> map_control() {
@@ -123,27 +140,18 @@ class BusCore {
     auto asker = directory_->open("members", shm::Access::read_write);
     if (!holder) return holder.error();
     if (!asker) return asker.error();
-    auto* lines = reinterpret_cast<shm::MemberLine*>(region_->data() + sizeof(ControlHeader));
-    members_ = std::make_unique<shm::Members>(lines, control_->members_used, std::move(*holder), std::move(*asker));
+    members_ = std::make_unique<shm::Members>(lines(), control_->members_used, std::move(*holder), std::move(*asker));
     return {};
   }
 
-  /// What a restart takes away whole.
-  [[nodiscard]] bool is_in_memory() const {
-    const auto storage = directory_->storage();
-    return storage == shm::Storage::memory || storage == shm::Storage::tmpfs;
-  }
-
-  /// On tmpfs and in memory a restart leaves nothing; on disk it may have cost what was not flushed.
-  [[nodiscard]] bool is_restarted() const {
-    if (is_in_memory()) return false;
-    const auto now = shm::boot_id();
-    return now == shm::BootId{} || std::memcmp(control_->boot_id, now.data(), sizeof control_->boot_id) != 0;
+  [[nodiscard]] shm::MemberLine* lines() const noexcept {
+    return reinterpret_cast<shm::MemberLine*>(region_->data() + sizeof(ControlHeader));
   }
 
   BusConfig config_;
   shm::ForkGuard* guard_;
   std::uint64_t generation_;
+  shm::BootId boot_ = shm::boot_id();
   std::unique_ptr<shm::Directory> directory_;
   std::shared_ptr<shm::Region> region_;
   ControlHeader* control_ = nullptr;

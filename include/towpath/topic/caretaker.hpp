@@ -7,6 +7,7 @@
 
 #include <towpath/log/maintenance.hpp>
 #include <towpath/topic/catalog_edit.hpp>
+#include <towpath/topic/checkpoints.hpp>
 
 namespace towpath::inline TOWPATH_ABI::detail {
 
@@ -14,14 +15,16 @@ class Caretaker {
  public:
   static constexpr Duration frozen_after{std::chrono::seconds{2}};
   static constexpr Duration look_again_after{std::chrono::seconds{1}};
+  static constexpr Duration export_after{std::chrono::seconds{60}};  // log.flush.offset.checkpoint.interval.ms
 
   Caretaker(std::shared_ptr<BusCore> core, Catalog& catalog) : core_{std::move(core)}, catalog_{&catalog} {}
   Caretaker(const Caretaker&) = delete;
   Caretaker& operator=(const Caretaker&) = delete;
   ~Caretaker() {
     stop();
-    if (!core_->is_mine()) return;
-    if (has_role_) give_up_role();
+    if (!core_->is_mine() || !has_role_) return;
+    close();
+    give_up_role();
   }
 
   /// One round, if this process has or gets the role. Errors: read_only, too_many_members, forked; no_space and the
@@ -45,6 +48,9 @@ class Caretaker {
     for (auto& topic : topics_)
       for (auto& [id, care] : topic.partitions)
         if (auto done = look_after(topic, id, care, now); !done) outcome = done;
+    if (exported_ == Monotonic{}) exported_ = now;
+    if (has_role_ && now - exported_ > (retired_ ? look_again_after : export_after))
+      if (auto done = write_checkpoints(now); !done) outcome = done;
     return outcome;
   }
 
@@ -78,6 +84,7 @@ class Caretaker {
     std::unique_ptr<log::PartitionMaintenance> maintenance;
     std::uint64_t hint = 0;
     std::uint64_t live_bytes = 0;
+    std::uint64_t log_start = 0;
     Monotonic due{};
   };
   struct Topic {
@@ -129,6 +136,7 @@ class Caretaker {
     if (!names) return names.error();
     Result<void> outcome;
     may_write_all_ = true;
+    pause_ = core_->config().maintenance_interval;
     std::erase_if(topics_, [&](const Topic& topic) {
       const auto now = catalog_->open(topic.files->name());
       return !now || *now != topic.files;
@@ -147,8 +155,17 @@ class Caretaker {
         known = topics_.insert(topics_.end(), Topic{*files, std::move(*pins), {}});
       }
       for (std::int32_t i = 0; i < (*files)->partitions(); ++i) known->partitions.try_emplace(i);
+      pause_ = std::min(pause_, longest_pause(**files));
     }
     return outcome;
+  }
+
+  /// A topic that is flushed at intervals is looked at as often.
+  static Duration longest_pause(const TopicFiles& files) noexcept {
+    if (files.words().durability.load(shm::relaxed) != static_cast<std::uint64_t>(DurabilityKind::interval))
+      return Duration::max();
+    const Duration interval{static_cast<std::int64_t>(files.words().flush_interval_ns.load(shm::relaxed))};
+    return std::max(interval, Duration{std::chrono::milliseconds{1}});
   }
 
   Result<void> look_after(Topic& topic, std::int32_t id, Care& care, Monotonic now) {
@@ -165,9 +182,37 @@ class Caretaker {
     care.live_bytes = state.live_bytes.load(shm::relaxed);
     // A log that is written to is looked at often, for its end; one that stands still once a second, for its age.
     const bool moves = care.maintenance->is_moving();
-    care.due = now + (moves ? core_->config().maintenance_interval : look_again_after);
+    care.due =
+        now + std::min(moves ? core_->config().maintenance_interval : look_again_after, longest_pause(*topic.files));
+    const std::uint64_t start = state.log_start.load(shm::relaxed);
+    retired_ = retired_ || start != care.log_start;
+    care.log_start = start;
     if (care.live_bytes == 0) care.maintenance.reset();
     return done;
+  }
+
+  /// For people and tools; and the recovery point itself, so that recovery need not look at what was flushed long ago.
+  Result<void> write_checkpoints(Monotonic now) {
+    exported_ = now, retired_ = false;
+    if (core_->directory().storage() == shm::Storage::memory) return {};
+    Checkpoints checkpoints;
+    Result<void> outcome;
+    for (auto& topic : topics_) {
+      if (auto kept = topic.files->directory().flush("state"); !kept) outcome = kept;
+      for (const auto& [id, care] : topic.partitions)
+        if (const auto log = topic.files->partition({id})) checkpoints.add(topic.files->name(), id, (*log)->state());
+    }
+    auto written = checkpoints.write(core_->directory());
+    return written ? outcome : written;
+  }
+
+  /// The last round: what an interval would have flushed later is flushed now.
+  void close() {
+    const std::lock_guard hold{mutex_};
+    for (auto& topic : topics_)
+      for (auto& [id, care] : topic.partitions)
+        if (care.maintenance) care.maintenance->close();
+    if (!topics_.empty()) write_checkpoints(core_->config().clock.steady()).ignore();
   }
 
   /// A round that runs out of memory must not end the user's process.
@@ -194,7 +239,7 @@ class Caretaker {
       auto& wake = member_.line().wake;
       const std::uint32_t announced = shm::announce_sleep(wake);
       // Pairs with the store in stop(): announced, then looked; stored, then woken.
-      if (!stopping_.load(std::memory_order_seq_cst)) shm::sleep(wake, announced, core_->config().maintenance_interval);
+      if (!stopping_.load(std::memory_order_seq_cst)) shm::sleep(wake, announced, pause_);
     }
   }
 
@@ -216,6 +261,9 @@ class Caretaker {
   Monotonic seen_at_{};
   std::uint64_t generation_ = ~std::uint64_t{0};
   Monotonic swept_{};
+  Monotonic exported_{};
+  bool retired_ = false;  // since the last export
+  Duration pause_ = core_->config().maintenance_interval;
   std::vector<Topic> topics_;
   Result<void> unopened_;  // a topic that could not be opened at the last look at all
   Failure last_;

@@ -63,6 +63,8 @@ class Catalog {
     if (!named && named.error() == Errc::already_exists)
       return Failure{Errc::topic_exists, "a topic of that name exists"};
     core_->control().catalog_generation.fetch_add(1, shm::release);  // pairs with the acquire in Caretaker::step()
+    if (named)
+      if (auto kept = core_->directory().flush_folder("topics"); !kept) return kept;
     return named;
   }
 
@@ -107,6 +109,7 @@ class Catalog {
       return renamed.error() == Errc::not_found ? Failure{Errc::unknown_topic, "somebody else deleted it"} : renamed;
     core_->control().catalog_generation.fetch_add(1, shm::release);
     TOWPATH_FAILPOINT("delete.renamed");
+    core_->directory().flush_folder("topics").ignore();  // else it may come back after a power cut
     log::forget_gone_segments();
     return core_->directory().remove_folder(away.c_str());
   }
@@ -119,18 +122,24 @@ class Catalog {
   /// Closes every partition; the first one's flag is what says that the topic goes. True if any was not marked before.
   static bool close_all(TopicFiles& topic) {
     bool mine = false;
+    for (std::int32_t i = 0; i < topic.partitions(); ++i)
+      if (auto log = topic.partition({i}); log) mine = mark_deleted(**log) || mine;
+    topic.directory().flush("state").ignore();  // before its segments are closed: recovery ends what began
     for (std::int32_t i = 0; i < topic.partitions(); ++i) {
-      if (auto log = topic.partition({i}); log) mine = close_log(**log) || mine;
+      if (auto log = topic.partition({i}); log) close_log(**log);
       TOWPATH_FAILPOINT("delete.closed_one");
     }
     return mine;
   }
 
-  /// Marks the log and turns its writers away: a closed tail sends them to look for a segment, where they see the flag.
   /// True if nobody had marked it.
-  static bool close_log(const log::PartitionLog& log) {
-    // Pairs with is_deleted() after an appender's open: either it sees the flag, or its segment is closed below.
-    const bool first = (log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst) & log::partition_deleted) == 0;
+  static bool mark_deleted(const log::PartitionLog& log) noexcept {
+    // Pairs with is_deleted() after an appender's open: either it sees the flag, or its segment is closed afterwards.
+    return (log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst) & log::partition_deleted) == 0;
+  }
+
+  /// Turns the writers of a marked log away: a closed tail sends them to look for a segment, where they see the flag.
+  static void close_log(const log::PartitionLog& log) {
     const auto bases = log.bases();
     for (std::size_t i = 0; bases && i < bases->size(); ++i) {
       const auto segment = log.open((*bases)[i], log::Use::append);
@@ -139,7 +148,6 @@ class Catalog {
       segment->header->base.store(log::gone_base, shm::release);
     }
     log.wake();
-    return first;
   }
 
   [[nodiscard]] std::string private_folder(const char* prefix, const shm::Member& member) const {
@@ -151,8 +159,7 @@ class Catalog {
 
   /// The config with every automatic value decided.
   [[nodiscard]] TopicConfig settle(TopicConfig config, const Schema& schema) const {
-    const auto storage = core_->directory().storage();
-    const bool memory = storage == shm::Storage::memory || storage == shm::Storage::tmpfs;
+    const bool memory = !core_->directory().is_lasting();
     if (config.retention.bytes == Retention::by_storage) {
       const std::uint64_t share = std::min(std::uint64_t{256} << 20, core_->directory().free_bytes() / 8);
       config.retention.bytes = memory ? std::max(share, std::uint64_t{1} << 20) : Retention::unlimited;

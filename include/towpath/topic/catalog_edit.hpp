@@ -32,7 +32,7 @@ inline Result<void> Catalog::write_blocks(const std::string& file, std::uint64_t
   header.block_bytes = block_bytes;
   header.partitions.store(static_cast<std::uint32_t>(partitions), shm::relaxed);
   if (auto written = shm::write_all(*fd, &header, sizeof header, 0); !written) return written;
-  if (!config) return {};
+  if (!config) return core_->directory().flush(file.c_str());
   log::TopicWords words{};
   publish_settings(words, *config);
   if (auto written = shm::write_all(*fd, &words, sizeof words, log::topic_words_offset); !written) return written;
@@ -44,7 +44,7 @@ inline Result<void> Catalog::write_blocks(const std::string& file, std::uint64_t
         log::blocks_offset + static_cast<std::uint64_t>(i) * block_bytes + offsetof(log::PartitionState, uid);
     if (auto written = shm::write_all(*fd, &uid, sizeof uid, at); !written) return written;
   }
-  return {};
+  return core_->directory().flush(file.c_str());
 }
 
 inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& config, const Schema& schema,
@@ -62,8 +62,7 @@ inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& 
   stored.encoding = schema.encoding;
   stored.type_size = schema.size;
   stored.type_alignment = schema.alignment;
-  const auto storage = directory.storage();
-  stored.checksummed = storage == shm::Storage::disk || storage == shm::Storage::copy_on_write;
+  stored.checksummed = directory.is_lasting();
   if (auto done = shm::write_file(directory, (folder + "/config").c_str(), to_text(stored), 0640); !done) return done;
   if (auto done = shm::write_file(directory, (folder + "/pins").c_str(), "", 0644); !done) return done;
   TOWPATH_FAILPOINT("create.before_blocks");
@@ -74,7 +73,11 @@ inline Result<void> Catalog::fill(const std::string& folder, const TopicConfig& 
     if (auto done = ReaderFile::make(directory, folder + "/" + ReaderFile::name_of(config.readers[i]), partitions);
         !done)
       return done;
-  return write_blocks(folder + "/state", log::state_magic, sizeof(log::PartitionState), partitions, 0640, &config);
+  if (auto done =
+          write_blocks(folder + "/state", log::state_magic, sizeof(log::PartitionState), partitions, 0640, &config);
+      !done)
+    return done;
+  return directory.flush_folder(folder.c_str());
 }
 
 inline Result<shm::LockDescriptor> Catalog::lock_config(TopicFiles& topic) {
@@ -108,6 +111,7 @@ inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& w
   // The words rule; the file is for people and for the next to open the topic. It goes first, for it may find no room.
   if (auto written = shm::write_file((*topic)->directory(), "config", to_text(after), 0640, true); !written)
     return written;
+  if (auto kept = (*topic)->directory().flush_folder(""); !kept) return kept;  // recovery goes by the file
   TOWPATH_FAILPOINT("alter.written");
   publish_settings((*topic)->words(), after.config);
   core_->control().catalog_generation.fetch_add(1, shm::release);
@@ -137,14 +141,14 @@ inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitio
           !done)
         return done;
     }
-    return {};
+    return (*topic)->directory().flush(file);  // before the count, which is never above what is there
   };
   if (auto done = extend("wait", sizeof(log::WaitBlock), false); !done) return done;
   if (auto done = extend("state", sizeof(log::PartitionState), true); !done) return done;
   TOWPATH_FAILPOINT("grow.before_count");
   (*topic)->publish_partitions(static_cast<std::uint32_t>(partitions));
   core_->control().catalog_generation.fetch_add(1, shm::release);
-  return {};
+  return (*topic)->directory().flush("state");
 }
 
 }  // namespace towpath::inline TOWPATH_ABI::detail

@@ -17,7 +17,7 @@ struct ControlHeader {
   std::uint32_t layout_hash;
   std::uint32_t member_lines;
   std::uint32_t member_line_bytes;
-  char boot_id[40];  // of the machine's start in which the bus was made
+  shm::Word64 boot_id[5];  // of the machine's start since which all that stands here is true; text
   // A line each for what changes together.
   shm::Word64 catalog_generation;  // + 1 when a topic comes, goes, grows or is altered
   shm::Word64 next_uid;            // partition uids handed out so far; the first is 1
@@ -30,7 +30,7 @@ struct ControlHeader {
   std::uint64_t reserved2[488];
 };
 static_assert(sizeof(ControlHeader) == 4096 && std::is_standard_layout_v<ControlHeader>);
-static_assert(offsetof(ControlHeader, catalog_generation) == 64 &&
+static_assert(offsetof(ControlHeader, boot_id) == 24 && offsetof(ControlHeader, catalog_generation) == 64 &&
               offsetof(ControlHeader, maintenance_progress) == 128);
 
 inline constexpr std::uint64_t control_bytes = sizeof(ControlHeader) + shm::max_members * sizeof(shm::MemberLine);
@@ -44,6 +44,21 @@ inline constexpr std::uint32_t control_layout_hash = [] {
     hash = (hash ^ static_cast<std::uint32_t>(place)) * 16'777'619u;
   return hash;
 }();
+
+/// Does the bus speak of this start of the machine? False while somebody is about to say so.
+inline bool is_of_boot(const ControlHeader& header, const shm::BootId& id) noexcept {
+  std::uint64_t words[5];
+  static_assert(sizeof words == sizeof id);
+  std::memcpy(words, id.data(), sizeof words);
+  for (int i = 0; i < 5; ++i)
+    if (header.boot_id[i].load(shm::acquire) != words[i]) return false;
+  return true;
+}
+inline void set_boot(ControlHeader& header, const shm::BootId& id) noexcept {
+  std::uint64_t words[5];
+  std::memcpy(words, id.data(), sizeof words);
+  for (int i = 0; i < 5; ++i) header.boot_id[i].store(words[i], shm::release);  // pairs with is_of_boot()
+}
 
 /// Errors: corrupt, newer_format.
 inline Result<void> check_control(const ControlHeader& header, std::uint64_t bytes) noexcept {

@@ -35,11 +35,16 @@ enum class OnFull : std::uint32_t {
   fail = 2,         ///< it says queue_full
 };
 
-/// What of the log outlives a crash of the machine. A crash of processes loses nothing that was sent, whatever is set.
+/// What of the log outlives the machine's. A crash, kill or freeze of processes loses nothing that was sent, whatever
+/// is set. When the kernel crashes, the machine is reset or the power fails, the log is cut back to what reached the
+/// disk: a prefix, without holes and without damaged records. A clean restart loses nothing that a reader could have
+/// seen.
 enum class DurabilityKind : std::uint32_t {
-  none = 0,      ///< the kernel writes when it likes: a power cut loses what it had not written
-  interval = 1,  ///< flushed every so often: a power cut loses at most the last interval
-  each = 2,      ///< send() returns after its record is on stable storage: nothing acknowledged is lost
+  none = 0,      ///< the kernel writes when it likes: what it had not written is lost, 30 s worth and more
+  interval = 1,  ///< maintenance flushes every so often: the last interval, and what a round takes, is lost. Without
+                 ///< maintenance as none. Producer::flush() flushes at once
+  each = 2,      ///< send() returns after its record and all before it are on stable storage: nothing acknowledged is
+                 ///< lost. Costs a flush of the disk, shared by all who send meanwhile
 };
 
 struct Durability {

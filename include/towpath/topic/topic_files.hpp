@@ -165,6 +165,7 @@ class TopicFiles {
   log::PartitionParts parts(std::int32_t id) const {
     log::PartitionParts parts;
     parts.directory = folder_.get();
+    parts.bus = &core_->directory();
     parts.folder = std::to_string(id);
     parts.partition = id;
     parts.state = state_block(state_->data(), static_cast<std::uint64_t>(id));

@@ -1,0 +1,114 @@
+// Recovery of a bus on disk after a restart of the machine: by whoever opens it first with the right to write, before
+// anybody uses it. A role lock, which the kernel drops with its holder, makes it one process at a time; the others
+// wait. It may die or lose power at any step: the bus says that it is recovered last of all, so the next one begins
+// again.
+#pragma once
+
+#include <thread>
+
+#include <towpath/log/recovery.hpp>
+#include <towpath/topic/catalog_edit.hpp>
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class BusRecovery {
+ public:
+  explicit BusRecovery(std::shared_ptr<BusCore> core) noexcept : core_{std::move(core)} {}
+
+  /// Errors: newer_format, recovery_needed (a topic that this process may not write), and those of the system.
+  Result<void> run() {
+    if (auto swept = remove_half_made(); !swept) return swept;
+    auto names = Catalog{core_}.names();
+    if (!names) return names.error();
+    for (const auto& name : *names) {
+      if (auto done = recover(name); !done) return done;
+      TOWPATH_FAILPOINT("recover.topic");
+    }
+    auto& control = core_->control();
+    control.next_uid.raise_to(last_uid_, shm::relaxed);
+    // How many were handed out since the word was last on the disk is not known: so many never are.
+    control.next_producer_id.store(((control.next_producer_id.load(shm::relaxed) >> 32) + 1) << 32, shm::relaxed);
+    core_->clear_members();
+    auto& bus = core_->directory();
+    auto kept = bus.flush("ctl");
+    if (kept) kept = bus.flush_folder("topics");
+    if (kept) kept = bus.flush_folder("");
+    TOWPATH_FAILPOINT("recover.before_mark");
+    return kept ? core_->mark_recovered() : kept;
+  }
+
+ private:
+  static bool is_temporary(const std::string& name) { return name.starts_with(".tmp-"); }
+
+  Result<void> remove_half_made() {
+    auto& bus = core_->directory();
+    const auto root = bus.list("");
+    if (!root) return root.error();
+    for (const auto& name : *root)
+      if (is_temporary(name)) bus.remove(name.c_str()).ignore();
+    const auto topics = bus.list("topics");
+    if (!topics) return topics.error();
+    for (const auto& name : *topics)
+      if (name.starts_with("~new-") || name.starts_with("~gone-"))
+        if (auto gone = bus.remove_folder(("topics/" + name).c_str()); !gone) return gone;
+    return {};
+  }
+
+  /// A topic whose files contradict themselves is left alone: whoever opens it is told.
+  Result<void> recover(const std::string& name) {
+    auto topic = TopicFiles::open(core_, name);
+    if (!topic && (topic.error() == Errc::corrupt || topic.error() == Errc::unknown_topic)) return {};
+    if (!topic) return topic.error();
+    if (!(*topic)->is_writable())
+      return Failure{Errc::recovery_needed,
+                     "the machine was restarted; open the bus first by who may write its topics"};
+    auto first = (*topic)->partition({0});
+    if (first && (*first)->is_deleted()) return take_away(name);
+    // The file was flushed before the words were changed, which may be half there.
+    publish_settings((*topic)->words(), (*topic)->stored().config);
+    for (std::int32_t i = 0; i < (*topic)->partitions(); ++i) {
+      auto log = (*topic)->partition({i});
+      if (!log && log.error() == Errc::corrupt) return {};
+      if (!log) return log.error();
+      last_uid_ = std::max(last_uid_, (*log)->uid());
+      if (auto done = log::LogRecovery{**log}.run(); !done) return done;
+    }
+    const auto left = (*topic)->directory().list("");
+    for (const auto& file : left ? *left : std::vector<std::string>{})
+      if (is_temporary(file)) (*topic)->directory().remove(file.c_str()).ignore();
+    return (*topic)->directory().flush("wait");
+  }
+
+  /// Whoever deleted it came as far as saying so.
+  Result<void> take_away(const std::string& name) {
+    auto away = core_->directory().rename(("topics/" + name).c_str(), "topics/~gone-recovery");
+    return away ? core_->directory().remove_folder("topics/~gone-recovery") : away;
+  }
+
+  std::shared_ptr<BusCore> core_;
+  std::uint64_t last_uid_ = 0;
+};
+
+/// Recovers the bus, or waits for whoever does. Errors: recovery_needed, recovery_in_progress, and those of
+/// BusRecovery.
+inline Result<void> recover(const std::shared_ptr<BusCore>& core) {
+  if (core->is_read_only())
+    return Failure{Errc::recovery_needed, "the machine was restarted, and nobody who may write opened the bus since"};
+  const auto deadline = std::chrono::steady_clock::now() +
+                        std::min<Duration>(core->config().recovery_timeout, std::chrono::hours{24 * 365});
+  for (;;) {
+    const auto mine = core->members()->take_role(shm::Role::recovery);
+    if (!mine && mine.error() != Errc::busy) return mine;
+    if (mine) {
+      // Somebody else may have done it before the role came to us.
+      auto done = core->is_restarted() ? BusRecovery{core}.run() : Result<void>{};
+      core->members()->drop_role(shm::Role::recovery);
+      return done;
+    }
+    if (std::chrono::steady_clock::now() >= deadline)
+      return Failure{Errc::recovery_in_progress, "another process recovers the bus after a restart of the machine"};
+    std::this_thread::sleep_for(std::chrono::milliseconds{5});
+  }
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
