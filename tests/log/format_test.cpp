@@ -27,6 +27,20 @@ LogOptions checksummed() {
   return options;
 }
 
+/// Two records of producer 7, in one batch.
+void write_marked_batch(log::Appender& appender, Timestamp time) {
+  log::FrameSpec spec{.value_size = 3, .timestamp = time, .producer = {7, 40, 2}, .batch_count = 2};
+  const auto head = log::FrameLayout::of(spec, 8);
+  const auto room = must(appender.reserve({128, 2}, head.length));
+  const auto offset = static_cast<std::uint64_t>(room.offset.value);
+  fill_frame(room.frame, head, spec, "one", offset, appender.segment());
+  spec.batch_count = 0, spec.producer.sequence = 41;
+  const auto next = log::FrameLayout::of(spec, 8);
+  fill_frame(room.frame + 64, next, spec, "two", offset + 1, appender.segment());
+  appender.place(room, 1, room.position + 64, next.length);
+  REQUIRE(appender.commit(room));
+}
+
 /// Header, first slots and used data of a segment with one record of each kind.
 std::string write_segment() {
   LogBench bench{checksummed()};
@@ -36,6 +50,7 @@ std::string write_segment() {
   auto room = must(appender.reserve(24));
   appender.segment().header->uuid.store(uuid, shm::relaxed);
   appender.abandon(room);
+  appender.segment().slots[0].store(Slot::aborted_in(uuid), shm::relaxed);  // it names the incarnation
   appender.park();
   const Header headers[] = {{"trace", Bytes{"\x01\x02"}, false}, {"none", Bytes{}, true}};
   const Timestamp time{std::chrono::nanoseconds{time_ns}};
@@ -43,8 +58,9 @@ std::string write_segment() {
   must(append(appender, "value", {.has_key = true, .key = Bytes{"key"}, .headers = headers, .timestamp = time}));
   must(append(appender, "", {.has_value = false, .has_key = true, .key = Bytes{"gone"}, .timestamp = time}));
   must(append(appender, "", {.timestamp = time}));
+  write_marked_batch(appender, time);
   const Segment segment = appender.segment();
-  segment.seal(5);
+  segment.seal(7);
   const auto used = Tail::bytes(segment.header->tail.load(shm::acquire));
   std::string bytes(reinterpret_cast<const char*>(segment.control->data()), sizeof(SegmentHeader) + kept_slots * 8);
   return bytes.append(reinterpret_cast<const char*>(segment.data), used);
@@ -90,22 +106,26 @@ TEST_CASE("this library reads the golden segment") {
   CAPTURE(std::string{reader.failure().detail});
   REQUIRE(progress == log::Progress::records);
   CHECK(run.first == 0);
-  CHECK(run.last == 5);
-  CHECK(run.count == 4);
+  CHECK(run.last == 7);
+  CHECK(run.count == 6);
   CHECK(run.segment->uuid == uuid);
   CHECK(Slot::state(run.segment->slots[0].load(shm::acquire)) == Slot::aborted);
   std::vector<ReadRecord> records;
   take_run(run, bench.log(), records);  // also checks the checksums
-  CHECK(records == std::vector<ReadRecord>{{1, "bare value"}, {2, "value"}, {3, ""}, {4, ""}});
+  CHECK(records == std::vector<ReadRecord>{{1, "bare value"}, {2, "value"}, {3, ""}, {4, ""}, {5, "one"}, {6, "two"}});
   log::FrameView view;
   const auto slot = run.segment->slots[2].load(shm::acquire);
   REQUIRE(view.parse(run.segment->data + Slot::position(slot), Slot::length(slot), 8));
   CHECK(view.key.text() == "key");
   CHECK(view.header.timestamp_ns == time_ns);
   CHECK(view.header.header_count == 2);
+  const auto batched = run.segment->slots[6].load(shm::acquire);
+  CHECK(Slot::state(batched) == Slot::continued);
   const auto first = log::HeaderRange{view.headers, 2}.begin();
   CHECK(first->key == "trace");
   CHECK(first->value.text() == "\x01\x02");
+  REQUIRE(view.parse(run.segment->data + Slot::position(batched), Slot::length(batched), 8));
+  CHECK(view.producer() == log::ProducerMark{7, 41, 2});
 }
 
 TEST_CASE("the golden bytes mean what docs/format.md says") {
@@ -124,12 +144,13 @@ TEST_CASE("the golden bytes mean what docs/format.md says") {
   CHECK(u64(40) % (64 * 1024) == 0);    // data_offset
   CHECK(u64(48) == 0);                  // stride
   CHECK(u64(56) == uuid);
-  CHECK((u64(64) >> 40) == 5);                // tail: five slots reserved
-  CHECK(u64(72) == 0);                        // base
-  CHECK(u64(80) == 1);                        // generation
-  CHECK(u64(128) == 6);                       // sealed with five
-  CHECK((u64(256) & 3) == 2);                 // the first slot is aborted
-  CHECK((u64(264) & 3) == 1);                 // the second committed,
-  CHECK((u64(264) >> 2 & 0x3FFF'FFFF) == 3);  // 24 bytes into the data,
+  CHECK((u64(64) >> 40) == 7);                          // tail: seven slots reserved
+  CHECK(u64(72) == 0);                                  // base
+  CHECK(u64(80) == 1);                                  // generation
+  CHECK(u64(128) == 8);                                 // sealed with seven
+  CHECK(u64(256) == (2 | (uuid & ~std::uint64_t{3})));  // the first slot is aborted, in this incarnation
+  CHECK((u64(264) & 3) == 1);                           // the second committed,
+  CHECK((u64(264) >> 2 & 0x3FFF'FFFF) == 3);            // 24 bytes into the data,
+  CHECK((u64(304) & 3) == 3);                           // the last continues a batch
   CHECK((u64(264) >> 32) == 16 + std::string_view{"bare value"}.size());
 }
