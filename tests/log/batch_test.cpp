@@ -151,6 +151,31 @@ TEST_CASE(
   CHECK(numbers_from(b.bench, 3) == range(100, 111));
 }
 
+TEST_CASE(
+    "a reader that was sought into a frozen owner's batch gives up all of it or nothing: it loses no record of it") {
+  for (const std::uint64_t placed : {0u, 1u, 3u}) {
+    CAPTURE(placed);
+    BatchBench b;
+    put(b.appender, 0);
+    auto frozen = b.bench.claim();
+    Appender its{b.bench.log(), frozen};
+    const auto room = must(its.reserve({4 * 128, 4}, 124));  // slots 1 to 4
+    for (std::uint64_t i = 1; i <= placed; ++i) its.place(room, i, room.position + i * 128, 124);
+    b.reader.seek(3);
+    CHECK(b.collect() == Progress::blocked);
+    CHECK_FALSE(b.reader.help());
+    ManualClock::pass(1s);
+    CHECK(b.reader.help());
+    CHECK(b.collect() == Progress::idle);
+    for (std::uint64_t i = 1; i < 4; ++i) its.place(room, i, room.position + i * 128, 124);
+    CHECK_FALSE(its.commit(room));
+    put(b.appender, 9);
+    REQUIRE(b.collect() == Progress::records);
+    CHECK(b.run.count == 1);
+    CHECK(b.reader.position() == 6);
+  }
+}
+
 TEST_CASE("a batch that is given up leaves nothing, wherever its owner was with it") {
   for (const std::uint64_t placed : {0u, 4u, 9u}) {
     BatchBench b;

@@ -178,6 +178,10 @@ class Appender {
       announce();
       TOWPATH_FAILPOINT("large.announced");
       std::uint64_t old = read_tail();
+      if (segment_.header->base.load(shm::relaxed) != segment_.base) {  // before anything is taken: it may be much
+        stale();
+        continue;
+      }
       bool fits = fits_large(old, need);
       while (fits && !segment_.header->tail.compare_exchange(old, old + step, shm::acq_rel, shm::acquire))
         fits = fits_large(old, need);
@@ -249,6 +253,12 @@ class Appender {
     if (!found) return found.error();
     segment_ = std::move(*found);
     full_ = false;
+    if (const std::uint64_t count = segment_.sealed_count();
+        count != 0) {  // nobody adds to a tail that is past its end
+      next_base_ = segment_.base + count;
+      full_ = true, crosser_ = false;
+      return find_segment(need);
+    }
     if (segment_.can_hold(need)) return {};
     // Made by somebody with smaller records, and mine never fits: fill it up and look for the next.
     announce();

@@ -77,18 +77,20 @@ class Reader {
       if (!settled_) [[unlikely]]
         if (const auto at = settle(); at != Progress::records) return at;
       const Segment& segment = *current_;
+      if (cursor_ < position_ && !catch_up(segment)) [[unlikely]] {
+        if (const auto at = at_the_end(segment, cursor_ - segment.base); at != Progress::records) return at;
+        continue;
+      }
       const std::uint64_t first = cursor_ - segment.base;
-      if (is_inside_ == Inside::unknown) [[unlikely]]
-        look_back(segment, first);
-      const bool begins_inside = is_inside_ == Inside::yes;
+      const bool begins_inside = is_inside_;
       Walk walk{first, first, 0, begins_inside, false};
       step(segment, walk, max, accept);
-      if (walk.n > first) stall_.passed(segment.base + walk.n), is_inside_ = walk.inside ? Inside::yes : Inside::no;
+      if (walk.n > first) stall_.passed(segment.base + walk.n), is_inside_ = walk.inside;
       // Aborted slots at the end may lie behind the seal: the cursor passes them, the position does not.
       cursor_ = segment.base + walk.n;
       if (walk.count > 0) {
         position_ = segment.base + walk.behind;
-        if (walk.refused) cursor_ = position_, is_inside_ = Inside::yes;  // behind one that was taken
+        if (walk.refused) cursor_ = position_, is_inside_ = true;  // behind one that was taken
         run.segment = current_, run.first = first, run.last = walk.behind, run.count = walk.count;
         run.begins_inside = begins_inside;
         return Progress::records;
@@ -110,8 +112,7 @@ class Reader {
   /// After blocked: asks whether the owner lives and aborts what holds the log up. True: look again at once.
   bool help() noexcept {
     if (!log_->may_help() || !settled_ || !current_->helpful) return false;
-    const std::uint64_t n = cursor_ - current_->base;
-    return stall_.help(*log_, *current_, n < current_->slot_count ? batch_head(*current_, n) : n);
+    return stall_.help(*log_, *current_, cursor_ - current_->base);
   }
 
   /// Is there something at the position? With seq_cst, for the recheck between announcing sleep and sleeping: pairs
@@ -154,13 +155,6 @@ class Reader {
   }
 
  private:
-  /// Is a slot that continues a batch one of a committed batch, at the cursor?
-  enum class Inside : std::uint8_t {
-    no,
-    yes,
-    unknown,  ///< sought, not walked to; or the batch is still open
-  };
-
   /// How far one look has come in a segment.
   struct Walk {
     std::uint64_t n;
@@ -172,15 +166,12 @@ class Reader {
 
   /// On to the first slot that is open or refused, or until there are `max`.
   template <class Accept>
-  TOWPATH_HOT void step(const Segment& segment, Walk& walk, std::uint64_t max, Accept&& accept) {
-    const std::uint64_t first = walk.n;
+  TOWPATH_HOT static void step(const Segment& segment, Walk& walk, std::uint64_t max, Accept&& accept) {
     for (; walk.n < segment.slot_count && walk.count < max; ++walk.n) {
       const std::uint64_t slot = segment.slots[walk.n].load(shm::acquire);  // pairs with the commit's compare-and-swap
       if (slot == Slot::empty) return;
       if (Slot::state(slot) != Slot::continued) [[likely]]
         walk.inside = Slot::state(slot) == Slot::committed;
-      else if (walk.n == first && is_inside_ == Inside::unknown)
-        return;                    // its batch is open
       if (!walk.inside) continue;  // aborted, or of a batch that was
       const Verdict verdict = accept(slot, walk.n, segment);
       if (walk.refused = verdict == Verdict::refuse; walk.refused) return;
@@ -189,10 +180,30 @@ class Reader {
     }
   }
 
-  TOWPATH_COLD void look_back(const Segment& segment, std::uint64_t n) noexcept {
-    if (n >= segment.slot_count || Slot::state(segment.slots[n].load(shm::acquire)) != Slot::continued) return;
-    const auto state = BatchHeads{}.state(segment, n);
-    if (state != Slot::empty) is_inside_ = state == Slot::committed ? Inside::yes : Inside::no;
+  /// What was sought may lie in a batch, even in one that is not written yet: only its first slot says what becomes of
+  /// it. So the cursor goes back to a slot that is decided for good, and from there on upwards like any reader; who
+  /// stood and helped in the middle would give up what is committed later (tests/model, HELP_WHERE_IT_STANDS).
+  TOWPATH_COLD void look_back(const Segment& segment) noexcept {
+    std::uint64_t n = cursor_ - segment.base;
+    if (n >= segment.slot_count) return;
+    const auto is_decided = [&] {
+      const auto state = Slot::state(segment.slots[n].load(shm::relaxed));  // read again, with acquire, on the way up
+      return state == Slot::committed || state == Slot::aborted;
+    };
+    while (n > 0 && !is_decided()) --n;
+    cursor_ = segment.base + n;
+  }
+
+  /// Up to the position, which look_back() left. False: a slot on the way is open.
+  TOWPATH_COLD bool catch_up(const Segment& segment) noexcept {
+    const std::uint64_t before = cursor_;
+    for (; cursor_ < position_; ++cursor_) {
+      const std::uint64_t slot = segment.slots[cursor_ - segment.base].load(shm::acquire);  // pairs as in step()
+      if (slot == Slot::empty) break;
+      if (Slot::state(slot) != Slot::continued) is_inside_ = Slot::state(slot) == Slot::committed;
+    }
+    if (cursor_ > before) stall_.passed(cursor_);
+    return cursor_ == position_;
   }
 
   /// Slot n is empty, or there is none. Sealed there: on to the next segment. Else tells idle from blocked.
@@ -215,7 +226,7 @@ class Reader {
     if (at != Progress::records) return at;
     position_ = cursor_ = std::max(position_, base);
     stall_.reset();
-    is_inside_ = Inside::no;
+    is_inside_ = false;
     settled_ = position_ == base;  // else it was sought behind the seal: find its place anew
     drop_retired();
     forget_gone_segments();
@@ -258,7 +269,8 @@ class Reader {
     if (end_ == 0 && position_ - current_->base > Tail::count(current_->header->tail.load(shm::acquire)) &&
         current_->sealed_count() == 0)
       return Progress::out_of_range;  // past the end
-    is_inside_ = Inside::unknown;
+    is_inside_ = false;
+    look_back(*current_);
     settled_ = true;
     return Progress::records;
   }
@@ -334,9 +346,10 @@ class Reader {
   const PartitionLog* log_;
   std::shared_ptr<Pins> pins_;
   std::uint64_t position_ = 0;  // what the user sees
-  std::uint64_t cursor_ = 0;    // the next slot to look at; ahead of the position by aborted slots only
-  bool settled_ = false;        // current_ holds the cursor's slot
-  Inside is_inside_ = Inside::unknown;
+  std::uint64_t cursor_ =
+      0;                    // the next slot to look at; ahead of the position by aborted slots; behind it after a seek
+  bool settled_ = false;    // current_ holds the cursor's slot
+  bool is_inside_ = false;  // the slot before the cursor is of a committed record or batch
   PinRef current_;
   std::uint64_t end_ = 0;  // the offset behind current_'s last, once it is known to be sealed
   Stall stall_;
