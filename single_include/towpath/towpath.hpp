@@ -68,12 +68,15 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/vfs.h>
 #include <thread>
 #include <type_traits>
@@ -1295,6 +1298,11 @@ class Directory {
   virtual Result<FileDescriptor> open(const char* name, Access access) = 0;
   /// Makes a new, empty file of mode `mode` whatever the umask. Errors: already_exists, no_space.
   virtual Result<FileDescriptor> create(const char* name, unsigned mode) = 0;
+  /// Makes a FIFO of mode `mode` whatever the umask, and opens it as open_fifo does. Errors: already_exists, no_space.
+  virtual Result<FileDescriptor> make_fifo(const char* name, unsigned mode) = 0;
+  /// Opens a FIFO for reading and writing, so that it never ends and a write never raises SIGPIPE; nothing on it
+  /// blocks. Errors: not_found, permission_denied, corrupt (no FIFO).
+  virtual Result<FileDescriptor> open_fifo(const char* name) = 0;
   /// Which file stands under the name now, and its size. Errors: not_found.
   virtual Result<FileInfo> identify(const char* name) = 0;
   /// Gives a file or folder another name. Errors: already_exists (never replaces), not_found.
@@ -2368,6 +2376,162 @@ struct fmt::formatter<towpath::Record<T, S>> {
   }
 };
 
+// ---- towpath/shm/doorbell.hpp ----
+
+// A Doorbell is what a consumer sleeps on in somebody else's event loop: a descriptor that becomes readable when
+// another process rings, when an alarm is due, or when signal() was called. A Ringer rings the doorbells of other
+// members. A bell with a name is a FIFO in the bus's folder, called after its owner's member line and incarnation.
+// Doorbell: its owner's thread, but for signal(). Ringer: any thread.
+// After a crash the name is left behind; nobody waits for it, and whoever finds its owner dead removes it. A ringer
+// that is killed loses its ring: always set an alarm.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+inline constexpr const char* doorbell_folder = "bells";
+
+struct DoorbellName {
+  DoorbellName(unsigned member, std::uint64_t incarnation) noexcept {
+    std::snprintf(text, sizeof text, "%s/%u.%llu", doorbell_folder, member,
+                  static_cast<unsigned long long>(incarnation));
+  }
+  char text[48];
+};
+
+namespace detail {
+
+/// Not ::write, which is a place where a thread may be cancelled. A bell that is full is readable anyway.
+inline void ring_once(const FileDescriptor& bell) noexcept {
+  const std::uint64_t one = 1;  // what an eventfd takes; a FIFO takes anything
+  ::syscall(SYS_write, bell.get(), &one, sizeof one);
+}
+
+}  // namespace detail
+
+class Doorbell {
+ public:
+  /// A bell that others can ring under `name`. Errors: too_many_files, no_space, permission_denied (the folder is not
+  /// ours to write), already_exists.
+  static Result<std::unique_ptr<Doorbell>> open(Directory& directory, const DoorbellName& name) {
+    if (auto made = directory.make_folder(doorbell_folder); !made && made.error() != Errc::already_exists)
+      return made.error();
+    auto bell = directory.make_fifo(name.text, 0660);
+    if (!bell) return bell.error();
+    auto doorbell = assemble(std::move(*bell));
+    if (doorbell)
+      (*doorbell)->directory_ = &directory, (*doorbell)->name_ = name.text;
+    else
+      directory.remove(name.text).ignore();
+    return doorbell;
+  }
+  /// A bell that only its own process can ring. Errors: too_many_files.
+  static Result<std::unique_ptr<Doorbell>> open_private() {
+    FileDescriptor bell{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    if (!bell) return system_failure(errno, "eventfd");
+    return assemble(std::move(bell));
+  }
+
+  Doorbell(const Doorbell&) = delete;
+  Doorbell& operator=(const Doorbell&) = delete;
+  ~Doorbell() {
+    // In a child the name is still the parent's.
+    if (directory_ && ForkGuard::instance().generation() == generation_) directory_->remove(name_.c_str()).ignore();
+  }
+
+  /// An epoll descriptor; it stays this one.
+  [[nodiscard]] int descriptor() const noexcept { return epoll_.get(); }
+  [[nodiscard]] bool has_name() const noexcept { return directory_ != nullptr; }
+
+  /// Makes it readable. From any thread.
+  void signal() noexcept { detail::ring_once(bell_); }
+
+  /// Takes back all rings and signals up to now. An alarm that is due stays so until the next one is set.
+  void clear() noexcept {
+    std::array<char, 4096> taken;
+    while (::syscall(SYS_read, bell_.get(), taken.data(), taken.size()) == static_cast<long>(taken.size())) continue;
+  }
+
+  /// Makes it readable once, after `time` at the latest and half of that at the soonest: one that is set already will
+  /// do, so that a busy owner does not pay for setting it.
+  void set_alarm(Duration time) noexcept {
+    const Monotonic now = Clock::system_steady();  // the kernel's alarms go by no other clock
+    if (alarm_ > now + time / 2 && alarm_ <= now + time) return;
+    alarm_ = now + time;
+    itimerspec when{};
+    when.it_value.tv_sec = static_cast<time_t>(time.count() / 1'000'000'000);
+    when.it_value.tv_nsec = static_cast<long>(time.count() % 1'000'000'000);
+    ::timerfd_settime(timer_.get(), 0, &when, nullptr);
+  }
+
+ private:
+  Doorbell(FileDescriptor bell, FileDescriptor timer, FileDescriptor epoll) noexcept
+      : bell_{std::move(bell)}, timer_{std::move(timer)}, epoll_{std::move(epoll)} {}
+
+  static Result<std::unique_ptr<Doorbell>> assemble(FileDescriptor bell) {
+    FileDescriptor timer{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)};
+    if (!timer) return system_failure(errno, "timerfd_create");
+    FileDescriptor epoll{::epoll_create1(EPOLL_CLOEXEC)};
+    if (!epoll) return system_failure(errno, "epoll_create1");
+    for (const auto* source : {&bell, &timer}) {
+      epoll_event readable{};
+      readable.events = EPOLLIN;
+      if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, source->get(), &readable) != 0)
+        return system_failure(errno, "epoll_ctl");
+    }
+    return std::unique_ptr<Doorbell>{new Doorbell{std::move(bell), std::move(timer), std::move(epoll)}};
+  }
+
+  FileDescriptor bell_;  // open for reading and writing: it never ends
+  FileDescriptor timer_;
+  FileDescriptor epoll_;
+  Monotonic alarm_{};
+  Directory* directory_ = nullptr;
+  std::string name_;
+  std::uint64_t generation_ = ForkGuard::instance().generation();
+};
+
+/// Rings by name. Keeps the last few bells open, so that ringing the same ones again is one system call.
+class Ringer {
+ public:
+  /// No directory: nobody can be rung.
+  explicit Ringer(Directory* directory) noexcept : directory_{directory} {}
+
+  /// Never blocks. A bell that cannot be opened is not rung: its owner's alarm is for that. True if the bell was opened
+  /// by this call: a good moment to ask whether its owner lives.
+  bool ring(unsigned member, std::uint64_t incarnation) noexcept {
+    const std::lock_guard hold{mutex_};
+    Kept& kept = kept_[member % kept_.size()];
+    const bool is_kept = kept.bell && kept.member == member && kept.incarnation == incarnation;
+    if (!is_kept) {
+      auto bell = directory_ ? directory_->open_fifo(DoorbellName{member, incarnation}.text) : Errc::not_found;
+      if (!bell) return false;
+      kept = Kept{std::move(*bell), member, incarnation};
+    }
+    TOWPATH_FAILPOINT("wake.before_fifo");
+    detail::ring_once(kept.bell);
+    return !is_kept;
+  }
+
+  /// Removes the bell of somebody who is dead.
+  void remove(unsigned member, std::uint64_t incarnation) noexcept {
+    const std::lock_guard hold{mutex_};
+    kept_[member % kept_.size()] = Kept{};
+    if (directory_) directory_->remove(DoorbellName{member, incarnation}.text).ignore();
+  }
+
+ private:
+  struct Kept {
+    FileDescriptor bell;
+    unsigned member = 0;
+    std::uint64_t incarnation = 0;
+  };
+
+  Directory* directory_;
+  std::mutex mutex_;
+  std::array<Kept, 8> kept_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
 // ---- towpath/shm/lock.hpp ----
 
 // Byte locks that the kernel drops when their owner dies: open file description locks (fcntl(2), Linux 3.15).
@@ -2450,14 +2614,23 @@ inline void sleep(const Word32& word, std::uint32_t announced, Duration timeout)
   ::syscall(SYS_futex, word.address(), FUTEX_WAIT, announced, &limit, nullptr, 0);
 }
 
-/// Wakes the owner if it sleeps or is about to. Call after the seq_cst store that made something ready.
-TOWPATH_HOT void wake(Word32& word) noexcept {
+/// True if the owner sleeps or is about to, and it is the caller who must now wake it: nobody else will.
+TOWPATH_HOT bool take_wake(Word32& word) noexcept {
   std::uint32_t seen = word.load(seq_cst);  // pairs with the seq_cst fetch_or in announce_sleep()
-  if ((seen & 1u) == 0) return;
+  if ((seen & 1u) == 0) return false;
   TOWPATH_FAILPOINT("wake.before_cas");
-  if (!word.compare_exchange(seen, seen + 1, acq_rel, relaxed)) return;  // odd + 1 clears the bit and counts
+  return word.compare_exchange(seen, seen + 1, acq_rel, relaxed);  // odd + 1 clears the bit and counts
+}
+
+/// Ends the sleep() on the word. After take_wake().
+inline void end_sleep(const Word32& word) noexcept {
   TOWPATH_FAILPOINT("wake.before_futex");
   ::syscall(SYS_futex, word.address(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+
+/// Wakes the owner if it sleeps or is about to. Call after the seq_cst store that made something ready.
+TOWPATH_HOT void wake(Word32& word) noexcept {
+  if (take_wake(word)) end_sleep(word);
 }
 
 }  // namespace towpath::inline TOWPATH_ABI::shm
@@ -2491,11 +2664,13 @@ struct MemberLine {
   Word32 kind;    // MemberKind; 0 when released in order
   Word32 pid;     // for people only
   char name[28];  // for people only; zero-terminated
-  std::uint64_t reserved1[3];
+  Word32 bell;    // 1: the owner sleeps on its doorbell, 0: on `wake`; set before it is announced
+  std::uint32_t reserved1[5];
 };
 static_assert(sizeof(MemberLine) == 128 && std::is_standard_layout_v<MemberLine>);
 static_assert(offsetof(MemberLine, incarnation) == 24 && offsetof(MemberLine, wake) == 64);
 static_assert(offsetof(MemberLine, progress) == 32 && offsetof(MemberLine, name) == 76);
+static_assert(offsetof(MemberLine, bell) == 104);
 
 class Members;
 
@@ -2530,9 +2705,9 @@ class Member {
 class Members {
  public:
   /// `lines` is the mapped table of max_members lines; `holder` and `asker` are two descriptors of the file `members`.
-  /// `used` is the table's high-water mark: lines from there on were never claimed.
-  Members(MemberLine* lines, Word32& used, LockDescriptor holder, FileDescriptor asker)
-      : lines_{lines}, used_{&used}, holder_{std::move(holder)}, asker_{std::move(asker)} {}
+  /// `used` is the table's high-water mark: lines from there on were never claimed. `bells` is where doorbells hang.
+  Members(MemberLine* lines, Word32& used, LockDescriptor holder, FileDescriptor asker, Directory* bells = nullptr)
+      : lines_{lines}, used_{&used}, holder_{std::move(holder)}, asker_{std::move(asker)}, ringer_{bells} {}
 
   /// Takes a free line. A few microseconds; up to a millisecond when most are taken. Errors: too_many_members, forked,
   /// permission_denied (the holder's mode).
@@ -2558,11 +2733,17 @@ class Members {
   /// Whether the line's owner lives. Asks the kernel: 0.5 us. May say yes for one that is just being released.
   [[nodiscard]] bool is_alive(unsigned index) const noexcept { return is_locked(asker_, index); }
 
-  /// A private name says whose it is, "<line>.<incarnation>." at `tag`: is he gone? Unlinking what is his is safe then.
+  /// Wakes the owner of a line if it sleeps or is about to, wherever it does. Call after the seq_cst compare-and-swap
+  /// that made something ready.
+  TOWPATH_HOT void wake(unsigned index) noexcept {
+    if (take_wake(lines_[index].wake)) wake_taken(index);
+  }
+
+  /// A private name says whose it is, "<line>.<incarnation>" at `tag`: is he gone? Unlinking what is his is safe then.
   [[nodiscard]] bool is_left_behind(const char* tag) const noexcept {
     unsigned index = 0;
     unsigned long long incarnation = 0;
-    if (std::sscanf(tag, "%u.%llu.", &index, &incarnation) != 2 || index >= max_members) return false;
+    if (std::sscanf(tag, "%u.%llu", &index, &incarnation) != 2 || index >= max_members) return false;
     return lines_[index].incarnation.load(acquire) != incarnation || !is_alive(index);
   }
 
@@ -2604,12 +2785,21 @@ class Members {
     return true;
   }
 
+  TOWPATH_COLD void wake_taken(unsigned index) noexcept {
+    const MemberLine& line = lines_[index];
+    // Where the sleeper is that was announced, or later: the compare-and-swap acquired its announcement.
+    if (line.bell.load(relaxed) == 0) return end_sleep(line.wake);
+    const std::uint64_t incarnation = line.incarnation.load(relaxed);
+    if (ringer_.ring(index, incarnation) && !is_alive(index)) ringer_.remove(index, incarnation);
+  }
+
   static void enter(MemberLine& line, MemberKind kind, std::string_view name) noexcept {
     line.incarnation.fetch_add(1, acq_rel);  // what the dead one left on disk is now sweepable
     line.inflight.store(0, release);  // pairs with the scans of recyclers and helpers: the dead one reserves nothing
     line.uid.store(0, release);       // as inflight
     line.batch.store(0, release);
     line.progress.store(0, relaxed);
+    line.bell.store(0, relaxed);  // whoever is announced next sleeps on the word, until it says otherwise
     line.pid.store(static_cast<std::uint32_t>(::getpid()), relaxed);
     const auto length = std::min(name.size(), sizeof line.name - 1);
     std::memset(line.name, 0, sizeof line.name);
@@ -2635,6 +2825,7 @@ class Members {
   FileDescriptor asker_;   // never holds any: sees also the locks of this process
   std::mutex mutex_;
   std::bitset<max_members + 3> mine_;
+  Ringer ringer_;
   Failure refused_;  // why the last line could not be had
   std::uint64_t generation_ = ForkGuard::instance().generation();
 };
@@ -2817,10 +3008,10 @@ __attribute__((noinline)) inline void wake_slow(WaitBlock& block, std::uint64_t 
   if (mask >> overflow_bit)
     for (unsigned i = 0; i < members.used(); ++i)
       if (members.line(i).kind.load(shm::relaxed) == static_cast<std::uint32_t>(shm::MemberKind::consumer))
-        shm::wake(members.line(i).wake);
+        members.wake(i);
   for (mask &= ~(std::uint64_t{1} << overflow_bit); mask != 0; mask &= mask - 1) {
     const std::uint32_t holder = block.lines[std::countr_zero(mask)].load(shm::acquire);
-    if (WaiterName::is_member(holder)) shm::wake(members.line(WaiterName::index(holder)).wake);
+    if (WaiterName::is_member(holder)) members.wake(WaiterName::index(holder));
   }
 }
 
@@ -3958,6 +4149,25 @@ class FolderDirectory final : public Directory {
     return file;
   }
 
+  Result<FileDescriptor> make_fifo(const char* name, unsigned mode) override {
+    const auto at = place(name);
+    if (!at) return at.error();
+    if (::mkfifoat(at->folder, at->leaf, mode) != 0) return system_failure(errno, "mkfifoat");
+    auto fifo = open_fifo(name);
+    if (fifo && ::fchmod(fifo->get(), mode) != 0) fifo = system_failure(errno, "fchmod");
+    if (!fifo) ::unlinkat(at->folder, at->leaf, 0);
+    return fifo;
+  }
+
+  Result<FileDescriptor> open_fifo(const char* name) override {
+    auto fifo = beneath(name, O_RDWR | O_NONBLOCK, 0);
+    if (!fifo) return fifo;
+    const auto found = status(*fifo);
+    if (!found) return found.error();
+    if (!S_ISFIFO(found->st_mode)) return Failure{Errc::corrupt, "another file stands where a FIFO was"};
+    return fifo;
+  }
+
   Result<FileInfo> identify(const char* name) override {
     struct stat found {};
     if (::fstatat(fd_.get(), name, &found, AT_SYMLINK_NOFOLLOW) != 0) return system_failure(errno, "fstatat");
@@ -4114,11 +4324,7 @@ class MemoryDirectory final : public Directory {
     const auto found = find(name);
     if (!found) return found.error();
     if (!(*found)->second.file) return Failure{Errc::not_a_directory, "memory folder"};
-    char path[40];
-    std::snprintf(path, sizeof path, "/proc/self/fd/%d", (*found)->second.file.get());
-    const int fd = ::open(path, (access == Access::read ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-    if (fd < 0) return system_failure(errno, "open /proc/self/fd; a bus in memory needs /proc");
-    return FileDescriptor{fd};
+    return reopen((*found)->second.file, access == Access::read ? O_RDONLY : O_RDWR);
   }
 
   Result<FileDescriptor> create(const char* name, unsigned) override {
@@ -4132,6 +4338,31 @@ class MemoryDirectory final : public Directory {
       tree_->entries.emplace(*at, Entry{std::move(fd), 0});
     }
     return open(name, Access::read_write);
+  }
+
+  /// A pipe, whose two ends are one file to those who open it by name.
+  Result<FileDescriptor> make_fifo(const char* name, unsigned) override {
+    {
+      const std::lock_guard hold{tree_->mutex};
+      const auto at = place(name);
+      if (!at) return at.error();
+      if (tree_->entries.contains(*at)) return Failure{Errc::already_exists, "memory file"};
+      int ends[2];
+      if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return system_failure(errno, "pipe2");
+      const FileDescriptor write_end{ends[1]};
+      tree_->entries.emplace(*at, Entry{FileDescriptor{ends[0]}, 0});
+    }
+    return open_fifo(name);
+  }
+
+  Result<FileDescriptor> open_fifo(const char* name) override {
+    const std::lock_guard hold{tree_->mutex};
+    const auto found = find(name);
+    if (!found) return found.error();
+    struct stat about {};
+    const bool is_fifo = ::fstat((*found)->second.file.get(), &about) == 0 && S_ISFIFO(about.st_mode);
+    if (!is_fifo) return Failure{Errc::corrupt, "another memory file stands where a FIFO was"};
+    return reopen((*found)->second.file, O_RDWR | O_NONBLOCK);
   }
 
   Result<FileInfo> identify(const char* name) override {
@@ -4218,6 +4449,14 @@ class MemoryDirectory final : public Directory {
   };
 
   MemoryDirectory(std::shared_ptr<Tree> tree, FolderId here) noexcept : tree_{std::move(tree)}, here_{here} {}
+
+  static Result<FileDescriptor> reopen(const FileDescriptor& file, int flags) {
+    char path[40];
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", file.get());
+    const int fd = ::open(path, flags | O_CLOEXEC);
+    if (fd < 0) return system_failure(errno, "open /proc/self/fd; a bus in memory needs /proc");
+    return FileDescriptor{fd};
+  }
 
   /// Which folder the path names; "" is this one. Errors: not_found, not_a_directory.
   [[nodiscard]] Result<FolderId> folder(std::string_view path) const {
@@ -4490,7 +4729,8 @@ class BusCore {
     if (!holder) return holder.error();
     if (!asker) return asker.error();
     auto* lines = reinterpret_cast<shm::MemberLine*>(region_->data() + sizeof(ControlHeader));
-    members_ = std::make_unique<shm::Members>(lines, control_->members_used, std::move(*holder), std::move(*asker));
+    members_ = std::make_unique<shm::Members>(lines, control_->members_used, std::move(*holder), std::move(*asker),
+                                              directory_.get());
     return {};
   }
 
@@ -6281,8 +6521,9 @@ class Catalog {
   /// Changes what may change. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), read_only.
   Result<void> alter(const std::string& name, const TopicConfig& config);
 
-  /// Removes what dead processes left of creations and deletions.
+  /// Removes what dead processes left of creations and deletions, and the doorbells of dead consumers.
   void sweep() {
+    sweep_bells();
     const auto found = core_->directory().list("topics");
     if (!found) return;
     for (const auto& name : *found) {
@@ -6293,6 +6534,13 @@ class Catalog {
   }
 
  private:
+  void sweep_bells() {
+    const auto found = core_->directory().list(shm::doorbell_folder);
+    for (std::size_t i = 0; found && i < found->size(); ++i)
+      if (core_->members()->is_left_behind((*found)[i].c_str()))
+        core_->directory().remove((std::string{shm::doorbell_folder} + "/" + (*found)[i]).c_str()).ignore();
+  }
+
   /// From the first rename on the topic does not exist. Errors: unknown_topic (somebody else was faster).
   Result<void> take_away(const std::string& name, const shm::Member& member) {
     const auto away = private_folder("~gone-", member);

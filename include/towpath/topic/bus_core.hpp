@@ -124,7 +124,8 @@ class BusCore {
     if (!holder) return holder.error();
     if (!asker) return asker.error();
     auto* lines = reinterpret_cast<shm::MemberLine*>(region_->data() + sizeof(ControlHeader));
-    members_ = std::make_unique<shm::Members>(lines, control_->members_used, std::move(*holder), std::move(*asker));
+    members_ = std::make_unique<shm::Members>(lines, control_->members_used, std::move(*holder), std::move(*asker),
+                                              directory_.get());
     return {};
   }
 
