@@ -75,6 +75,8 @@ def allowed_system_include(name, folder, path):
         return None if folder in ("kafka", "adapters") else "sockets belong to kafka/ and adapters/"
     if name.startswith("boost/"):
         return None if folder in ("kafka", "adapters") else "the design gives no place to this part of Boost"
+    if name == "regex.h":
+        return None if path == "core/pattern.hpp" else "match names with <towpath/core/pattern.hpp>"
     if name.endswith((".h", ".hpp")) or "/" in name:
         return None if folder in ("shm", "adapters") else "only shm/ touches the operating system: add what you need there"
     return None
@@ -342,6 +344,7 @@ def planted():
         ("late folder in an umbrella", "towpath.hpp", after(include, "#include <towpath/kafka/server.hpp>"), "later folder kafka/"),
         ("operating system", "log/thing.hpp", after(include, "#include <sys/mman.h>"), "<sys/mman.h> is not for log"),
         ("unistd", "topic/thing.hpp", after(include, "#include <unistd.h>"), "<unistd.h> is not for topic"),
+        ("regular expressions", "topic/thing.hpp", after(include, "#include <regex.h>"), "match names with <towpath/core/pattern.hpp>"),
         ("Boost.Interprocess", "log/thing.hpp", after(include, "#include <boost/interprocess/mapped_region.hpp>"), "is not for log"),
         ("Boost.CRC", "log/thing.hpp", after(include, "#include <boost/crc.hpp>"), "<boost/crc.hpp> is not for log"),
         ("other Boost", "log/thing.hpp", after(include, "#include <boost/optional.hpp>"), "is not for log"),

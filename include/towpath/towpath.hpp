@@ -9,8 +9,10 @@
 #include <towpath/core/formatters.hpp>
 #include <towpath/core/hash.hpp>
 #include <towpath/core/ids.hpp>
+#include <towpath/core/pattern.hpp>
 #include <towpath/core/result.hpp>
 #include <towpath/core/time.hpp>
+#include <towpath/core/topic_partition.hpp>
 #include <towpath/core/version.hpp>
 #include <towpath/log/codec.hpp>
 #include <towpath/log/record_batch_builder.hpp>

@@ -47,6 +47,7 @@
 #include <cstring>
 #include <ctime>
 #include <cxxabi.h>
+#include <deque>
 #include <dirent.h>
 #include <exception>
 #include <fcntl.h>
@@ -63,17 +64,21 @@
 #include <new>
 #include <optional>
 #include <pthread.h>
+#include <regex.h>
 #include <set>
 #include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/vfs.h>
 #include <thread>
 #include <type_traits>
@@ -1017,6 +1022,11 @@ class Directory {
   virtual Result<FileDescriptor> open(const char* name, Access access) = 0;
   /// Makes a new, empty file of mode `mode` whatever the umask. Errors: already_exists, no_space.
   virtual Result<FileDescriptor> create(const char* name, unsigned mode) = 0;
+  /// Makes a FIFO of mode `mode` whatever the umask, and opens it as open_fifo does. Errors: already_exists, no_space.
+  virtual Result<FileDescriptor> make_fifo(const char* name, unsigned mode) = 0;
+  /// Opens a FIFO for reading and writing, so that it never ends and a write never raises SIGPIPE; nothing on it
+  /// blocks. Errors: not_found, permission_denied, corrupt (no FIFO).
+  virtual Result<FileDescriptor> open_fifo(const char* name) = 0;
   /// Which file stands under the name now, and its size. Errors: not_found.
   virtual Result<FileInfo> identify(const char* name) = 0;
   /// Gives a file or folder another name. Errors: already_exists (never replaces), not_found.
@@ -2084,6 +2094,162 @@ class HeaderRange {
 }  // namespace log
 }  // namespace towpath::inline TOWPATH_ABI
 
+// ---- towpath/shm/doorbell.hpp ----
+
+// A Doorbell is what a consumer sleeps on in somebody else's event loop: a descriptor that becomes readable when
+// another process rings, when an alarm is due, or when signal() was called. A Ringer rings the doorbells of other
+// members. A bell with a name is a FIFO in the bus's folder, called after its owner's member line and incarnation.
+// Doorbell: its owner's thread, but for signal(). Ringer: any thread.
+// After a crash the name is left behind; nobody waits for it, and whoever finds its owner dead removes it. A ringer
+// that is killed loses its ring: always set an alarm.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+inline constexpr const char* doorbell_folder = "bells";
+
+struct DoorbellName {
+  DoorbellName(unsigned member, std::uint64_t incarnation) noexcept {
+    std::snprintf(text, sizeof text, "%s/%u.%llu", doorbell_folder, member,
+                  static_cast<unsigned long long>(incarnation));
+  }
+  char text[48];
+};
+
+namespace detail {
+
+/// Not ::write, which is a place where a thread may be cancelled. A bell that is full is readable anyway.
+inline void ring_once(const FileDescriptor& bell) noexcept {
+  const std::uint64_t one = 1;  // what an eventfd takes; a FIFO takes anything
+  ::syscall(SYS_write, bell.get(), &one, sizeof one);
+}
+
+}  // namespace detail
+
+class Doorbell {
+ public:
+  /// A bell that others can ring under `name`. Errors: too_many_files, no_space, permission_denied (the folder is not
+  /// ours to write), already_exists.
+  static Result<std::unique_ptr<Doorbell>> open(Directory& directory, const DoorbellName& name) {
+    if (auto made = directory.make_folder(doorbell_folder); !made && made.error() != Errc::already_exists)
+      return made.error();
+    auto bell = directory.make_fifo(name.text, 0660);
+    if (!bell) return bell.error();
+    auto doorbell = assemble(std::move(*bell));
+    if (doorbell)
+      (*doorbell)->directory_ = &directory, (*doorbell)->name_ = name.text;
+    else
+      directory.remove(name.text).ignore();
+    return doorbell;
+  }
+  /// A bell that only its own process can ring. Errors: too_many_files.
+  static Result<std::unique_ptr<Doorbell>> open_private() {
+    FileDescriptor bell{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    if (!bell) return system_failure(errno, "eventfd");
+    return assemble(std::move(bell));
+  }
+
+  Doorbell(const Doorbell&) = delete;
+  Doorbell& operator=(const Doorbell&) = delete;
+  ~Doorbell() {
+    // In a child the name is still the parent's.
+    if (directory_ && ForkGuard::instance().generation() == generation_) directory_->remove(name_.c_str()).ignore();
+  }
+
+  /// An epoll descriptor; it stays this one.
+  [[nodiscard]] int descriptor() const noexcept { return epoll_.get(); }
+  [[nodiscard]] bool has_name() const noexcept { return directory_ != nullptr; }
+
+  /// Makes it readable. From any thread.
+  void signal() noexcept { detail::ring_once(bell_); }
+
+  /// Takes back all rings and signals up to now. An alarm that is due stays so until the next one is set.
+  void clear() noexcept {
+    std::array<char, 4096> taken;
+    while (::syscall(SYS_read, bell_.get(), taken.data(), taken.size()) == static_cast<long>(taken.size())) continue;
+  }
+
+  /// Makes it readable once, after `time` at the latest and half of that at the soonest: one that is set already will
+  /// do, so that a busy owner does not pay for setting it.
+  void set_alarm(Duration time) noexcept {
+    const Monotonic now = Clock::system_steady();  // the kernel's alarms go by no other clock
+    if (alarm_ > now + time / 2 && alarm_ <= now + time) return;
+    alarm_ = now + time;
+    itimerspec when{};
+    when.it_value.tv_sec = static_cast<time_t>(time.count() / 1'000'000'000);
+    when.it_value.tv_nsec = static_cast<long>(time.count() % 1'000'000'000);
+    ::timerfd_settime(timer_.get(), 0, &when, nullptr);
+  }
+
+ private:
+  Doorbell(FileDescriptor bell, FileDescriptor timer, FileDescriptor epoll) noexcept
+      : bell_{std::move(bell)}, timer_{std::move(timer)}, epoll_{std::move(epoll)} {}
+
+  static Result<std::unique_ptr<Doorbell>> assemble(FileDescriptor bell) {
+    FileDescriptor timer{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)};
+    if (!timer) return system_failure(errno, "timerfd_create");
+    FileDescriptor epoll{::epoll_create1(EPOLL_CLOEXEC)};
+    if (!epoll) return system_failure(errno, "epoll_create1");
+    for (const auto* source : {&bell, &timer}) {
+      epoll_event readable{};
+      readable.events = EPOLLIN;
+      if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, source->get(), &readable) != 0)
+        return system_failure(errno, "epoll_ctl");
+    }
+    return std::unique_ptr<Doorbell>{new Doorbell{std::move(bell), std::move(timer), std::move(epoll)}};
+  }
+
+  FileDescriptor bell_;  // open for reading and writing: it never ends
+  FileDescriptor timer_;
+  FileDescriptor epoll_;
+  Monotonic alarm_{};
+  Directory* directory_ = nullptr;
+  std::string name_;
+  std::uint64_t generation_ = ForkGuard::instance().generation();
+};
+
+/// Rings by name. Keeps the last few bells open, so that ringing the same ones again is one system call.
+class Ringer {
+ public:
+  /// No directory: nobody can be rung.
+  explicit Ringer(Directory* directory) noexcept : directory_{directory} {}
+
+  /// Never blocks. A bell that cannot be opened is not rung: its owner's alarm is for that. True if the bell was opened
+  /// by this call: a good moment to ask whether its owner lives.
+  bool ring(unsigned member, std::uint64_t incarnation) noexcept {
+    const std::lock_guard hold{mutex_};
+    Kept& kept = kept_[member % kept_.size()];
+    const bool is_kept = kept.bell && kept.member == member && kept.incarnation == incarnation;
+    if (!is_kept) {
+      auto bell = directory_ ? directory_->open_fifo(DoorbellName{member, incarnation}.text) : Errc::not_found;
+      if (!bell) return false;
+      kept = Kept{std::move(*bell), member, incarnation};
+    }
+    TOWPATH_FAILPOINT("wake.before_fifo");
+    detail::ring_once(kept.bell);
+    return !is_kept;
+  }
+
+  /// Removes the bell of somebody who is dead.
+  void remove(unsigned member, std::uint64_t incarnation) noexcept {
+    const std::lock_guard hold{mutex_};
+    kept_[member % kept_.size()] = Kept{};
+    if (directory_) directory_->remove(DoorbellName{member, incarnation}.text).ignore();
+  }
+
+ private:
+  struct Kept {
+    FileDescriptor bell;
+    unsigned member = 0;
+    std::uint64_t incarnation = 0;
+  };
+
+  Directory* directory_;
+  std::mutex mutex_;
+  std::array<Kept, 8> kept_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
 // ---- towpath/shm/lock.hpp ----
 
 // Byte locks that the kernel drops when their owner dies: open file description locks (fcntl(2), Linux 3.15).
@@ -2166,14 +2332,23 @@ inline void sleep(const Word32& word, std::uint32_t announced, Duration timeout)
   ::syscall(SYS_futex, word.address(), FUTEX_WAIT, announced, &limit, nullptr, 0);
 }
 
-/// Wakes the owner if it sleeps or is about to. Call after the seq_cst store that made something ready.
-TOWPATH_HOT void wake(Word32& word) noexcept {
+/// True if the owner sleeps or is about to, and it is the caller who must now wake it: nobody else will.
+TOWPATH_HOT bool take_wake(Word32& word) noexcept {
   std::uint32_t seen = word.load(seq_cst);  // pairs with the seq_cst fetch_or in announce_sleep()
-  if ((seen & 1u) == 0) return;
+  if ((seen & 1u) == 0) return false;
   TOWPATH_FAILPOINT("wake.before_cas");
-  if (!word.compare_exchange(seen, seen + 1, acq_rel, relaxed)) return;  // odd + 1 clears the bit and counts
+  return word.compare_exchange(seen, seen + 1, acq_rel, relaxed);  // odd + 1 clears the bit and counts
+}
+
+/// Ends the sleep() on the word. After take_wake().
+inline void end_sleep(const Word32& word) noexcept {
   TOWPATH_FAILPOINT("wake.before_futex");
   ::syscall(SYS_futex, word.address(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+
+/// Wakes the owner if it sleeps or is about to. Call after the seq_cst store that made something ready.
+TOWPATH_HOT void wake(Word32& word) noexcept {
+  if (take_wake(word)) end_sleep(word);
 }
 
 /// Wakes all who sleep on a word that many wait for. It counts what happened: add to it first (seq_cst).
@@ -2212,18 +2387,20 @@ struct MemberLine {
   Word32 kind;    // MemberKind; 0 when released in order
   Word32 pid;     // for people only
   char name[28];  // for people only; zero-terminated
-  std::uint64_t reserved1[3];
+  Word32 bell;    // 1: the owner sleeps on its doorbell, 0: on `wake`; set before it is announced
+  std::uint32_t reserved1[5];
 
   /// For recovery, when nobody lives. The incarnation stays: private names carry it.
   void clear() noexcept {
     for (auto* word : {&inflight, &uid, &batch, &progress}) word->store(0, relaxed);
-    for (auto* word : {&wake, &kind, &pid}) word->store(0, relaxed);
+    for (auto* word : {&wake, &kind, &pid, &bell}) word->store(0, relaxed);
     std::memset(name, 0, sizeof name);
   }
 };
 static_assert(sizeof(MemberLine) == 128 && std::is_standard_layout_v<MemberLine>);
 static_assert(offsetof(MemberLine, incarnation) == 24 && offsetof(MemberLine, wake) == 64);
 static_assert(offsetof(MemberLine, progress) == 32 && offsetof(MemberLine, name) == 76);
+static_assert(offsetof(MemberLine, bell) == 104);
 
 class Members;
 
@@ -2258,9 +2435,9 @@ class Member {
 class Members {
  public:
   /// `lines` is the mapped table of max_members lines; `holder` and `asker` are two descriptors of the file `members`.
-  /// `used` is the table's high-water mark: lines from there on were never claimed.
-  Members(MemberLine* lines, Word32& used, LockDescriptor holder, FileDescriptor asker)
-      : lines_{lines}, used_{&used}, holder_{std::move(holder)}, asker_{std::move(asker)} {}
+  /// `used` is the table's high-water mark: lines from there on were never claimed. `bells` is where doorbells hang.
+  Members(MemberLine* lines, Word32& used, LockDescriptor holder, FileDescriptor asker, Directory* bells = nullptr)
+      : lines_{lines}, used_{&used}, holder_{std::move(holder)}, asker_{std::move(asker)}, ringer_{bells} {}
 
   /// Takes a free line. A few microseconds; up to a millisecond when most are taken. Errors: too_many_members, forked,
   /// permission_denied (the holder's mode).
@@ -2286,11 +2463,17 @@ class Members {
   /// Whether the line's owner lives. Asks the kernel: 0.5 us. May say yes for one that is just being released.
   [[nodiscard]] bool is_alive(unsigned index) const noexcept { return is_locked(asker_, index); }
 
-  /// A private name says whose it is, "<line>.<incarnation>." at `tag`: is he gone? Unlinking what is his is safe then.
+  /// Wakes the owner of a line if it sleeps or is about to, wherever it does. Call after the seq_cst compare-and-swap
+  /// that made something ready.
+  TOWPATH_HOT void wake(unsigned index) noexcept {
+    if (take_wake(lines_[index].wake)) wake_taken(index);
+  }
+
+  /// A private name says whose it is, "<line>.<incarnation>" at `tag`: is he gone? Unlinking what is his is safe then.
   [[nodiscard]] bool is_left_behind(const char* tag) const noexcept {
     unsigned index = 0;
     unsigned long long incarnation = 0;
-    if (std::sscanf(tag, "%u.%llu.", &index, &incarnation) != 2 || index >= max_members) return false;
+    if (std::sscanf(tag, "%u.%llu", &index, &incarnation) != 2 || index >= max_members) return false;
     return lines_[index].incarnation.load(acquire) != incarnation || !is_alive(index);
   }
 
@@ -2332,12 +2515,21 @@ class Members {
     return true;
   }
 
+  TOWPATH_COLD void wake_taken(unsigned index) noexcept {
+    const MemberLine& line = lines_[index];
+    // Where the sleeper is that was announced, or later: the compare-and-swap acquired its announcement.
+    if (line.bell.load(relaxed) == 0) return end_sleep(line.wake);
+    const std::uint64_t incarnation = line.incarnation.load(relaxed);
+    if (ringer_.ring(index, incarnation) && !is_alive(index)) ringer_.remove(index, incarnation);
+  }
+
   static void enter(MemberLine& line, MemberKind kind, std::string_view name) noexcept {
     line.incarnation.fetch_add(1, acq_rel);  // what the dead one left on disk is now sweepable
     line.inflight.store(0, release);  // pairs with the scans of recyclers and helpers: the dead one reserves nothing
     line.uid.store(0, release);       // as inflight
     line.batch.store(0, release);
     line.progress.store(0, relaxed);
+    line.bell.store(0, relaxed);  // whoever is announced next sleeps on the word, until it says otherwise
     line.pid.store(static_cast<std::uint32_t>(::getpid()), relaxed);
     const auto length = std::min(name.size(), sizeof line.name - 1);
     std::memset(line.name, 0, sizeof line.name);
@@ -2363,6 +2555,7 @@ class Members {
   FileDescriptor asker_;   // never holds any: sees also the locks of this process
   std::mutex mutex_;
   std::bitset<max_members + 3> mine_;
+  Ringer ringer_;
   Failure refused_;  // why the last line could not be had
   std::uint64_t generation_ = ForkGuard::instance().generation();
 };
@@ -2549,10 +2742,10 @@ __attribute__((noinline)) inline void wake_slow(WaitBlock& block, std::uint64_t 
   if (mask >> overflow_bit)
     for (unsigned i = 0; i < members.used(); ++i)
       if (members.line(i).kind.load(shm::relaxed) == static_cast<std::uint32_t>(shm::MemberKind::consumer))
-        shm::wake(members.line(i).wake);
+        members.wake(i);
   for (mask &= ~(std::uint64_t{1} << overflow_bit); mask != 0; mask &= mask - 1) {
     const std::uint32_t holder = block.lines[std::countr_zero(mask)].load(shm::acquire);
-    if (WaiterName::is_member(holder)) shm::wake(members.line(WaiterName::index(holder)).wake);
+    if (WaiterName::is_member(holder)) members.wake(WaiterName::index(holder));
   }
 }
 
@@ -4523,6 +4716,34 @@ class Acceptance {
 
 }  // namespace towpath::inline TOWPATH_ABI::detail
 
+// ---- towpath/core/topic_partition.hpp ----
+
+// A TopicPartition names one partition of one topic, where several topics are spoken of:
+//   consumer.seek({"pose", {0}}, Offset{7});
+// A value; thread-safe like any value.
+
+namespace towpath::inline TOWPATH_ABI {
+
+struct TopicPartition {
+  /// Both, always: so that {0} is a PartitionId wherever either could be meant.
+  TopicPartition(std::string name, PartitionId id) : topic{std::move(name)}, partition{id} {}
+
+  std::string topic;
+  PartitionId partition;
+
+  friend bool operator==(const TopicPartition&, const TopicPartition&) noexcept = default;
+  friend auto operator<=>(const TopicPartition&, const TopicPartition&) noexcept = default;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+template <>
+struct std::hash<towpath::TopicPartition> {
+  std::size_t operator()(const towpath::TopicPartition& at) const noexcept {
+    return std::hash<std::string>{}(at.topic) * 31 + std::hash<towpath::PartitionId>{}(at.partition);
+  }
+};
+
 // ---- towpath/core/formatters.hpp ----
 
 // fmt formatters of the core words: fmt::print("{}", record.offset()), fmt::print("{}", result.error()).
@@ -4540,6 +4761,16 @@ struct fmt::formatter<towpath::PartitionId> : fmt::formatter<std::int32_t> {
   template <class Context>
   auto format(towpath::PartitionId id, Context& context) const {
     return fmt::formatter<std::int32_t>::format(id.value, context);
+  }
+};
+
+/// "pose-0", as Kafka writes it.
+template <>
+struct fmt::formatter<towpath::TopicPartition> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+  template <class Context>
+  auto format(const towpath::TopicPartition& at, Context& context) const {
+    return fmt::format_to(context.out(), "{}-{}", at.topic, at.partition.value);
   }
 };
 
@@ -4877,7 +5108,7 @@ class [[nodiscard]] Batch {
 
 // ---- towpath/consume/consumer_config.hpp ----
 
-// How a Consumer starts and what it is limited to.
+// How a Consumer starts, what it reads and what it is limited to.
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -4889,10 +5120,19 @@ enum class OffsetReset {
 };
 
 struct ConsumerConfig {
-  /// Default latest, as in Kafka.
+  /// Names of the topics to read, for Consumer{bus, ...}. One that does not exist yet is waited for: reading makes
+  /// none.
+  std::vector<std::string> topics = {};
+  /// Reads every topic that this extended regular expression is found in, those that come later too, for
+  /// Consumer{bus, ...}: "^my\\..*". May stand beside `topics`. 512 characters at most. Default: none.
+  std::string pattern = {};
+  /// Where to begin in what is there when the Consumer is made. Default latest, as in Kafka. Topics and partitions that
+  /// come later are read from their first record.
   OffsetReset auto_offset_reset = OffsetReset::latest;
-  /// Which partitions. Default: all, also those that are added later.
+  /// Which partitions, for a Consumer of one Topic. Default: all, also those that are added later.
   std::vector<PartitionId> partitions = {};
+  /// The reader's name, 1 to 249 of [A-Za-z0-9._-]: as in TopicConfig::readers. Default: none.
+  std::string name = {};
   /// Records in one Batch, 1 or more. Default 1,024.
   std::size_t max_poll_records = 1'024;
   /// Iterating over the consumer ends after this long without a record. Default: never.
@@ -4902,212 +5142,702 @@ struct ConsumerConfig {
 };
 
 struct PartitionOffset {
-  PartitionId partition;
+  TopicPartition partition;
   Offset offset;
 };
 
 struct PartitionTimeOffset {
-  PartitionId partition;
+  TopicPartition partition;
   std::optional<Offset> offset;  ///< none: no record as late as that
 };
 
 }  // namespace towpath::inline TOWPATH_ABI
 
-// ---- towpath/log/time_index.hpp ----
+// ---- towpath/core/pattern.hpp ----
 
-// Finds records by time. For a sealed segment a file <base>.timeindex says how high timestamps had risen after each
-// block of slots, so that one block is scanned instead of the segment. The index is derived: whoever needs it makes it,
-// and one that is missing, cut short, foreign or damaged is made anew, never trusted. The active segment is scanned.
-//   auto first = offset_for_time(log, pins, &member, at).value();     // nullopt: every record is older
-// Thread-safe and process-safe; two that make the same index write the same bytes. After a crash the index is there
-// whole or not at all.
+// A Pattern is a POSIX extended regular expression over names of topics, with the meaning that Kafka's C clients give
+// it: it is searched for anywhere in the name unless ^ and $ anchor it.
+//   auto pattern = Pattern::compile("^my\\.");   if (pattern && pattern->matches("my.topic")) ...
+// Bad patterns, and those that would take much memory or time, are refused when they are compiled. Belongs to one
+// thread.
+
+namespace towpath::inline TOWPATH_ABI {
+
+class Pattern {
+ public:
+  static constexpr std::size_t max_length = 512;  ///< characters of a pattern
+  static constexpr std::size_t max_weight = 500;  ///< its length once repetitions are written out: a{3} is aaa
+
+  /// Errors: invalid_pattern, with a sentence that says why. explain() has the system's own words.
+  static Result<Pattern> compile(std::string_view text) {
+    if (auto fine = check(text); !fine) return fine.error();
+    Compiled compiled{new regex_t};
+    if (const int refused = ::regcomp(compiled.get(), std::string{text}.c_str(), flags); refused != 0) {
+      delete compiled.release();  // nothing to free in it
+      return Failure{Errc::invalid_pattern, detail_of(refused)};
+    }
+    return Pattern{std::string{text}, std::move(compiled)};
+  }
+
+  /// Why `text` is refused, with the text and the system's words in the program's language; "" if it is fine.
+  static std::string explain(std::string_view text) {
+    if (const auto fine = check(text); !fine) return quote(text, fine.error().detail);
+    Compiled compiled{new regex_t};
+    const int refused = ::regcomp(compiled.get(), std::string{text}.c_str(), flags);
+    if (refused == 0) return {};
+    char words[256];
+    ::regerror(refused, compiled.get(), words, sizeof words);
+    delete compiled.release();
+    return quote(text, words);
+  }
+
+  [[nodiscard]] bool matches(const std::string& name) const noexcept {
+    return ::regexec(compiled_.get(), name.c_str(), 0, nullptr, 0) == 0;
+  }
+
+  [[nodiscard]] const std::string& text() const noexcept { return text_; }
+
+ private:
+  static constexpr int flags = REG_EXTENDED | REG_NOSUB;
+
+  struct Free {
+    void operator()(regex_t* compiled) const noexcept {
+      ::regfree(compiled);
+      delete compiled;
+    }
+  };
+  using Compiled = std::unique_ptr<regex_t, Free>;
+
+  /// A part of a pattern that repetition takes as a whole, and what stands before it in its group.
+  struct Group {
+    std::size_t before = 0;
+    std::size_t last = 0;
+
+    void add(std::size_t weight) noexcept { before = std::min(before + last, max_weight + 1), last = weight; }
+    void repeat(std::size_t times) noexcept { last = std::min(last * times, max_weight + 1); }
+    [[nodiscard]] std::size_t weight() const noexcept { return std::min(before + last + 1, max_weight + 1); }
+  };
+
+  Pattern(std::string text, Compiled compiled) : text_{std::move(text)}, compiled_{std::move(compiled)} {}
+
+  static std::string quote(std::string_view text, const char* why) {
+    return "\"" + std::string{text.substr(0, max_length)} + "\": " + why;
+  }
+
+  /// What regcomp would take and should not: it writes repetitions out, and references back take exponential time.
+  static Result<void> check(std::string_view text) {
+    const auto bad = [](const char* why) { return Failure{Errc::invalid_pattern, why}; };
+    if (text.empty()) return bad("the pattern is empty; .* is every topic");
+    if (text.size() > max_length) return bad("the pattern is longer than 512 characters");
+    if (text.find('\0') != text.npos) return bad("the pattern has a zero byte in it");
+    std::vector<Group> groups(1);
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      const char c = text[i];
+      if (c == '\\' && i + 1 < text.size() && text[i + 1] >= '1' && text[i + 1] <= '9')
+        return bad("references back (\\1) are no part of extended regular expressions");
+      if (c == '(') {
+        groups.emplace_back();
+      } else if (c == ')' && groups.size() > 1) {
+        const std::size_t inside = groups.back().weight();
+        groups.pop_back();
+        groups.back().add(inside);
+      } else if (c == '+') {
+        groups.back().repeat(2);
+      } else if (c == '{') {
+        groups.back().repeat(times_of(text.substr(i + 1)));
+      } else if (c != '*' && c != '?') {
+        groups.back().add(1);
+        if (c == '[') i = end_of_bracket(text, i);
+        if (c == '\\') ++i;
+      }
+    }
+    std::size_t weight = 0;
+    for (const auto& group : groups) weight += group.weight();
+    if (weight <= max_weight) return {};
+    return bad("the pattern is longer than 500 characters once its repetitions are written out");
+  }
+
+  /// How often what stands before "{" is written out: the largest number up to "}", one more when it has no end.
+  static std::size_t times_of(std::string_view text) noexcept {
+    std::size_t most = 0;
+    std::size_t number = 0;
+    for (const char c : text.substr(0, text.find('}'))) {
+      number = c >= '0' && c <= '9' ? std::min(number * 10 + static_cast<std::size_t>(c - '0'), max_weight + 1) : 0;
+      most = std::max(most, number);
+    }
+    return most + 1;
+  }
+
+  /// Where the bracket that begins at `from` ends: [^]] and [[:alpha:]] have a ] inside.
+  static std::size_t end_of_bracket(std::string_view text, std::size_t from) noexcept {
+    std::size_t i = from + 1;
+    if (i < text.size() && text[i] == '^') ++i;
+    if (i < text.size() && text[i] == ']') ++i;
+    for (; i < text.size() && text[i] != ']'; ++i) {
+      const char kind = i + 1 < text.size() && text[i] == '[' ? text[i + 1] : ' ';
+      if (kind != ':' && kind != '.' && kind != '=') continue;
+      const char closing[] = {kind, ']', '\0'};
+      const auto end = text.find(closing, i + 2);
+      if (end == text.npos) return text.size();
+      i = end + 1;
+    }
+    return i;
+  }
+
+  static const char* detail_of(int refused) noexcept {
+    switch (refused) {
+      case REG_BADBR: return "the numbers in {} are wrong, or too large";
+      case REG_BADPAT: return "the pattern makes no sense";
+      case REG_BADRPT: return "* + ? or { stands behind nothing that could be repeated";
+      case REG_EBRACE: return "a { without its }";
+      case REG_EBRACK: return "a [ without its ]";
+      case REG_ECOLLATE: return "an unknown character in [. .] or [= =]";
+      case REG_ECTYPE: return "an unknown class in [: :]";
+      case REG_EESCAPE: return "a \\ at the end";
+      case REG_EPAREN: return "a parenthesis without its partner";
+      case REG_ERANGE: return "a range in [] ends before it begins";
+      case REG_ESPACE: return "the pattern takes too much memory";
+      case REG_ESUBREG: return "a reference back to nothing";
+      default: return "the system's regcomp refused it";
+    }
+  }
+
+  std::string text_;
+  Compiled compiled_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/log/flushing.hpp ----
+
+// Making a partition's records survive a power cut (docs/protocol.md, "Flushing"): every segment that was written since
+// the last flush reaches stable storage, then the word durable_to says how far that goes.
+//   Flusher{log, member}.flush_to(offset + 1)     // returns when the record at `offset` is durable
+// Any number of threads and processes may want it at once: one flushes for all that is there, the others wait for it.
+// Nobody waits long for one that died or stands still: its claim is taken over, and flushing twice is harmless.
+// After a crash of the process durable_to is too low, never too high. An I/O error makes the partition fail: read-only.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
-inline constexpr std::uint64_t time_index_magic = 0x3058'5057'4F54'0A0Du;
-inline constexpr std::uint32_t time_index_version = 0;
-inline constexpr std::uint64_t max_time_index_blocks = 4096;  ///< 32 KiB of them: read whole in microseconds
-
-/// First bytes of the file. An array of block_count signed 64-bit numbers follows.
-struct TimeIndexHeader {
-  std::uint64_t magic;
-  std::uint32_t version;
-  std::uint32_t block_slots;  // slots per block
-  std::uint64_t uuid;         // of the segment's incarnation
-  std::uint64_t base;
-  std::uint64_t slot_count;  // as sealed
-  std::uint64_t block_count;
-  std::int64_t newest_ns;    // the highest timestamp in the segment
-  std::uint32_t blocks_crc;  // CRC-32C of what follows
-  std::uint32_t header_crc;  // CRC-32C of what stands before this field
-};
-static_assert(sizeof(TimeIndexHeader) == 64 && offsetof(TimeIndexHeader, header_crc) == 60);
-
-/// The earliest offset whose timestamp is `at` or later, whatever order the timestamps are in (Kafka's ListOffsets);
-/// nullopt when there is none. `member`, if given, lets it leave indexes behind for the next who asks.
-/// Blocks only for the files it reads; microseconds per segment, but scans a segment that nobody asked about before.
-/// Errors: those of opening a segment; topic_deleted; corrupt if a segment is missing in the middle.
-inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
-                                                     const shm::Member* member, Timestamp at);
-
-namespace detail {
-
-inline constexpr std::int64_t no_timestamp = std::numeric_limits<std::int64_t>::min();
-
-/// The timestamp of the record in slot `n`; nothing unless it is committed. Records of a Kafka batch have the latest of
-/// them. `heads` is kept from call to call in one segment.
-inline std::optional<std::int64_t> timestamp_of(const Segment& segment, std::uint64_t n, BatchHeads& heads) noexcept {
-  if (heads.state(segment, n) != Slot::committed) return std::nullopt;
-  const std::uint64_t slot = segment.slots[n].load(shm::relaxed);  // acquired just now
-  if (!segment.contains(slot)) return std::nullopt;
-  FrameHeader header;
-  std::memcpy(&header, segment.data + Slot::position(slot), sizeof header);
-  return header.timestamp_ns;
+/// Marks the partition as read-only after an I/O error. Nobody clears the mark: the kernel forgets what it could not
+/// write, so only a copy of what can be read into another topic is to be trusted.
+inline void fail_partition(const PartitionLog& log) noexcept {
+  // Pairs with has_failed() in NEXT: whoever makes segments ends there. Whoever flushes is woken and sees it too.
+  const auto before = log.state().flags.fetch_or(partition_failed, shm::seq_cst);
+  if ((before & partition_failed) != 0) return;
+  log.directory().flush("state").ignore();  // if that fails too, the next flush after a restart says so again
+  log.wake_maintenance();
 }
 
-/// The first slot in [from, to) whose record is of `at` or later.
-inline std::optional<std::uint64_t> scan_for_time(const Segment& segment, std::uint64_t from, std::uint64_t to,
-                                                  std::int64_t at) noexcept {
-  BatchHeads heads;
-  for (std::uint64_t n = from; n < to; ++n)
-    if (const auto timestamp = timestamp_of(segment, n, heads); timestamp && *timestamp >= at) return n;
-  return std::nullopt;
+inline Failure failed_partition() noexcept {
+  return {Errc::partition_failed, "an I/O error made the partition read-only; copy what can be read to another topic"};
 }
 
-/// What a sealed segment's index says. newest_of[i] is the highest timestamp in blocks 0 to i, so it never falls.
-class TimeIndex {
+/// Flushes one partition in the name of one member. One thread at a time, like the member.
+class Flusher {
  public:
-  /// Nothing while a slot is still open: its record may come yet.
-  static std::optional<TimeIndex> build(const Segment& segment, std::uint64_t count) {
-    TimeIndex index;
-    const std::uint64_t block =
-        std::max<std::uint64_t>(64, (count + max_time_index_blocks - 1) / max_time_index_blocks);
-    index.newest_of_.assign((count + block - 1) / block, no_timestamp);
-    std::int64_t newest = no_timestamp;
-    BatchHeads heads;
-    for (std::uint64_t n = 0; n < count; ++n) {
-      if (heads.state(segment, n) == Slot::empty) return std::nullopt;
-      if (const auto timestamp = timestamp_of(segment, n, heads)) newest = std::max(newest, *timestamp);
-      index.newest_of_[n / block] = newest;
+  /// How long a flush by somebody else may take before its claim is taken over: a hundred sleeps of 2 ms. A slower disk
+  /// is only flushed twice.
+  static constexpr Duration sleeps_for{std::chrono::milliseconds{2}};
+  static constexpr int patience = 100;
+
+  Flusher(const PartitionLog& log, const shm::Member& member) noexcept : log_{&log}, member_{&member} {}
+
+  /// Returns when everything below `offset` is on stable storage; the caller saw that it is resolved. Blocks for one or
+  /// two flushes of the disk. Errors: partition_failed, topic_deleted, corrupt, and those of mapping a segment.
+  Result<void> flush_to(std::uint64_t offset) {
+    auto& state = log_->state();
+    std::uint64_t watched = 0;
+    for (int sleeps = 0;;) {
+      const std::uint32_t event = state.flushes.load(shm::seq_cst);  // before the looks, pairs with release()'s add
+      if (state.durable_to.load(shm::acquire) >= offset) return {};
+      if (log_->has_failed()) return failed_partition();
+      if (log_->is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+      if (state.log_start.load(shm::seq_cst) >= offset) return {};  // retention took it: there is nothing to lose
+      std::uint64_t claim = state.flusher.load(shm::acquire);
+      if (claim != watched) watched = claim, sleeps = 0;
+      if (!may_claim(claim, sleeps)) {
+        shm::sleep(state.flushes, event, sleeps_for);  // not longer: whoever flushes may have died
+        ++sleeps;
+        continue;
+      }
+      const std::uint64_t mine = ((claim >> 11) + 1) << 11 | (member_->index() + 1);
+      if (!state.flusher.compare_exchange(claim, mine, shm::acq_rel, shm::acquire)) continue;
+      TOWPATH_FAILPOINT("flush.claimed");
+      const auto done = flush_now(offset);
+      release(mine);
+      if (!done) return done;
     }
-    const auto blocks = index.blocks();
-    index.header_ = {time_index_magic,
-                     time_index_version,
-                     static_cast<std::uint32_t>(block),
-                     segment.uuid,
-                     segment.base,
-                     count,
-                     index.newest_of_.size(),
-                     newest,
-                     crc32c(blocks),
-                     0};
-    index.header_.header_crc = header_checksum(index.header_);
-    return index;
-  }
-
-  /// Reads the header only; nothing unless it is whole and speaks of this segment. read_blocks() gets the rest.
-  static std::optional<TimeIndex> open(const PartitionLog& log, const Segment& segment, std::uint64_t count) {
-    auto file = log.directory().open(log.time_index_name(segment.base).data(), shm::Access::read);
-    if (!file) return std::nullopt;
-    TimeIndex index;
-    auto& header = index.header_;
-    const auto got = shm::read_some(*file, &header, sizeof header, 0);
-    const bool whole = got && *got == sizeof header && header.magic == time_index_magic &&
-                       header.version == time_index_version && header.header_crc == header_checksum(header);
-    if (!whole || header.uuid != segment.uuid || header.base != segment.base || header.slot_count != count)
-      return std::nullopt;
-    if (header.block_slots == 0 || header.block_count > max_time_index_blocks ||
-        header.block_count != (count + header.block_slots - 1) / header.block_slots)
-      return std::nullopt;
-    index.file_ = std::move(*file);
-    return index;
-  }
-
-  /// False if they are cut short or damaged.
-  bool read_blocks() {
-    newest_of_.resize(header_.block_count);
-    const auto got = shm::read_some(file_, newest_of_.data(), blocks().size(), sizeof header_);
-    return got && *got == blocks().size() && crc32c(blocks()) == header_.blocks_crc;
-  }
-
-  /// Leaves it for others, whole or not at all. It is only a help: whoever cannot write it does without.
-  void leave_behind(const PartitionLog& log, const shm::Member& member) const {
-    auto& directory = log.directory();
-    const auto own = log.own_name(member);
-    const auto name = log.time_index_name(header_.base);
-    auto file = directory.create(own.data(), 0640);
-    if (!file) return;
-    const bool written = shm::write_all(*file, &header_, sizeof header_, 0) &&
-                         shm::write_all(*file, newest_of_.data(), blocks().size(), sizeof header_);
-    TOWPATH_FAILPOINT("index.written");
-    if (!written || !directory.replace(own.data(), name.data())) return directory.remove(own.data()).ignore();
-    TOWPATH_FAILPOINT("index.named");
-    // The segment may have gone meanwhile, and whoever retired it found no index to remove.
-    if (header_.base < log.state().log_start.load(shm::seq_cst)) directory.remove(name.data()).ignore();
-  }
-
-  [[nodiscard]] std::int64_t newest() const noexcept { return header_.newest_ns; }
-
-  /// The first slot that can hold a record of `at` or later: the begin of its block.
-  [[nodiscard]] std::uint64_t first_candidate(std::int64_t at) const noexcept {
-    const auto block = std::lower_bound(newest_of_.begin(), newest_of_.end(), at) - newest_of_.begin();
-    return static_cast<std::uint64_t>(block) * header_.block_slots;
   }
 
  private:
-  static std::uint32_t header_checksum(const TimeIndexHeader& header) noexcept {
-    return crc32c(Bytes{reinterpret_cast<const std::byte*>(&header), offsetof(TimeIndexHeader, header_crc)});
-  }
-  [[nodiscard]] Bytes blocks() const noexcept {
-    return {reinterpret_cast<const std::byte*>(newest_of_.data()), newest_of_.size() * sizeof(std::int64_t)};
+  [[nodiscard]] bool may_claim(std::uint64_t claim, int sleeps) const noexcept {
+    const auto holder = static_cast<unsigned>(claim & 0x7FF);
+    if (holder == 0 || holder > shm::max_members || sleeps > patience) return true;
+    return sleeps > 0 && !log_->members().is_alive(holder - 1);
   }
 
-  TimeIndexHeader header_{};
-  std::vector<std::int64_t> newest_of_;
-  shm::FileDescriptor file_;
+  /// A claim that was taken over meanwhile stays its new owner's.
+  void release(std::uint64_t mine) const noexcept {
+    auto& state = log_->state();
+    const std::uint64_t idle = mine >> 11 << 11;
+    state.flusher.compare_exchange(mine, idle, shm::acq_rel, shm::relaxed);
+    state.flushes.fetch_add(1, shm::seq_cst);
+    shm::wake_all(state.flushes);
+  }
+
+  Result<void> flush_now(std::uint64_t offset) {
+    auto& state = log_->state();
+    const std::uint64_t durable = state.durable_to.load(shm::acquire);
+    // As much as there is: acquires what whoever raised it found resolved, so the flush below covers it.
+    const std::uint64_t end = std::max(offset, state.resolved_to.load(shm::acquire));
+    const auto done = flush_segments(durable);
+    if (!done) {
+      if (done.error() == Errc::io_error) fail_partition(*log_);
+      return done.error() == Errc::io_error ? failed_partition() : done;
+    }
+    TOWPATH_FAILPOINT("flush.flushed");
+    state.durable_to.raise_to(end, shm::release);  // pairs with the acquire in flush_to(): it is on the disk
+    return {};
+  }
+
+  /// Every segment that may have changed since all below `durable` was flushed. The one with the last durable record is
+  /// among them, for its seal may have come later; a segment that begins at or behind it may lack a durable name.
+  Result<void> flush_segments(std::uint64_t durable) {
+    auto& state = log_->state();
+    const std::uint64_t start = state.log_start.load(shm::seq_cst);
+    const std::uint64_t from = std::max(start, durable == 0 ? 0 : durable - 1);
+    // After resolved_to: whoever committed in a segment had raised hint to it before.
+    const std::uint64_t hint = state.hint.load(shm::acquire);
+    if (hint >= durable)
+      if (auto named = flush_names(durable == 0); !named) return named;
+    if (hint <= from) return flush_segment(hint);
+    const auto bases = log_->bases();
+    if (!bases) return bases.error();
+    for (auto base = first_to_flush(*bases, from); base != bases->end(); ++base)
+      if (auto done = flush_segment(*base); !done) return done;
+    return {};
+  }
+
+  static std::vector<std::uint64_t>::const_iterator first_to_flush(const std::vector<std::uint64_t>& bases,
+                                                                   std::uint64_t from) noexcept {
+    const auto above = std::upper_bound(bases.begin(), bases.end(), from);
+    return above == bases.begin() ? above : std::prev(above);
+  }
+
+  Result<void> flush_segment(std::uint64_t base) {
+    const auto segment = log_->open(base, Use::append);
+    if (segment) return segment->control->flush();
+    // Retired or re-used since: nothing of it is in the log any more.
+    if (segment.error() != Errc::not_found) return segment.error();
+    return log_->state().log_start.load(shm::seq_cst) > base || log_->is_deleted() ? Result<void>{} : log_->damaged();
+  }
+
+  /// Names of segments, and before the first flush all that leads to them: whoever made them may not have come so far.
+  Result<void> flush_names(bool all) {
+    auto& directory = log_->directory();
+    auto done = directory.flush_folder(log_->folder().c_str());
+    if (done && all) done = directory.flush("state");
+    if (done && all) done = directory.flush_folder("");
+    if (done && all && log_->bus()) done = log_->bus()->flush_folder("topics");
+    if (done && all && log_->bus()) done = log_->bus()->flush_folder("");
+    return done;
+  }
+
+  const PartitionLog* log_;
+  const shm::Member* member_;
 };
 
-inline std::optional<std::uint64_t> find_in_sealed(const PartitionLog& log, const shm::Member* member,
-                                                   const Segment& segment, std::uint64_t count, std::int64_t at) {
-  auto index = TimeIndex::open(log, segment, count);
-  if (index && index->newest() < at) return std::nullopt;
-  if (!index || !index->read_blocks()) {
-    const bool lasting = member && log.may_help();
-    index = lasting ? TimeIndex::build(segment, count) : std::nullopt;
-    if (!index) return scan_for_time(segment, 0, count, at);
-    index->leave_behind(log, *member);
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/recycling.hpp ----
+
+// How a segment leaves the log (protocol.md, R1 to R8): log_start passes it, one process takes the file by rename, and
+// if nobody can still touch it, it becomes a pre-faulted spare for a later segment; in doubt it is unlinked and lives
+// as long as somebody maps it. Nobody ever waits for anybody. Any process may die between any two steps; the next
+// maintenance goes on from what stands on disk.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// What became of a segment.
+enum class Retired {
+  no,        ///< somebody else has it, or it is not there
+  recycled,  ///< it is a spare now
+  unlinked,  ///< it is gone, or lives as long as somebody maps it
+};
+
+/// Retires segments of one partition in the name of one member, which must have nothing reserved.
+struct Recycler {
+  const PartitionLog* log;
+  const shm::Member* member;  ///< for private names
+
+  /// R1..R8 for the sealed segment at `base` with `count` slots, or, if somebody began that, from R2 (`again`: its
+  /// file stands although it is below log_start; count is unknown).
+  Retired retire(std::uint64_t base, std::uint64_t count, bool again = false) const {
+    auto& state = log->state();
+    if (!again) {
+      state.log_start.raise_to(base + count, shm::seq_cst);  // R1: from here nobody attaches to it
+      TOWPATH_FAILPOINT("retire.bumped");
+    }
+    // Before the file goes: after a power cut the log must not begin at a segment that is not there. Nothing on tmpfs.
+    if (const auto kept = log->directory().flush("state"); !kept) {
+      if (kept.error() == Errc::io_error) fail_partition(*log);
+      return Retired::no;
+    }
+    const auto name = log->segment_name(base);
+    const auto own = log->own_name(*member);
+    if (!log->directory().rename(name.data(), own.data())) return Retired::no;  // R2: somebody else has it
+    TOWPATH_FAILPOINT("retire.owned");
+    log->directory().remove(log->time_index_name(base).data()).ignore();
+    auto segment = Segment::open(log->directory(), own.data(), base, Use::append);
+    if (!segment) {
+      drop(own.data(), nullptr);
+      return Retired::unlinked;
+    }
+    const std::uint64_t bytes = segment->geometry().segment_bytes;
+    std::uint64_t live = state.live_bytes.load(shm::relaxed);
+    while (!state.live_bytes.compare_exchange(live, live - std::min(live, bytes), shm::relaxed, shm::relaxed)) {
+    }
+    if (again) count = std::max<std::uint64_t>(1, segment->sealed_count());
+    state.dropped.fetch_add(count, shm::relaxed);
+    return clean(own.data(), *segment, count);
   }
-  return scan_for_time(segment, index->first_candidate(at), count, at);
+
+ private:
+  Retired clean(const char* own, const Segment& segment, std::uint64_t count) const {
+    auto& state = log->state();
+    const std::uint64_t tail =
+        segment.header->tail.exchange(Tail::closed, shm::acq_rel);  // R3: acquires every reservation
+    TOWPATH_FAILPOINT("retire.closed");
+    if (!log->format().recycling || !is_wanted(segment) || is_in_doubt(segment, count)) return drop(own, &segment);
+    segment.header->base.store(unset_base, shm::seq_cst);  // R6
+    TOWPATH_FAILPOINT("retire.unset");
+    const std::uint64_t reserved = Tail::is_closed(tail) ? segment.slot_count : Tail::count(tail);
+    const std::uint64_t used = std::min(std::max(reserved, count), segment.slot_count);
+    std::memset(static_cast<void*>(segment.slots), 0,
+                used * sizeof(Word64));  // R7: only slots ever reserved, never the data
+    segment.header->sealed.store(0, shm::relaxed);
+    segment.header->generation.fetch_add(1, shm::relaxed);
+    segment.header->uuid.store(shm::random_bits(), shm::relaxed);
+    segment.header->base.store(unset_base, shm::release);  // pairs with the acquire in Segment::open(): it is clean
+    TOWPATH_FAILPOINT("retire.clean");
+    // So that no slot of the old incarnation comes back under the new one by a power cut.
+    const bool is_flushed = log->words().durability.load(shm::relaxed) != 0;
+    if (is_flushed && !segment.control->flush()) return drop(own, &segment);
+    if (put_spare(own)) {
+      state.recycled.fetch_add(1, shm::relaxed);
+      TOWPATH_FAILPOINT("retire.spare");
+      return Retired::recycled;
+    }
+    return drop(own, &segment);
+  }
+
+  /// Would the next roll take a file of this shape? Only a log that has grown to its full segments keeps spares.
+  [[nodiscard]] bool is_wanted(const Segment& segment) const {
+    const auto active = log->open(log->state().hint.load(shm::acquire), Use::append);
+    return active && active->geometry() == segment.geometry() &&
+           segment.geometry().segment_bytes >= log->words().segment_bytes.load(shm::relaxed);
+  }
+
+  /// R8 for the first free name. False when all are taken.
+  bool put_spare(const char* own) const {
+    for (std::uint64_t i = 0; i < spare_names; ++i)
+      if (log->directory().rename(own, log->spare_name(i).data())) return true;
+    return false;
+  }
+
+  /// Unlinks the file. Its tail is closed; the mark tells other processes to let go of their maps.
+  Retired drop(const char* own, const Segment* segment) const {
+    if (segment) {
+      segment->header->base.store(gone_base, shm::release);  // pairs with the acquire in forget_gone_segments()
+      shm::RegionCache::instance().forget(segment->control.get());
+    }
+    TOWPATH_FAILPOINT("retire.gone");
+    log->directory().remove(own).ignore();
+    log->state().unlinked.fetch_add(1, shm::relaxed);
+    return Retired::unlinked;
+  }
+
+  /// R4 and R5: could a live producer still write into it, or does a reader hold it?
+  [[nodiscard]] bool is_in_doubt(const Segment& segment, std::uint64_t count) const noexcept {
+    auto& members = log->members();
+    for (unsigned i = 0; i < members.used(); ++i) {
+      for (int tries = 0; may_touch(members.line(i), *log, segment, 0, count); ++tries) {
+        if (tries < 2'000) {
+          shm::pause();
+          continue;
+        }
+        if (members.is_alive(i)) return true;
+        break;  // a dead owner cannot write late
+      }
+    }
+    return log->is_pinned(segment.base);
+  }
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/retention.hpp ----
+
+// Retention by bytes for whoever makes a segment: maintenance normally does it, but the log stays bounded without; and
+// what a topic that waits for its readers allows.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// How many slots the segment at `base` has, if it may go: sealed, the next one is there, and nobody needs it whom the
+/// topic waits for. Else 0.
+inline std::uint64_t retirable_slots(const PartitionLog& log, std::uint64_t base) {
+  const std::uint64_t hint = log.state().hint.load(shm::acquire);
+  if (base >= hint) return 0;
+  const auto segment = log.open(base, Use::append);
+  if (!segment) return 0;
+  const std::uint64_t count = segment->sealed_count();
+  // Somebody else may have retired and re-used it meanwhile: then the count was another incarnation's.
+  if (segment->header->base.load(shm::acquire) != base) return 0;
+  return base + count <= std::min(hint, log.held_from()) ? count : 0;
 }
+
+namespace detail {
+
+/// The live segments' bases and the bytes of their files.
+struct LiveSegments {
+  std::vector<std::uint64_t> bases;
+  std::vector<std::uint64_t> sizes;
+  std::uint64_t bytes = 0;
+  std::size_t gone = 0;
+
+  static LiveSegments of(const PartitionLog& log) {
+    LiveSegments live;
+    auto bases = log.bases();
+    if (!bases) return live;
+    live.bases = std::move(*bases);
+    for (const std::uint64_t base : live.bases) {
+      const auto info = log.directory().identify(log.segment_name(base).data());
+      live.bytes += live.sizes.emplace_back(info ? info->bytes : 0);
+    }
+    return live;
+  }
+  [[nodiscard]] std::size_t count() const noexcept { return bases.size() - gone; }
+
+  /// Retires the oldest. False if it must stay.
+  bool retire_front(const PartitionLog& log, const shm::Member& member) {
+    if (count() == 0) return false;
+    const std::uint64_t slots = retirable_slots(log, bases[gone]);
+    if (slots == 0 || Recycler{&log, &member}.retire(bases[gone], slots) == Retired::no) return false;
+    bytes -= sizes[gone++];
+    return true;
+  }
+};
 
 }  // namespace detail
 
-inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
-                                                     const shm::Member* member, Timestamp at) {
-  const std::int64_t wanted = at.time_since_epoch().count();
-  std::uint64_t base = log.state().log_start.load(shm::seq_cst);
-  for (;;) {
-    const std::uint64_t hint = log.state().hint.load(shm::acquire);  // before the look for the file, as in Reader
-    const auto segment = pin_segment(log, pins, base);
-    TOWPATH_FAILPOINT("time.looked");
-    if (!segment && segment.error() != Errc::not_found) return segment.error();
-    if (!segment) {
-      if (log.is_deleted()) return log.damaged();
-      const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
-      if (start <= base && log.was_made(base, hint)) return log.damaged();
-      if (start <= base) return std::optional<Offset>{};  // the end of the log
-      base = start;                                       // overtaken by retention
+/// May the log grow by a segment of `bytes`? Always, unless the topic waits for its readers: then what all of them have
+/// read goes first. Two segments are always allowed, or nobody could ever get on. The member must have nothing
+/// reserved.
+inline bool make_room_for_readers(const PartitionLog& log, const shm::Member& member, std::uint64_t bytes) {
+  const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
+  if (!log.waits_for_readers() || limit == 0) return true;
+  if (log.state().live_bytes.load(shm::relaxed) + bytes <= limit) return true;
+  auto live = detail::LiveSegments::of(log);
+  while (live.bytes + bytes > limit && live.count() > 1 && live.retire_front(log, member)) {
+  }
+  return live.bytes + bytes <= limit || live.count() <= 1;
+}
+
+/// Retires the oldest segments when the log is two segments above its limit, that is, when nobody maintains it in time.
+/// The member must have nothing reserved.
+inline void enforce_retention(const PartitionLog& log, const shm::Member& member) {
+  const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
+  const std::uint64_t slack = 2 * log.words().segment_bytes.load(shm::relaxed);
+  if (limit == 0 || log.state().live_bytes.load(shm::relaxed) <= limit + slack) return;
+  // The word only says when to look closer, for a kill may leave it wrong; what goes is decided by what is there.
+  auto live = detail::LiveSegments::of(log);
+  while (live.bytes > limit && live.retire_front(log, member)) {
+  }
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/rolling.hpp ----
+
+// How the chain of segments grows (protocol.md OPEN, NEXT, TAKE): the members of PartitionLog that make files.
+// Any process may do any step at any time; renames decide who wins, and the losers' files go away.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+inline Geometry PartitionLog::following(const Segment& last, Need need) const noexcept {
+  const std::uint64_t target = std::max(parts_.words->segment_bytes.load(shm::relaxed), first_segment_bytes);
+  const Geometry now = last.geometry();
+  const std::uint64_t bytes = std::max(std::min(now.segment_bytes * 4, target), first_segment_bytes);
+  const std::uint64_t tail = last.header->tail.load(shm::relaxed);
+  const std::uint64_t sealed = last.sealed_count();
+  const std::uint64_t taken = sealed != 0 ? sealed : std::min(Tail::count(tail), last.slot_count);
+  const std::uint64_t used = std::max<std::uint64_t>(1, taken);
+  const std::uint64_t filled = Tail::is_closed(tail) ? last.capacity : std::min(Tail::bytes(tail), last.capacity);
+  // Keep the shape while it serves, so that recycled files fit: slots must not run out long before the data does, and
+  // less than half of them idle.
+  const bool ran_out = used >= last.slot_limit && filled < last.capacity / 8 * 7;
+  const bool idle = used < last.slot_count / 2 && now.data_offset > data_alignment;
+  if (bytes == align_up(now.segment_bytes, data_alignment) && !ran_out && !idle && last.can_hold(need)) return now;
+  return Geometry::plan(bytes, filled / used, need);
+}
+
+inline Result<void> PartitionLog::write_file(const char* own, const Geometry& shape) const {
+  if (auto folder = parts_.directory->make_folder(parts_.folder.c_str());
+      !folder && folder.error() != Errc::already_exists)
+    return folder.error() == Errc::not_found ? Failure{Errc::topic_deleted, "its folder is gone"} : folder.error();
+  auto file = parts_.directory->create(own, 0640);
+  if (!file) return file.error();
+  TOWPATH_FAILPOINT("make.created");
+  if (auto room = shm::allocate(*file, 0, shape.segment_bytes); !room) return room;
+  SegmentHeader header{};
+  header.magic = segment_magic;
+  header.version = segment_format_version;
+  header.features = parts_.format.checksummed ? feature_checksummed : 0u;
+  header.layout_hash = segment_layout_hash;
+  header.segment_bytes = shape.segment_bytes;
+  header.slot_count = shape.slot_count;
+  header.data_offset = shape.data_offset;
+  header.uuid.store(shm::random_bits(), shm::relaxed);
+  header.tail.store(Tail::closed, shm::relaxed);
+  header.base.store(unset_base, shm::relaxed);
+  header.generation.store(1, shm::relaxed);
+  header.sealed.store(0, shm::relaxed);
+  TOWPATH_FAILPOINT("make.allocated");
+  return shm::write_all(*file, &header, sizeof header, 0);
+}
+
+inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& shape) const {
+  const auto written = write_file(own, shape);  // its descriptor is closed again before the next is opened
+  auto segment =
+      written ? Segment::open(*parts_.directory, own, unset_base, Use::append) : Result<Segment>{written.error()};
+  if (!segment) {
+    parts_.directory->remove(own).ignore();  // whatever is there of it, so that tries on a full machine pile nothing up
+    return segment;
+  }
+  // Small ones are given their pages now, half a millisecond per MiB, instead of by a fault every 4 KiB. Large ones are
+  // made ahead by maintenance.
+  constexpr std::uint64_t small = std::uint64_t{1} << 20;
+  if (shape.segment_bytes <= small) segment->control->populate(0, segment->control->size(), true);
+  return segment;
+}
+
+inline Result<Segment> PartitionLog::take_spare(const char* own, const Geometry& shape) const {
+  for (std::uint64_t i = 0; i < spare_names; ++i) {
+    if (!parts_.directory->rename(spare_name(i).data(), own)) continue;  // the first success owns it
+    TOWPATH_FAILPOINT("take.spare_owned");
+    auto spare = Segment::open(*parts_.directory, own, unset_base, Use::append);
+    if (spare && spare->geometry() == shape && spare->checksummed == parts_.format.checksummed) return spare;
+    if (spare) spare->header->base.store(gone_base, shm::release);
+    parts_.directory->remove(own).ignore();
+  }
+  return Failure{Errc::not_found, "no spare"};
+}
+
+inline Result<bool> PartitionLog::take(const shm::Member& member, std::uint64_t base, const Geometry& shape) const {
+  const auto own = own_name(member);
+  auto segment = take_spare(own.data(), shape);
+  const bool recycled = segment.has_value();
+  if (!recycled) segment = make_file(own.data(), shape);
+  if (!segment) return segment.error();
+  if (!recycled) parts_.state->fresh.fetch_add(1, shm::relaxed);
+  TOWPATH_FAILPOINT("take.owned");
+  segment->header->base.store(base, shm::relaxed);  // T2: a stale reserver that comes in after T3 sees it
+  TOWPATH_FAILPOINT("take.based");
+  segment->header->tail.store(0, shm::release);  // T3: pairs with the acquire in RESERVE
+  TOWPATH_FAILPOINT("take.opened");
+  const auto named = parts_.directory->rename(own.data(), segment_name(base).data());  // T4: one of all takers wins
+  if (named) {
+    parts_.state->live_bytes.fetch_add(segment->geometry().segment_bytes,
+                                       shm::seq_cst);  // pairs with Reader::has_something()
+    TOWPATH_FAILPOINT("take.named");
+    return true;
+  }
+  segment->header->tail.exchange(Tail::closed, shm::acq_rel);  // nobody but a stale reserver ever came here
+  segment->header->base.store(gone_base, shm::release);
+  parts_.directory->remove(own.data()).ignore();
+  return named.error() == Errc::already_exists ? Result<bool>{false} : named.error();
+}
+
+namespace detail {
+
+/// How often a name may be taken and yet lead to no segment, before it counts as damaged: a healthy log needs one try.
+inline constexpr int most_tries = 100;
+
+}  // namespace detail
+
+inline Result<Segment> PartitionLog::active(const shm::Member& member, Need need) const {
+  for (int tries = 0;; ++tries) {
+    if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+    const std::uint64_t base = parts_.state->hint.load(shm::acquire);
+    auto segment = open(base, Use::append);
+    if (!segment && segment.error() != Errc::not_found) return segment;
+    if (segment) {
+      if (is_deleted()) continue;  // after the open: whoever deletes sets the flag before looking for segments to close
+      // A maker that stood still may have put a retired name back.
+      const std::uint64_t start = parts_.state->log_start.load(shm::seq_cst);
+      if (base >= start) return segment;
+      if (start > parts_.state->hint.load(shm::seq_cst)) return Failure{Errc::corrupt, "a log begins behind its end"};
+      std::this_thread::yield();
       continue;
     }
-    const Segment& here = **segment;
-    const std::uint64_t sealed = here.sealed_count();
-    const std::uint64_t reserved = std::min(Tail::count(here.header->tail.load(shm::acquire)), here.slot_count);
-    const auto found = sealed != 0 ? detail::find_in_sealed(log, member, here, sealed, wanted)
-                                   : detail::scan_for_time(here, 0, reserved, wanted);
-    if (found) return std::optional<Offset>{Offset{static_cast<std::int64_t>(base + *found)}};
-    if (sealed == 0) return std::optional<Offset>{};
-    base += sealed;
+    if (parts_.state->hint.load(shm::acquire) != base) continue;
+    if (was_made(base, base) || tries > detail::most_tries) return damaged();
+    if (has_failed()) return failed_partition();
+    // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
+    const std::uint64_t mean = std::max(need.bytes / need.slots, parts_.format.typical_frame);
+    const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
+    if (!taken) return unless_deleted(taken.error());
+    if (*taken && base < parts_.state->log_start.load(shm::seq_cst)) Recycler{this, &member}.retire(base, 0, true);
   }
+}
+
+inline void PartitionLog::after_roll(const shm::Member& member) const {
+  parts_.state->rolls.fetch_add(1, shm::relaxed);
+  parts_.state->last_roll.store(static_cast<std::uint64_t>(parts_.clock.steady().time_since_epoch().count()),
+                                shm::relaxed);
+  wake_maintenance();
+  forget_gone_segments();
+  enforce_retention(*this, member);
+}
+
+inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segment& full, std::uint64_t next_base,
+                                          bool crosser, Need need) const {
+  const Geometry shape = following(full, need);
+  for (int waited = 0, tries = 0; tries <= detail::most_tries;) {
+    if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+    if (has_failed()) return failed_partition();  // whoever failed it closes its last segment
+    if (next_base < parts_.state->log_start.load(shm::seq_cst)) return active(member, need);
+    bool made = false;
+    auto segment = open(next_base, Use::append);
+    if (!segment) {
+      if (segment.error() != Errc::not_found) return segment;
+      if (parts_.state->hint.load(shm::acquire) > next_base) return active(member, need);
+      if (!crosser && waited++ < 40) {
+        std::this_thread::sleep_for(std::chrono::microseconds{5});
+        continue;
+      }
+      if (!make_room_for_readers(*this, member, shape.segment_bytes))
+        return Failure{Errc::queue_full, "a reader of the topic's list has not read what would have to go"};
+      TOWPATH_FAILPOINT("next.before_take");
+      const auto taken = take(member, next_base, shape);
+      if (!taken) return unless_deleted(taken.error());
+      made = *taken;
+      segment = open(next_base, Use::append);
+      if (!segment && ++tries > 0) continue;
+    }
+    if (next_base <
+        parts_.state->log_start.load(shm::seq_cst)) {  // retired meanwhile: a file made now would resurrect it
+      if (made) Recycler{this, &member}.retire(next_base, 0, true);
+      return active(member, need);
+    }
+    TOWPATH_FAILPOINT("next.before_hint");
+    const bool raised = parts_.state->hint.raise_to(next_base, shm::seq_cst);  // pairs with Reader::has_something()
+    if (is_deleted()) continue;                                                // after the open, as in active()
+    if (raised) after_roll(member);
+    return segment;
+  }
+  return damaged();
 }
 
 }  // namespace towpath::inline TOWPATH_ABI::log
@@ -5154,6 +5884,25 @@ class FolderDirectory final : public Directory {
     auto file = beneath(name, O_RDWR | O_CREAT | O_EXCL, mode);
     if (file && ::fchmod(file->get(), mode) != 0) return system_failure(errno, "fchmod");
     return file;
+  }
+
+  Result<FileDescriptor> make_fifo(const char* name, unsigned mode) override {
+    const auto at = place(name);
+    if (!at) return at.error();
+    if (::mkfifoat(at->folder, at->leaf, mode) != 0) return system_failure(errno, "mkfifoat");
+    auto fifo = open_fifo(name);
+    if (fifo && ::fchmod(fifo->get(), mode) != 0) fifo = system_failure(errno, "fchmod");
+    if (!fifo) ::unlinkat(at->folder, at->leaf, 0);
+    return fifo;
+  }
+
+  Result<FileDescriptor> open_fifo(const char* name) override {
+    auto fifo = beneath(name, O_RDWR | O_NONBLOCK, 0);
+    if (!fifo) return fifo;
+    const auto found = status(*fifo);
+    if (!found) return found.error();
+    if (!S_ISFIFO(found->st_mode)) return Failure{Errc::corrupt, "another file stands where a FIFO was"};
+    return fifo;
   }
 
   Result<FileInfo> identify(const char* name) override {
@@ -5326,11 +6075,7 @@ class MemoryDirectory final : public Directory {
     const auto found = find(name);
     if (!found) return found.error();
     if (!(*found)->second.file) return Failure{Errc::not_a_directory, "memory folder"};
-    char path[40];
-    std::snprintf(path, sizeof path, "/proc/self/fd/%d", (*found)->second.file.get());
-    const int fd = ::open(path, (access == Access::read ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-    if (fd < 0) return system_failure(errno, "open /proc/self/fd; a bus in memory needs /proc");
-    return FileDescriptor{fd};
+    return reopen((*found)->second.file, access == Access::read ? O_RDONLY : O_RDWR);
   }
 
   Result<FileDescriptor> create(const char* name, unsigned) override {
@@ -5344,6 +6089,31 @@ class MemoryDirectory final : public Directory {
       tree_->entries.emplace(*at, Entry{std::move(fd), 0});
     }
     return open(name, Access::read_write);
+  }
+
+  /// A pipe, whose two ends are one file to those who open it by name.
+  Result<FileDescriptor> make_fifo(const char* name, unsigned) override {
+    {
+      const std::lock_guard hold{tree_->mutex};
+      const auto at = place(name);
+      if (!at) return at.error();
+      if (tree_->entries.contains(*at)) return Failure{Errc::already_exists, "memory file"};
+      int ends[2];
+      if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return system_failure(errno, "pipe2");
+      const FileDescriptor write_end{ends[1]};
+      tree_->entries.emplace(*at, Entry{FileDescriptor{ends[0]}, 0});
+    }
+    return open_fifo(name);
+  }
+
+  Result<FileDescriptor> open_fifo(const char* name) override {
+    const std::lock_guard hold{tree_->mutex};
+    const auto found = find(name);
+    if (!found) return found.error();
+    struct stat about {};
+    const bool is_fifo = ::fstat((*found)->second.file.get(), &about) == 0 && S_ISFIFO(about.st_mode);
+    if (!is_fifo) return Failure{Errc::corrupt, "another memory file stands where a FIFO was"};
+    return reopen((*found)->second.file, O_RDWR | O_NONBLOCK);
   }
 
   Result<FileInfo> identify(const char* name) override {
@@ -5433,6 +6203,14 @@ class MemoryDirectory final : public Directory {
   };
 
   MemoryDirectory(std::shared_ptr<Tree> tree, FolderId here) noexcept : tree_{std::move(tree)}, here_{here} {}
+
+  static Result<FileDescriptor> reopen(const FileDescriptor& file, int flags) {
+    char path[40];
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", file.get());
+    const int fd = ::open(path, flags | O_CLOEXEC);
+    if (fd < 0) return system_failure(errno, "open /proc/self/fd; a bus in memory needs /proc");
+    return FileDescriptor{fd};
+  }
 
   /// Which folder the path names; "" is this one. Errors: not_found, not_a_directory.
   [[nodiscard]] Result<FolderId> folder(std::string_view path) const {
@@ -5739,7 +6517,8 @@ class BusCore {
     auto asker = directory_->open("members", shm::Access::read_write);
     if (!holder) return holder.error();
     if (!asker) return asker.error();
-    members_ = std::make_unique<shm::Members>(lines(), control_->members_used, std::move(*holder), std::move(*asker));
+    members_ = std::make_unique<shm::Members>(lines(), control_->members_used, std::move(*holder), std::move(*asker),
+                                              directory_.get());
     return {};
   }
 
@@ -6441,900 +7220,486 @@ class TopicFiles {
 
 }  // namespace towpath::inline TOWPATH_ABI::detail
 
-// ---- towpath/consume/consumer_core.hpp ----
+// ---- towpath/topic/catalog.hpp ----
 
-// The part of a Consumer that does not know its value type: assignment, positions, sleeping.
-// One thread, but for wakeup().
-
-namespace towpath::inline TOWPATH_ABI::detail {
-
-/// One assigned partition.
-struct Assigned {
-  Assigned(PartitionId partition, const log::PartitionLog& log, std::shared_ptr<log::Pins> pins)
-      : id{partition}, reader{log, std::move(pins)} {}
-
-  PartitionId id;
-  log::Reader reader;
-  bool has_position = false;
-  bool paused = false;
-  std::uint64_t missed = 0;  // not yet told
-  log::WaiterRegistration registration;
-};
-
-class ConsumerCore {
- public:
-  /// The longest sleep: a producer that dies between commit and wake costs no more.
-  static constexpr Duration max_sleep{std::chrono::milliseconds{50}};
-  /// A reader without rights is woken by nobody.
-  static constexpr Duration blind_sleep{std::chrono::milliseconds{1}};
-
-  /// Errors: too_many_members, forked, unknown_partition, invalid_argument, and those of mapping.
-  static Result<std::unique_ptr<ConsumerCore>> open(std::shared_ptr<TopicFiles> files, ConsumerConfig config) {
-    if (auto fine = files->core().usable(); !fine) return fine.error();
-    if (config.max_poll_records < 1) return Failure{Errc::invalid_argument, "max_poll_records: 1 or more"};
-    auto pins = files->open_pins_holder();
-    if (!pins) return pins.error();
-    auto core = std::unique_ptr<ConsumerCore>{new ConsumerCore{std::move(files), std::move(config), std::move(*pins)}};
-    if (core->files_->core().members()) {
-      auto member = core->files_->core().claim(shm::MemberKind::consumer, core->files_->name());
-      if (!member) return member.error();
-      core->member_ = std::move(*member);
-    }
-    core->all_partitions_ = core->config_.partitions.empty();
-    if (auto assigned = core->all_partitions_ ? core->follow_growth() : core->assign(core->config_.partitions);
-        !assigned)
-      return assigned.error();
-    return core;
-  }
-
-  ConsumerCore(const ConsumerCore&) = delete;
-  ConsumerCore& operator=(const ConsumerCore&) = delete;
-  ~ConsumerCore() {
-    if (!files_->core().is_mine()) return;
-    for (auto& assigned : assigned_) assigned->registration.leave();
-  }
-
-  [[nodiscard]] TopicFiles& files() const noexcept { return *files_; }
-  [[nodiscard]] const ConsumerConfig& config() const noexcept { return config_; }
-  [[nodiscard]] const Clock& clock() const noexcept { return files_->core().config().clock; }
-  [[nodiscard]] std::vector<std::unique_ptr<Assigned>>& assigned() noexcept { return assigned_; }
-
-  [[nodiscard]] Assigned* find(PartitionId id) noexcept {
-    for (auto& assigned : assigned_)
-      if (assigned->id == id) return assigned.get();
-    return nullptr;
-  }
-
-  /// Replaces the assignment; partitions that stay keep position and pause. Errors: unknown_partition.
-  Result<void> assign(const std::vector<PartitionId>& wanted) {
-    if (auto fine = files_->core().usable(); !fine) return fine;
-    const auto find_in = [](auto& all, PartitionId id) {
-      return std::find_if(all.begin(), all.end(), [&](const auto& a) { return a && a->id == id; });
-    };
-    std::vector<std::unique_ptr<Assigned>> added;  // all of them, before anything changes
-    for (const PartitionId id : wanted) {
-      if (find(id) || find_in(added, id) != added.end()) continue;
-      auto begun = begin(id, config_.auto_offset_reset);
-      if (!begun) return begun.error();
-      added.push_back(std::move(*begun));
-    }
-    std::vector<std::unique_ptr<Assigned>> next;
-    for (const PartitionId id : wanted)
-      for (auto* all : {&assigned_, &added})
-        if (const auto found = find_in(*all, id); found != all->end()) next.push_back(std::move(*found));
-    for (auto& gone : assigned_)
-      if (gone) gone->registration.leave();
-    assigned_ = std::move(next);
-    all_partitions_ = false;
-    return {};
-  }
-
-  /// Takes on partitions that were added, from their first record. One load when nothing changed.
-  TOWPATH_HOT Result<void> follow_growth() {
-    if (!all_partitions_ || static_cast<std::size_t>(files_->partitions()) == assigned_.size()) [[likely]]
-      return {};
-    return take_on_new();
-  }
-
-  /// The offset after the last record that can be read; moves no position. Errors: those of mapping.
-  [[nodiscard]] Result<Offset> end_of(const Assigned& assigned) const {
-    return log::Reader{assigned.reader.log(), pins_}.find_end();
-  }
-
-  /// To the first record (earliest) or behind the last (latest). Errors: those of mapping.
-  Result<void> reset(Assigned& assigned, OffsetReset policy) {
-    if (policy == OffsetReset::earliest) {
-      assigned.reader.seek(assigned.reader.log().state().log_start.load(shm::seq_cst));
-    } else if (auto end = assigned.reader.find_end(); !end) {
-      return end.error();
-    }
-    assigned.has_position = true;
-    return {};
-  }
-
-  /// The position is outside the log: to where auto_offset_reset says, unless records came up to it meanwhile.
-  /// Errors: log_truncated (it is behind the end of a log that was recovered; moved there nevertheless),
-  /// offset_out_of_range for none, corrupt, those of mapping.
-  Result<void> return_to_log(Assigned& assigned) {
-    const std::uint64_t before = assigned.reader.position();
-    const auto end = end_of(assigned);
-    if (!end) return end.error();
-    const auto behind = static_cast<std::uint64_t>(end->value);
-    const std::uint64_t start = assigned.reader.log().state().log_start.load(shm::seq_cst);
-    if (start > behind) return Failure{Errc::corrupt, "the log begins behind its end"};
-    const bool is_inside = before >= start && before <= behind;
-    if (before > behind && assigned.reader.log().state().log_epoch.load(shm::acquire) > 0) {
-      assigned.reader.seek(behind);  // told once, with the place where the log goes on
-      return Failure{Errc::log_truncated, "a restart of the machine took records before this position; read on here"};
-    }
-    if (!is_inside && config_.auto_offset_reset == OffsetReset::none)
-      return Failure{Errc::offset_out_of_range, "the position is outside the log and auto_offset_reset is none"};
-    const std::uint64_t target = config_.auto_offset_reset == OffsetReset::earliest ? start : behind;
-    assigned.reader.seek(is_inside ? before : target);
-    if (assigned.reader.position() > before) assigned.missed += assigned.reader.position() - before;
-    return {};
-  }
-
-  // ---- sleeping
-
-  /// From any thread: the poll that waits, or the next one, returns at once.
-  void wakeup() noexcept {
-    woken_.store(true, std::memory_order_seq_cst);  // pairs with the load between announcing and sleeping
-    if (member_ && files_->core().is_mine()) shm::wake(member_.line().wake);
-  }
-  bool take_wakeup() noexcept {
-    return woken_.load(std::memory_order_relaxed) && woken_.exchange(false, std::memory_order_acq_rel);
-  }
-
-  /// Sleeps until a record may be there, wakeup() was called, or `limit` is over, whichever is first; 50 ms at most.
-  TOWPATH_COLD void sleep(Duration limit, bool is_blocked) noexcept {
-    // An open slot ahead: its producer may be dead, and nobody would wake us. Look again soon.
-    const Duration longest = is_blocked                 ? Duration{std::chrono::microseconds{50}}
-                             : member_ && can_register_ ? max_sleep
-                                                        : blind_sleep;
-    limit = std::min(limit, longest);
-    if (limit <= Duration::zero()) return;
-    if (!member_ || !can_register_) {
-      if (!woken_.load(std::memory_order_relaxed)) std::this_thread::sleep_for(limit);
-      return;
-    }
-    for (auto& assigned : assigned_)
-      if (!assigned->registration) enter(*assigned);
-    auto& word = member_.line().wake;
-    const std::uint32_t announced = shm::announce_sleep(word);
-    TOWPATH_FAILPOINT("sleep.announced");
-    if (woken_.load(std::memory_order_seq_cst)) return;  // pairs with the store in wakeup()
-    for (auto& assigned : assigned_)
-      if (!assigned->paused && !is_blocked && assigned->reader.has_something()) return;
-    count_wait();
-    shm::sleep(word, announced, limit);
-  }
-
-  /// For liveness: somebody else may see that this consumer polls.
-  TOWPATH_HOT void note_progress() noexcept {
-    if (member_) member_.line().progress.store(++polls_, shm::relaxed);
-  }
-  [[nodiscard]] const shm::Member* member() const noexcept { return member_ ? &member_ : nullptr; }
-  [[nodiscard]] const std::shared_ptr<log::Pins>& pins() const noexcept { return pins_; }
-
- private:
-  ConsumerCore(std::shared_ptr<TopicFiles> files, ConsumerConfig config, std::shared_ptr<log::Pins> pins)
-      : files_{std::move(files)}, config_{std::move(config)}, pins_{std::move(pins)} {}
-
-  Result<std::unique_ptr<Assigned>> begin(PartitionId id, OffsetReset policy) {
-    auto log = files_->partition(id);
-    if (!log) return log.error();
-    auto assigned = std::make_unique<Assigned>(id, **log, pins_);
-    if (policy == OffsetReset::none) return assigned;
-    if (auto done = reset(*assigned, policy); !done) return done.error();
-    return assigned;
-  }
-
-  TOWPATH_COLD Result<void> take_on_new() {
-    const bool first = assigned_.empty();
-    for (auto i = static_cast<std::int32_t>(assigned_.size()); i < files_->partitions(); ++i) {
-      auto begun = begin({i}, first ? config_.auto_offset_reset : OffsetReset::earliest);
-      if (!begun) return begun.error();
-      assigned_.push_back(std::move(*begun));
-    }
-    return {};
-  }
-
-  void enter(Assigned& assigned) noexcept {
-    auto* block = assigned.reader.log().waits();
-    if (!block) return void(can_register_ = false);
-    assigned.registration = log::WaiterRegistration::enter(*block, member_);
-  }
-
-  void count_wait() noexcept {
-    if (!assigned_.empty() && files_->is_writable())
-      assigned_.front()->reader.log().state().waits.fetch_add(1, shm::relaxed);
-  }
-
-  std::shared_ptr<TopicFiles> files_;
-  ConsumerConfig config_;
-  std::shared_ptr<log::Pins> pins_;
-  shm::Member member_;
-  std::vector<std::unique_ptr<Assigned>> assigned_;
-  bool all_partitions_ = true;
-  bool can_register_ = true;
-  std::uint64_t polls_ = 0;
-  std::atomic<bool> woken_{false};
-};
-
-}  // namespace towpath::inline TOWPATH_ABI::detail
-
-// ---- towpath/consume/consumer_iterator.hpp ----
-
-// Walks all records that come to a consumer:  for (const auto& record : consumer) ...
-// What retention removed before it came is counted by Consumer::missed().
-// Ends after consumer_timeout without a record, or at an error, which the next poll returns; a seek goes on behind it.
-// One thread, like its consumer.
-
-namespace towpath::inline TOWPATH_ABI {
-
-template <class Consumer, class T, class S>
-class ConsumerIterator {
- public:
-  using value_type = Record<T, S>;
-  using difference_type = std::ptrdiff_t;
-
-  ConsumerIterator(const ConsumerIterator&) = delete;  // at_ points into batch_: it stays where it was made
-  ConsumerIterator& operator=(const ConsumerIterator&) = delete;
-
-  const Record<T, S>& operator*() const noexcept { return *at_; }
-  const Record<T, S>* operator->() const noexcept { return &*at_; }
-  ConsumerIterator& operator++() {
-    ++at_;
-    settle();
-    return *this;
-  }
-  void operator++(int) { ++*this; }
-  friend bool operator==(const ConsumerIterator& i, std::default_sentinel_t) noexcept { return i.consumer_ == nullptr; }
-
- private:
-  friend Consumer;
-  explicit ConsumerIterator(Consumer& consumer) : consumer_{&consumer} { settle(); }
-
-  /// Polls for the next batch when this one is through.
-  void settle() {
-    const auto timeout = consumer_->core_->config().consumer_timeout;
-    while (at_ == batch_.end()) {
-      batch_ = Batch<T, S>{};  // lets go of the segment before waiting
-      batch_ = consumer_->poll(timeout.value_or(std::chrono::hours{1}));
-      at_ = batch_.begin();
-      if (!batch_.empty()) continue;
-      const bool failed = batch_.trouble_ && batch_.trouble_->failure.code != Errc::ok;
-      if (failed && !batch_.trouble_->told) consumer_->ended_iteration_ = batch_.trouble_->told = true;
-      if (timeout || failed) return void(consumer_ = nullptr);
-    }
-  }
-
-  Consumer* consumer_;
-  Batch<T, S> batch_;
-  typename Batch<T, S>::iterator at_;
-};
-
-}  // namespace towpath::inline TOWPATH_ABI
-
-// ---- towpath/consume/stream_pace.hpp ----
-
-// How often a reader looks that keeps up with a fast stream. One that looks right behind the writer takes away the
-// cache lines that the writer is about to write, and slows it several times (docs/decisions/0010). So while a stream
-// lasts it looks every 6 us, and finds more each time. A reader of single records, as in a round trip, never waits
-// here. One thread; no shared state.
+// The topics of a bus: what exists, making, growing, altering and deleting one. Every step is whole or not at all: a
+// topic exists once its folder is renamed in, is gone once it is renamed away, and has a partition once the count says
+// so. Thread-safe and process-safe; what a dead process left half-made is swept by maintenance.
 
 namespace towpath::inline TOWPATH_ABI::detail {
 
-class StreamPace {
+class Catalog {
  public:
-  static constexpr Duration interval{std::chrono::microseconds{6}};
-  static constexpr std::size_t begins_with = 4;    ///< records in one look, while nothing says that it is a stream
-  static constexpr std::size_t goes_on_with = 32;  ///< records per interval: 5 million per second
+  explicit Catalog(std::shared_ptr<BusCore> core) noexcept : core_{std::move(core)} {}
 
-  [[nodiscard]] TOWPATH_HOT bool is_stream() const noexcept { return is_stream_; }
+  [[nodiscard]] const std::shared_ptr<BusCore>& core() const noexcept { return core_; }
 
-  /// After each poll: how many records it found, of `limit` at most. A full batch means that the reader is behind.
-  TOWPATH_HOT void notice(std::size_t found, std::size_t limit, const Clock& clock) noexcept {
-    is_stream_ = found >= (is_stream_ ? goes_on_with : begins_with) && found < limit;
-    if (is_stream_) [[unlikely]]
-      looked_at_ = clock.steady();
+  /// Names of all topics, sorted.
+  [[nodiscard]] Result<std::vector<std::string>> names() const {
+    auto found = core_->directory().list("topics");
+    if (!found) return found.error();
+    std::erase_if(*found, [](const std::string& name) { return !check_topic_name(name).has_value(); });
+    std::sort(found->begin(), found->end());
+    return found;
   }
 
-  /// Before the next look of a stream: the rest of the interval, `limit` at most. Work since the last look counts.
-  TOWPATH_COLD void stay_away(Duration limit, const Clock& clock) const noexcept {
-    const Monotonic until = looked_at_ + std::min(interval, limit);
-    for (int round = 0; round < max_rounds && clock.steady() < until; ++round)
-      for (int i = 0; i < 16; ++i) shm::pause();
-  }
-
- private:
-  static constexpr int max_rounds = 256;  // a clock that stands still holds nobody up
-
-  bool is_stream_ = false;
-  Monotonic looked_at_{};
-};
-
-}  // namespace towpath::inline TOWPATH_ABI::detail
-
-// ---- towpath/consume/wait.hpp ----
-
-// How poll waits while there is nothing:  consumer.poll(2ms, towpath::wait::Spin{});
-//   Spin     burns the processor, answers in a cache line's time
-//   Backoff  spins, then yields, then sleeps: the default
-//   Block    sleeps at once; woken by the producer's commit
-// A sleeper is woken through its own word; a producer that dies between commit and wake costs it 50 ms at most.
-
-namespace towpath::inline TOWPATH_ABI::wait {
-
-/// What a strategy decides after each empty look.
-enum class Next { look, sleep };
-
-/// Called after each look that found nothing; `round` counts them from 0.
-template <class W>
-concept Strategy = requires(W strategy, std::uint64_t round) {
-  { strategy(round) } -> std::same_as<Next>;
-};
-
-struct Spin {
-  Next operator()(std::uint64_t) const noexcept {
-    shm::pause();
-    return Next::look;
-  }
-};
-
-struct Backoff {
-  std::uint64_t spins = 2'000;  ///< looks with a pause between them, about 50 us
-  std::uint64_t yields = 50;    ///< looks with sched_yield between them
-
-  Next operator()(std::uint64_t round) const noexcept {
-    if (round >= spins + yields) return Next::sleep;
-    if (round < spins)
-      shm::pause();
-    else
-      std::this_thread::yield();
-    return Next::look;
-  }
-};
-
-struct Block {
-  Next operator()(std::uint64_t) const noexcept { return Next::sleep; }
-};
-
-static_assert(Strategy<Spin> && Strategy<Backoff> && Strategy<Block>);
-
-}  // namespace towpath::inline TOWPATH_ABI::wait
-
-// ---- towpath/log/flushing.hpp ----
-
-// Making a partition's records survive a power cut (docs/protocol.md, "Flushing"): every segment that was written since
-// the last flush reaches stable storage, then the word durable_to says how far that goes.
-//   Flusher{log, member}.flush_to(offset + 1)     // returns when the record at `offset` is durable
-// Any number of threads and processes may want it at once: one flushes for all that is there, the others wait for it.
-// Nobody waits long for one that died or stands still: its claim is taken over, and flushing twice is harmless.
-// After a crash of the process durable_to is too low, never too high. An I/O error makes the partition fail: read-only.
-
-namespace towpath::inline TOWPATH_ABI::log {
-
-/// Marks the partition as read-only after an I/O error. Nobody clears the mark: the kernel forgets what it could not
-/// write, so only a copy of what can be read into another topic is to be trusted.
-inline void fail_partition(const PartitionLog& log) noexcept {
-  // Pairs with has_failed() in NEXT: whoever makes segments ends there. Whoever flushes is woken and sees it too.
-  const auto before = log.state().flags.fetch_or(partition_failed, shm::seq_cst);
-  if ((before & partition_failed) != 0) return;
-  log.directory().flush("state").ignore();  // if that fails too, the next flush after a restart says so again
-  log.wake_maintenance();
-}
-
-inline Failure failed_partition() noexcept {
-  return {Errc::partition_failed, "an I/O error made the partition read-only; copy what can be read to another topic"};
-}
-
-/// Flushes one partition in the name of one member. One thread at a time, like the member.
-class Flusher {
- public:
-  /// How long a flush by somebody else may take before its claim is taken over: a hundred sleeps of 2 ms. A slower disk
-  /// is only flushed twice.
-  static constexpr Duration sleeps_for{std::chrono::milliseconds{2}};
-  static constexpr int patience = 100;
-
-  Flusher(const PartitionLog& log, const shm::Member& member) noexcept : log_{&log}, member_{&member} {}
-
-  /// Returns when everything below `offset` is on stable storage; the caller saw that it is resolved. Blocks for one or
-  /// two flushes of the disk. Errors: partition_failed, topic_deleted, corrupt, and those of mapping a segment.
-  Result<void> flush_to(std::uint64_t offset) {
-    auto& state = log_->state();
-    std::uint64_t watched = 0;
-    for (int sleeps = 0;;) {
-      const std::uint32_t event = state.flushes.load(shm::seq_cst);  // before the looks, pairs with release()'s add
-      if (state.durable_to.load(shm::acquire) >= offset) return {};
-      if (log_->has_failed()) return failed_partition();
-      if (log_->is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
-      if (state.log_start.load(shm::seq_cst) >= offset) return {};  // retention took it: there is nothing to lose
-      std::uint64_t claim = state.flusher.load(shm::acquire);
-      if (claim != watched) watched = claim, sleeps = 0;
-      if (!may_claim(claim, sleeps)) {
-        shm::sleep(state.flushes, event, sleeps_for);  // not longer: whoever flushes may have died
-        ++sleeps;
-        continue;
+  /// The topic, opened once per process. Errors: invalid_name, unknown_topic, corrupt, newer_format.
+  Result<std::shared_ptr<TopicFiles>> open(const std::string& name) {
+    if (auto fine = check_topic_name(name); !fine) return fine.error();
+    const std::lock_guard hold{mutex_};
+    const auto before = open_.find(name);
+    if (auto topic = before == open_.end() ? nullptr : before->second.lock(); topic && !is_deleted(*topic))
+      return topic;
+    auto opened = TopicFiles::open(core_, name);
+    if (opened && is_deleted(**opened)) {  // whoever began to delete it died, or is about to take it away
+      auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");
+      if ((*opened)->is_writable() && member) {
+        close_all(**opened);
+        take_away(name, *member).ignore();
       }
-      const std::uint64_t mine = ((claim >> 11) + 1) << 11 | (member_->index() + 1);
-      if (!state.flusher.compare_exchange(claim, mine, shm::acq_rel, shm::acquire)) continue;
-      TOWPATH_FAILPOINT("flush.claimed");
-      const auto done = flush_now(offset);
-      release(mine);
-      if (!done) return done;
+      return Failure{Errc::unknown_topic, "the topic was deleted"};
+    }
+    if (opened) open_.insert_or_assign(name, *opened);
+    return opened;
+  }
+
+  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, too_many_members, forked.
+  Result<void> create(const std::string& name, TopicConfig config, const Schema& schema) {
+    if (auto fine = check_topic_name(name); !fine) return fine;
+    if (auto fine = check_topic_config(config); !fine) return fine;
+    if (core_->is_read_only()) return Failure{Errc::read_only, "this process may only read the bus"};
+    if (core_->directory().identify(("topics/" + name).c_str()))
+      return Failure{Errc::topic_exists, "a topic of that name exists"};
+    auto member = core_->claim(shm::MemberKind::maintenance, "create topic");
+    if (!member) return member.error();
+    const auto folder = private_folder("~new-", *member);
+    if (auto made = fill(folder, settle(config, schema), schema, config.partitions); !made) {
+      core_->directory().remove_folder(folder.c_str()).ignore();
+      return made;
+    }
+    TOWPATH_FAILPOINT("create.before_rename");
+    const auto named = core_->directory().rename(folder.c_str(), ("topics/" + name).c_str());
+    if (!named) core_->directory().remove_folder(folder.c_str()).ignore();
+    if (!named && named.error() == Errc::already_exists)
+      return Failure{Errc::topic_exists, "a topic of that name exists"};
+    core_->control().catalog_generation.fetch_add(1, shm::release);  // pairs with the acquire in Caretaker::step()
+    if (named)
+      if (auto kept = core_->directory().flush_folder("topics"); !kept) return kept;
+    return named;
+  }
+
+  /// Readers and writers that have it open get topic_deleted. Errors: unknown_topic, read_only, too_many_members.
+  Result<void> remove(const std::string& name) {
+    auto topic = open(name);
+    if (!topic) return topic.error();
+    if (!(*topic)->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
+    auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");  // before anything changes
+    if (!member) return member.error();
+    const bool mine = close_all(**topic);
+    TOWPATH_FAILPOINT("delete.flagged");
+    const auto gone = take_away(name, *member);
+    // Somebody who saw the flag may have been faster with the rest.
+    return mine && gone.error() == Errc::unknown_topic ? Result<void>{} : gone;
+  }
+
+  /// Grows a topic to `partitions`; the present ones and their keys stay where they are. Errors: invalid_argument
+  /// (fewer than now), unknown_topic, busy (somebody else grows it), no_space, read_only.
+  Result<void> grow(const std::string& name, std::int32_t partitions);
+
+  /// Changes what may change. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), read_only.
+  Result<void> alter(const std::string& name, const TopicConfig& config);
+
+  /// Removes what dead processes left of creations and deletions, and the doorbells of dead consumers.
+  void sweep() {
+    sweep_bells();
+    const auto found = core_->directory().list("topics");
+    if (!found) return;
+    for (const auto& name : *found) {
+      if (!name.starts_with("~new-") && !name.starts_with("~gone-")) continue;  // no topic can be called that
+      if (core_->members()->is_left_behind(name.c_str() + name.find('-') + 1))
+        core_->directory().remove_folder(("topics/" + name).c_str()).ignore();
     }
   }
 
  private:
-  [[nodiscard]] bool may_claim(std::uint64_t claim, int sleeps) const noexcept {
-    const auto holder = static_cast<unsigned>(claim & 0x7FF);
-    if (holder == 0 || holder > shm::max_members || sleeps > patience) return true;
-    return sleeps > 0 && !log_->members().is_alive(holder - 1);
+  void sweep_bells() {
+    const auto found = core_->directory().list(shm::doorbell_folder);
+    for (std::size_t i = 0; found && i < found->size(); ++i)
+      if (core_->members()->is_left_behind((*found)[i].c_str()))
+        core_->directory().remove((std::string{shm::doorbell_folder} + "/" + (*found)[i]).c_str()).ignore();
   }
 
-  /// A claim that was taken over meanwhile stays its new owner's.
-  void release(std::uint64_t mine) const noexcept {
-    auto& state = log_->state();
-    const std::uint64_t idle = mine >> 11 << 11;
-    state.flusher.compare_exchange(mine, idle, shm::acq_rel, shm::relaxed);
-    state.flushes.fetch_add(1, shm::seq_cst);
-    shm::wake_all(state.flushes);
+  /// From the first rename on the topic does not exist. Errors: unknown_topic (somebody else was faster).
+  Result<void> take_away(const std::string& name, const shm::Member& member) {
+    const auto away = private_folder("~gone-", member);
+    const auto renamed = core_->directory().rename(("topics/" + name).c_str(), away.c_str());
+    if (!renamed)
+      return renamed.error() == Errc::not_found ? Failure{Errc::unknown_topic, "somebody else deleted it"} : renamed;
+    core_->control().catalog_generation.fetch_add(1, shm::release);
+    TOWPATH_FAILPOINT("delete.renamed");
+    core_->directory().flush_folder("topics").ignore();  // else it may come back after a power cut
+    log::forget_gone_segments();
+    return core_->directory().remove_folder(away.c_str());
   }
 
-  Result<void> flush_now(std::uint64_t offset) {
-    auto& state = log_->state();
-    const std::uint64_t durable = state.durable_to.load(shm::acquire);
-    // As much as there is: acquires what whoever raised it found resolved, so the flush below covers it.
-    const std::uint64_t end = std::max(offset, state.resolved_to.load(shm::acquire));
-    const auto done = flush_segments(durable);
-    if (!done) {
-      if (done.error() == Errc::io_error) fail_partition(*log_);
-      return done.error() == Errc::io_error ? failed_partition() : done;
+  static bool is_deleted(TopicFiles& topic) {
+    const auto log = topic.partition({0});
+    return log && (*log)->is_deleted();
+  }
+
+  /// Closes every partition; the first one's flag is what says that the topic goes. True if any was not marked before.
+  static bool close_all(TopicFiles& topic) {
+    bool mine = false;
+    for (std::int32_t i = 0; i < topic.partitions(); ++i)
+      if (auto log = topic.partition({i}); log) mine = mark_deleted(**log) || mine;
+    topic.directory().flush("state").ignore();  // before its segments are closed: recovery ends what began
+    for (std::int32_t i = 0; i < topic.partitions(); ++i) {
+      if (auto log = topic.partition({i}); log) close_log(**log);
+      TOWPATH_FAILPOINT("delete.closed_one");
     }
-    TOWPATH_FAILPOINT("flush.flushed");
-    state.durable_to.raise_to(end, shm::release);  // pairs with the acquire in flush_to(): it is on the disk
-    return {};
+    return mine;
   }
 
-  /// Every segment that may have changed since all below `durable` was flushed. The one with the last durable record is
-  /// among them, for its seal may have come later; a segment that begins at or behind it may lack a durable name.
-  Result<void> flush_segments(std::uint64_t durable) {
-    auto& state = log_->state();
-    const std::uint64_t start = state.log_start.load(shm::seq_cst);
-    const std::uint64_t from = std::max(start, durable == 0 ? 0 : durable - 1);
-    // After resolved_to: whoever committed in a segment had raised hint to it before.
-    const std::uint64_t hint = state.hint.load(shm::acquire);
-    if (hint >= durable)
-      if (auto named = flush_names(durable == 0); !named) return named;
-    if (hint <= from) return flush_segment(hint);
-    const auto bases = log_->bases();
-    if (!bases) return bases.error();
-    for (auto base = first_to_flush(*bases, from); base != bases->end(); ++base)
-      if (auto done = flush_segment(*base); !done) return done;
-    return {};
+  /// True if nobody had marked it.
+  static bool mark_deleted(const log::PartitionLog& log) noexcept {
+    // Pairs with is_deleted() after an appender's open: either it sees the flag, or its segment is closed afterwards.
+    return (log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst) & log::partition_deleted) == 0;
   }
 
-  static std::vector<std::uint64_t>::const_iterator first_to_flush(const std::vector<std::uint64_t>& bases,
-                                                                   std::uint64_t from) noexcept {
-    const auto above = std::upper_bound(bases.begin(), bases.end(), from);
-    return above == bases.begin() ? above : std::prev(above);
+  /// Turns the writers of a marked log away: a closed tail sends them to look for a segment, where they see the flag.
+  static void close_log(const log::PartitionLog& log) {
+    const auto bases = log.bases();
+    for (std::size_t i = 0; bases && i < bases->size(); ++i) {
+      const auto segment = log.open((*bases)[i], log::Use::append);
+      if (!segment) continue;
+      segment->header->tail.exchange(log::Tail::closed, shm::acq_rel);  // pairs with RESERVE's fetch_add
+      segment->header->base.store(log::gone_base, shm::release);
+    }
+    log.wake();
   }
 
-  Result<void> flush_segment(std::uint64_t base) {
-    const auto segment = log_->open(base, Use::append);
-    if (segment) return segment->control->flush();
-    // Retired or re-used since: nothing of it is in the log any more.
-    if (segment.error() != Errc::not_found) return segment.error();
-    return log_->state().log_start.load(shm::seq_cst) > base || log_->is_deleted() ? Result<void>{} : log_->damaged();
+  [[nodiscard]] std::string private_folder(const char* prefix, const shm::Member& member) const {
+    static std::atomic<unsigned long long> next{0};
+    return std::string{"topics/"} + prefix + std::to_string(member.index()) + "." +
+           std::to_string(member.line().incarnation.load(shm::relaxed)) + "." +
+           std::to_string(next.fetch_add(1, std::memory_order_relaxed));
   }
 
-  /// Names of segments, and before the first flush all that leads to them: whoever made them may not have come so far.
-  Result<void> flush_names(bool all) {
-    auto& directory = log_->directory();
-    auto done = directory.flush_folder(log_->folder().c_str());
-    if (done && all) done = directory.flush("state");
-    if (done && all) done = directory.flush_folder("");
-    if (done && all && log_->bus()) done = log_->bus()->flush_folder("topics");
-    if (done && all && log_->bus()) done = log_->bus()->flush_folder("");
-    return done;
+  /// The config with every automatic value decided.
+  [[nodiscard]] TopicConfig settle(TopicConfig config, const Schema& schema) const {
+    const bool memory = !core_->directory().is_lasting();
+    if (config.retention.bytes == Retention::by_storage) {
+      const std::uint64_t share = std::min(std::uint64_t{256} << 20, core_->directory().free_bytes() / 8);
+      config.retention.bytes = memory ? std::max(share, std::uint64_t{1} << 20) : Retention::unlimited;
+    }
+    if (memory) config.durability.kind = DurabilityKind::none;
+    if (config.durability.interval == Durability::by_storage) config.durability.interval = std::chrono::seconds{1};
+    if (config.max_message_bytes == 0)
+      config.max_message_bytes = std::min(std::uint64_t{16} << 20, config.segment_bytes);
+    config.record_alignment = std::max({config.record_alignment, std::uint64_t{8}, schema.alignment});
+    return config;
   }
 
-  const PartitionLog* log_;
-  const shm::Member* member_;
+  Result<void> fill(const std::string& folder, const TopicConfig& config, const Schema& schema,
+                    std::int32_t partitions);
+  Result<void> write_blocks(const std::string& file, std::uint64_t magic, std::uint32_t block_bytes,
+                            std::int32_t partitions, unsigned mode, const TopicConfig* config);
+  /// The lock under which a topic is grown or altered; dies with its holder.
+  Result<shm::LockDescriptor> lock_config(TopicFiles& topic);
+
+  std::shared_ptr<BusCore> core_;
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::weak_ptr<TopicFiles>> open_;
 };
 
-}  // namespace towpath::inline TOWPATH_ABI::log
+}  // namespace towpath::inline TOWPATH_ABI::detail
 
-// ---- towpath/log/recycling.hpp ----
+// ---- towpath/consume/subscription.hpp ----
 
-// How a segment leaves the log (protocol.md, R1 to R8): log_start passes it, one process takes the file by rename, and
-// if nobody can still touch it, it becomes a pre-faulted spare for a later segment; in doubt it is unlinked and lives
-// as long as somebody maps it. Nobody ever waits for anybody. Any process may die between any two steps; the next
-// maintenance goes on from what stands on disk.
+// What a Consumer of a bus wants to read: topics by name, topics by pattern, or both; and what it has told the user
+// about those that it cannot read. One thread; no shared state.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// Something that happened to a topic, to be told once.
+struct TopicNews {
+  std::string topic;
+  Failure failure;
+};
+
+class Subscription {
+ public:
+  /// Nothing.
+  Subscription() = default;
+
+  /// Errors: invalid_name, invalid_pattern, invalid_argument (neither a topic nor a pattern).
+  static Result<Subscription> make(const std::vector<std::string>& topics, const std::string& pattern) {
+    if (topics.empty() && pattern.empty())
+      return Failure{Errc::invalid_argument, "topics, pattern: say at least one of them"};
+    Subscription made;
+    made.named_ = topics;
+    for (const auto& name : topics)
+      if (auto fine = check_topic_name(name); !fine) return fine.error();
+    std::sort(made.named_.begin(), made.named_.end());
+    made.named_.erase(std::unique(made.named_.begin(), made.named_.end()), made.named_.end());
+    if (pattern.empty()) return made;
+    auto compiled = Pattern::compile(pattern);
+    if (!compiled) return compiled.error();
+    made.pattern_.emplace(std::move(*compiled));
+    return made;
+  }
+
+  [[nodiscard]] bool empty() const noexcept { return named_.empty() && !pattern_; }
+  [[nodiscard]] bool names(const std::string& topic) const noexcept {
+    return std::binary_search(named_.begin(), named_.end(), topic);
+  }
+  [[nodiscard]] const std::vector<std::string>& named() const noexcept { return named_; }
+
+  /// The topics to read now, sorted: those named, whether they exist or not, and those that match. Errors: those of
+  /// listing a folder.
+  [[nodiscard]] Result<std::vector<std::string>> wanted(const Catalog& catalog) const {
+    if (!pattern_) return named_;
+    auto all = catalog.names();
+    if (!all) return all;
+    std::erase_if(*all, [&](const std::string& name) { return !names(name) && !pattern_->matches(name); });
+    all->insert(all->end(), named_.begin(), named_.end());
+    std::sort(all->begin(), all->end());
+    all->erase(std::unique(all->begin(), all->end()), all->end());
+    return all;
+  }
+
+ private:
+  std::vector<std::string> named_;  // sorted
+  std::optional<Pattern> pattern_;
+};
+
+/// Topics that cannot be read, each with the reason that was told last: a reason that stays is told once.
+class Refusals {
+ public:
+  struct Refusal {
+    Failure failure;
+    std::string id;  ///< of the topic, if it could be opened
+    bool is_old;     ///< it existed when it was subscribed to
+  };
+
+  /// True if this is new.
+  bool note(const std::string& topic, const Failure& failure, const std::string& id, bool is_old) {
+    const auto [at, added] = all_.try_emplace(topic, Refusal{failure, id, is_old});
+    if (added || (at->second.failure == failure && at->second.id == id)) return added;
+    at->second = Refusal{failure, id, at->second.is_old && is_old};
+    return true;
+  }
+  /// The topic can be read, or is gone. Returns whether it was there from the beginning and only could not be read.
+  bool forget(const std::string& topic) {
+    const auto found = all_.find(topic);
+    if (found == all_.end()) return false;
+    const bool was_old = found->second.is_old;
+    all_.erase(found);
+    return was_old;
+  }
+  void clear() noexcept { all_.clear(); }
+
+ private:
+  std::map<std::string, Refusal> all_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/log/time_index.hpp ----
+
+// Finds records by time. For a sealed segment a file <base>.timeindex says how high timestamps had risen after each
+// block of slots, so that one block is scanned instead of the segment. The index is derived: whoever needs it makes it,
+// and one that is missing, cut short, foreign or damaged is made anew, never trusted. The active segment is scanned.
+//   auto first = offset_for_time(log, pins, &member, at).value();     // nullopt: every record is older
+// Thread-safe and process-safe; two that make the same index write the same bytes. After a crash the index is there
+// whole or not at all.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
-/// What became of a segment.
-enum class Retired {
-  no,        ///< somebody else has it, or it is not there
-  recycled,  ///< it is a spare now
-  unlinked,  ///< it is gone, or lives as long as somebody maps it
+inline constexpr std::uint64_t time_index_magic = 0x3058'5057'4F54'0A0Du;
+inline constexpr std::uint32_t time_index_version = 0;
+inline constexpr std::uint64_t max_time_index_blocks = 4096;  ///< 32 KiB of them: read whole in microseconds
+
+/// First bytes of the file. An array of block_count signed 64-bit numbers follows.
+struct TimeIndexHeader {
+  std::uint64_t magic;
+  std::uint32_t version;
+  std::uint32_t block_slots;  // slots per block
+  std::uint64_t uuid;         // of the segment's incarnation
+  std::uint64_t base;
+  std::uint64_t slot_count;  // as sealed
+  std::uint64_t block_count;
+  std::int64_t newest_ns;    // the highest timestamp in the segment
+  std::uint32_t blocks_crc;  // CRC-32C of what follows
+  std::uint32_t header_crc;  // CRC-32C of what stands before this field
+};
+static_assert(sizeof(TimeIndexHeader) == 64 && offsetof(TimeIndexHeader, header_crc) == 60);
+
+/// The earliest offset whose timestamp is `at` or later, whatever order the timestamps are in (Kafka's ListOffsets);
+/// nullopt when there is none. `member`, if given, lets it leave indexes behind for the next who asks.
+/// Blocks only for the files it reads; microseconds per segment, but scans a segment that nobody asked about before.
+/// Errors: those of opening a segment; topic_deleted; corrupt if a segment is missing in the middle.
+inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                     const shm::Member* member, Timestamp at);
+
+namespace detail {
+
+inline constexpr std::int64_t no_timestamp = std::numeric_limits<std::int64_t>::min();
+
+/// The timestamp of the record in slot `n`; nothing unless it is committed. Records of a Kafka batch have the latest of
+/// them. `heads` is kept from call to call in one segment.
+inline std::optional<std::int64_t> timestamp_of(const Segment& segment, std::uint64_t n, BatchHeads& heads) noexcept {
+  if (heads.state(segment, n) != Slot::committed) return std::nullopt;
+  const std::uint64_t slot = segment.slots[n].load(shm::relaxed);  // acquired just now
+  if (!segment.contains(slot)) return std::nullopt;
+  FrameHeader header;
+  std::memcpy(&header, segment.data + Slot::position(slot), sizeof header);
+  return header.timestamp_ns;
+}
+
+/// The first slot in [from, to) whose record is of `at` or later.
+inline std::optional<std::uint64_t> scan_for_time(const Segment& segment, std::uint64_t from, std::uint64_t to,
+                                                  std::int64_t at) noexcept {
+  BatchHeads heads;
+  for (std::uint64_t n = from; n < to; ++n)
+    if (const auto timestamp = timestamp_of(segment, n, heads); timestamp && *timestamp >= at) return n;
+  return std::nullopt;
+}
+
+/// What a sealed segment's index says. newest_of[i] is the highest timestamp in blocks 0 to i, so it never falls.
+class TimeIndex {
+ public:
+  /// Nothing while a slot is still open: its record may come yet.
+  static std::optional<TimeIndex> build(const Segment& segment, std::uint64_t count) {
+    TimeIndex index;
+    const std::uint64_t block =
+        std::max<std::uint64_t>(64, (count + max_time_index_blocks - 1) / max_time_index_blocks);
+    index.newest_of_.assign((count + block - 1) / block, no_timestamp);
+    std::int64_t newest = no_timestamp;
+    BatchHeads heads;
+    for (std::uint64_t n = 0; n < count; ++n) {
+      if (heads.state(segment, n) == Slot::empty) return std::nullopt;
+      if (const auto timestamp = timestamp_of(segment, n, heads)) newest = std::max(newest, *timestamp);
+      index.newest_of_[n / block] = newest;
+    }
+    const auto blocks = index.blocks();
+    index.header_ = {time_index_magic,
+                     time_index_version,
+                     static_cast<std::uint32_t>(block),
+                     segment.uuid,
+                     segment.base,
+                     count,
+                     index.newest_of_.size(),
+                     newest,
+                     crc32c(blocks),
+                     0};
+    index.header_.header_crc = header_checksum(index.header_);
+    return index;
+  }
+
+  /// Reads the header only; nothing unless it is whole and speaks of this segment. read_blocks() gets the rest.
+  static std::optional<TimeIndex> open(const PartitionLog& log, const Segment& segment, std::uint64_t count) {
+    auto file = log.directory().open(log.time_index_name(segment.base).data(), shm::Access::read);
+    if (!file) return std::nullopt;
+    TimeIndex index;
+    auto& header = index.header_;
+    const auto got = shm::read_some(*file, &header, sizeof header, 0);
+    const bool whole = got && *got == sizeof header && header.magic == time_index_magic &&
+                       header.version == time_index_version && header.header_crc == header_checksum(header);
+    if (!whole || header.uuid != segment.uuid || header.base != segment.base || header.slot_count != count)
+      return std::nullopt;
+    if (header.block_slots == 0 || header.block_count > max_time_index_blocks ||
+        header.block_count != (count + header.block_slots - 1) / header.block_slots)
+      return std::nullopt;
+    index.file_ = std::move(*file);
+    return index;
+  }
+
+  /// False if they are cut short or damaged.
+  bool read_blocks() {
+    newest_of_.resize(header_.block_count);
+    const auto got = shm::read_some(file_, newest_of_.data(), blocks().size(), sizeof header_);
+    return got && *got == blocks().size() && crc32c(blocks()) == header_.blocks_crc;
+  }
+
+  /// Leaves it for others, whole or not at all. It is only a help: whoever cannot write it does without.
+  void leave_behind(const PartitionLog& log, const shm::Member& member) const {
+    auto& directory = log.directory();
+    const auto own = log.own_name(member);
+    const auto name = log.time_index_name(header_.base);
+    auto file = directory.create(own.data(), 0640);
+    if (!file) return;
+    const bool written = shm::write_all(*file, &header_, sizeof header_, 0) &&
+                         shm::write_all(*file, newest_of_.data(), blocks().size(), sizeof header_);
+    TOWPATH_FAILPOINT("index.written");
+    if (!written || !directory.replace(own.data(), name.data())) return directory.remove(own.data()).ignore();
+    TOWPATH_FAILPOINT("index.named");
+    // The segment may have gone meanwhile, and whoever retired it found no index to remove.
+    if (header_.base < log.state().log_start.load(shm::seq_cst)) directory.remove(name.data()).ignore();
+  }
+
+  [[nodiscard]] std::int64_t newest() const noexcept { return header_.newest_ns; }
+
+  /// The first slot that can hold a record of `at` or later: the begin of its block.
+  [[nodiscard]] std::uint64_t first_candidate(std::int64_t at) const noexcept {
+    const auto block = std::lower_bound(newest_of_.begin(), newest_of_.end(), at) - newest_of_.begin();
+    return static_cast<std::uint64_t>(block) * header_.block_slots;
+  }
+
+ private:
+  static std::uint32_t header_checksum(const TimeIndexHeader& header) noexcept {
+    return crc32c(Bytes{reinterpret_cast<const std::byte*>(&header), offsetof(TimeIndexHeader, header_crc)});
+  }
+  [[nodiscard]] Bytes blocks() const noexcept {
+    return {reinterpret_cast<const std::byte*>(newest_of_.data()), newest_of_.size() * sizeof(std::int64_t)};
+  }
+
+  TimeIndexHeader header_{};
+  std::vector<std::int64_t> newest_of_;
+  shm::FileDescriptor file_;
 };
 
-/// Retires segments of one partition in the name of one member, which must have nothing reserved.
-struct Recycler {
-  const PartitionLog* log;
-  const shm::Member* member;  ///< for private names
+inline std::optional<std::uint64_t> find_in_sealed(const PartitionLog& log, const shm::Member* member,
+                                                   const Segment& segment, std::uint64_t count, std::int64_t at) {
+  auto index = TimeIndex::open(log, segment, count);
+  if (index && index->newest() < at) return std::nullopt;
+  if (!index || !index->read_blocks()) {
+    const bool lasting = member && log.may_help();
+    index = lasting ? TimeIndex::build(segment, count) : std::nullopt;
+    if (!index) return scan_for_time(segment, 0, count, at);
+    index->leave_behind(log, *member);
+  }
+  return scan_for_time(segment, index->first_candidate(at), count, at);
+}
 
-  /// R1..R8 for the sealed segment at `base` with `count` slots, or, if somebody began that, from R2 (`again`: its
-  /// file stands although it is below log_start; count is unknown).
-  Retired retire(std::uint64_t base, std::uint64_t count, bool again = false) const {
-    auto& state = log->state();
-    if (!again) {
-      state.log_start.raise_to(base + count, shm::seq_cst);  // R1: from here nobody attaches to it
-      TOWPATH_FAILPOINT("retire.bumped");
-    }
-    // Before the file goes: after a power cut the log must not begin at a segment that is not there. Nothing on tmpfs.
-    if (const auto kept = log->directory().flush("state"); !kept) {
-      if (kept.error() == Errc::io_error) fail_partition(*log);
-      return Retired::no;
-    }
-    const auto name = log->segment_name(base);
-    const auto own = log->own_name(*member);
-    if (!log->directory().rename(name.data(), own.data())) return Retired::no;  // R2: somebody else has it
-    TOWPATH_FAILPOINT("retire.owned");
-    log->directory().remove(log->time_index_name(base).data()).ignore();
-    auto segment = Segment::open(log->directory(), own.data(), base, Use::append);
+}  // namespace detail
+
+inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                     const shm::Member* member, Timestamp at) {
+  const std::int64_t wanted = at.time_since_epoch().count();
+  std::uint64_t base = log.state().log_start.load(shm::seq_cst);
+  for (;;) {
+    const std::uint64_t hint = log.state().hint.load(shm::acquire);  // before the look for the file, as in Reader
+    const auto segment = pin_segment(log, pins, base);
+    TOWPATH_FAILPOINT("time.looked");
+    if (!segment && segment.error() != Errc::not_found) return segment.error();
     if (!segment) {
-      drop(own.data(), nullptr);
-      return Retired::unlinked;
-    }
-    const std::uint64_t bytes = segment->geometry().segment_bytes;
-    std::uint64_t live = state.live_bytes.load(shm::relaxed);
-    while (!state.live_bytes.compare_exchange(live, live - std::min(live, bytes), shm::relaxed, shm::relaxed)) {
-    }
-    if (again) count = std::max<std::uint64_t>(1, segment->sealed_count());
-    state.dropped.fetch_add(count, shm::relaxed);
-    return clean(own.data(), *segment, count);
-  }
-
- private:
-  Retired clean(const char* own, const Segment& segment, std::uint64_t count) const {
-    auto& state = log->state();
-    const std::uint64_t tail =
-        segment.header->tail.exchange(Tail::closed, shm::acq_rel);  // R3: acquires every reservation
-    TOWPATH_FAILPOINT("retire.closed");
-    if (!log->format().recycling || !is_wanted(segment) || is_in_doubt(segment, count)) return drop(own, &segment);
-    segment.header->base.store(unset_base, shm::seq_cst);  // R6
-    TOWPATH_FAILPOINT("retire.unset");
-    const std::uint64_t reserved = Tail::is_closed(tail) ? segment.slot_count : Tail::count(tail);
-    const std::uint64_t used = std::min(std::max(reserved, count), segment.slot_count);
-    std::memset(static_cast<void*>(segment.slots), 0,
-                used * sizeof(Word64));  // R7: only slots ever reserved, never the data
-    segment.header->sealed.store(0, shm::relaxed);
-    segment.header->generation.fetch_add(1, shm::relaxed);
-    segment.header->uuid.store(shm::random_bits(), shm::relaxed);
-    segment.header->base.store(unset_base, shm::release);  // pairs with the acquire in Segment::open(): it is clean
-    TOWPATH_FAILPOINT("retire.clean");
-    // So that no slot of the old incarnation comes back under the new one by a power cut.
-    const bool is_flushed = log->words().durability.load(shm::relaxed) != 0;
-    if (is_flushed && !segment.control->flush()) return drop(own, &segment);
-    if (put_spare(own)) {
-      state.recycled.fetch_add(1, shm::relaxed);
-      TOWPATH_FAILPOINT("retire.spare");
-      return Retired::recycled;
-    }
-    return drop(own, &segment);
-  }
-
-  /// Would the next roll take a file of this shape? Only a log that has grown to its full segments keeps spares.
-  [[nodiscard]] bool is_wanted(const Segment& segment) const {
-    const auto active = log->open(log->state().hint.load(shm::acquire), Use::append);
-    return active && active->geometry() == segment.geometry() &&
-           segment.geometry().segment_bytes >= log->words().segment_bytes.load(shm::relaxed);
-  }
-
-  /// R8 for the first free name. False when all are taken.
-  bool put_spare(const char* own) const {
-    for (std::uint64_t i = 0; i < spare_names; ++i)
-      if (log->directory().rename(own, log->spare_name(i).data())) return true;
-    return false;
-  }
-
-  /// Unlinks the file. Its tail is closed; the mark tells other processes to let go of their maps.
-  Retired drop(const char* own, const Segment* segment) const {
-    if (segment) {
-      segment->header->base.store(gone_base, shm::release);  // pairs with the acquire in forget_gone_segments()
-      shm::RegionCache::instance().forget(segment->control.get());
-    }
-    TOWPATH_FAILPOINT("retire.gone");
-    log->directory().remove(own).ignore();
-    log->state().unlinked.fetch_add(1, shm::relaxed);
-    return Retired::unlinked;
-  }
-
-  /// R4 and R5: could a live producer still write into it, or does a reader hold it?
-  [[nodiscard]] bool is_in_doubt(const Segment& segment, std::uint64_t count) const noexcept {
-    auto& members = log->members();
-    for (unsigned i = 0; i < members.used(); ++i) {
-      for (int tries = 0; may_touch(members.line(i), *log, segment, 0, count); ++tries) {
-        if (tries < 2'000) {
-          shm::pause();
-          continue;
-        }
-        if (members.is_alive(i)) return true;
-        break;  // a dead owner cannot write late
-      }
-    }
-    return log->is_pinned(segment.base);
-  }
-};
-
-}  // namespace towpath::inline TOWPATH_ABI::log
-
-// ---- towpath/log/retention.hpp ----
-
-// Retention by bytes for whoever makes a segment: maintenance normally does it, but the log stays bounded without; and
-// what a topic that waits for its readers allows.
-
-namespace towpath::inline TOWPATH_ABI::log {
-
-/// How many slots the segment at `base` has, if it may go: sealed, the next one is there, and nobody needs it whom the
-/// topic waits for. Else 0.
-inline std::uint64_t retirable_slots(const PartitionLog& log, std::uint64_t base) {
-  const std::uint64_t hint = log.state().hint.load(shm::acquire);
-  if (base >= hint) return 0;
-  const auto segment = log.open(base, Use::append);
-  if (!segment) return 0;
-  const std::uint64_t count = segment->sealed_count();
-  // Somebody else may have retired and re-used it meanwhile: then the count was another incarnation's.
-  if (segment->header->base.load(shm::acquire) != base) return 0;
-  return base + count <= std::min(hint, log.held_from()) ? count : 0;
-}
-
-namespace detail {
-
-/// The live segments' bases and the bytes of their files.
-struct LiveSegments {
-  std::vector<std::uint64_t> bases;
-  std::vector<std::uint64_t> sizes;
-  std::uint64_t bytes = 0;
-  std::size_t gone = 0;
-
-  static LiveSegments of(const PartitionLog& log) {
-    LiveSegments live;
-    auto bases = log.bases();
-    if (!bases) return live;
-    live.bases = std::move(*bases);
-    for (const std::uint64_t base : live.bases) {
-      const auto info = log.directory().identify(log.segment_name(base).data());
-      live.bytes += live.sizes.emplace_back(info ? info->bytes : 0);
-    }
-    return live;
-  }
-  [[nodiscard]] std::size_t count() const noexcept { return bases.size() - gone; }
-
-  /// Retires the oldest. False if it must stay.
-  bool retire_front(const PartitionLog& log, const shm::Member& member) {
-    if (count() == 0) return false;
-    const std::uint64_t slots = retirable_slots(log, bases[gone]);
-    if (slots == 0 || Recycler{&log, &member}.retire(bases[gone], slots) == Retired::no) return false;
-    bytes -= sizes[gone++];
-    return true;
-  }
-};
-
-}  // namespace detail
-
-/// May the log grow by a segment of `bytes`? Always, unless the topic waits for its readers: then what all of them have
-/// read goes first. Two segments are always allowed, or nobody could ever get on. The member must have nothing
-/// reserved.
-inline bool make_room_for_readers(const PartitionLog& log, const shm::Member& member, std::uint64_t bytes) {
-  const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
-  if (!log.waits_for_readers() || limit == 0) return true;
-  if (log.state().live_bytes.load(shm::relaxed) + bytes <= limit) return true;
-  auto live = detail::LiveSegments::of(log);
-  while (live.bytes + bytes > limit && live.count() > 1 && live.retire_front(log, member)) {
-  }
-  return live.bytes + bytes <= limit || live.count() <= 1;
-}
-
-/// Retires the oldest segments when the log is two segments above its limit, that is, when nobody maintains it in time.
-/// The member must have nothing reserved.
-inline void enforce_retention(const PartitionLog& log, const shm::Member& member) {
-  const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
-  const std::uint64_t slack = 2 * log.words().segment_bytes.load(shm::relaxed);
-  if (limit == 0 || log.state().live_bytes.load(shm::relaxed) <= limit + slack) return;
-  // The word only says when to look closer, for a kill may leave it wrong; what goes is decided by what is there.
-  auto live = detail::LiveSegments::of(log);
-  while (live.bytes > limit && live.retire_front(log, member)) {
-  }
-}
-
-}  // namespace towpath::inline TOWPATH_ABI::log
-
-// ---- towpath/log/rolling.hpp ----
-
-// How the chain of segments grows (protocol.md OPEN, NEXT, TAKE): the members of PartitionLog that make files.
-// Any process may do any step at any time; renames decide who wins, and the losers' files go away.
-
-namespace towpath::inline TOWPATH_ABI::log {
-
-inline Geometry PartitionLog::following(const Segment& last, Need need) const noexcept {
-  const std::uint64_t target = std::max(parts_.words->segment_bytes.load(shm::relaxed), first_segment_bytes);
-  const Geometry now = last.geometry();
-  const std::uint64_t bytes = std::max(std::min(now.segment_bytes * 4, target), first_segment_bytes);
-  const std::uint64_t tail = last.header->tail.load(shm::relaxed);
-  const std::uint64_t sealed = last.sealed_count();
-  const std::uint64_t taken = sealed != 0 ? sealed : std::min(Tail::count(tail), last.slot_count);
-  const std::uint64_t used = std::max<std::uint64_t>(1, taken);
-  const std::uint64_t filled = Tail::is_closed(tail) ? last.capacity : std::min(Tail::bytes(tail), last.capacity);
-  // Keep the shape while it serves, so that recycled files fit: slots must not run out long before the data does, and
-  // less than half of them idle.
-  const bool ran_out = used >= last.slot_limit && filled < last.capacity / 8 * 7;
-  const bool idle = used < last.slot_count / 2 && now.data_offset > data_alignment;
-  if (bytes == align_up(now.segment_bytes, data_alignment) && !ran_out && !idle && last.can_hold(need)) return now;
-  return Geometry::plan(bytes, filled / used, need);
-}
-
-inline Result<void> PartitionLog::write_file(const char* own, const Geometry& shape) const {
-  if (auto folder = parts_.directory->make_folder(parts_.folder.c_str());
-      !folder && folder.error() != Errc::already_exists)
-    return folder.error() == Errc::not_found ? Failure{Errc::topic_deleted, "its folder is gone"} : folder.error();
-  auto file = parts_.directory->create(own, 0640);
-  if (!file) return file.error();
-  TOWPATH_FAILPOINT("make.created");
-  if (auto room = shm::allocate(*file, 0, shape.segment_bytes); !room) return room;
-  SegmentHeader header{};
-  header.magic = segment_magic;
-  header.version = segment_format_version;
-  header.features = parts_.format.checksummed ? feature_checksummed : 0u;
-  header.layout_hash = segment_layout_hash;
-  header.segment_bytes = shape.segment_bytes;
-  header.slot_count = shape.slot_count;
-  header.data_offset = shape.data_offset;
-  header.uuid.store(shm::random_bits(), shm::relaxed);
-  header.tail.store(Tail::closed, shm::relaxed);
-  header.base.store(unset_base, shm::relaxed);
-  header.generation.store(1, shm::relaxed);
-  header.sealed.store(0, shm::relaxed);
-  TOWPATH_FAILPOINT("make.allocated");
-  return shm::write_all(*file, &header, sizeof header, 0);
-}
-
-inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& shape) const {
-  const auto written = write_file(own, shape);  // its descriptor is closed again before the next is opened
-  auto segment =
-      written ? Segment::open(*parts_.directory, own, unset_base, Use::append) : Result<Segment>{written.error()};
-  if (!segment) {
-    parts_.directory->remove(own).ignore();  // whatever is there of it, so that tries on a full machine pile nothing up
-    return segment;
-  }
-  // Small ones are given their pages now, half a millisecond per MiB, instead of by a fault every 4 KiB. Large ones are
-  // made ahead by maintenance.
-  constexpr std::uint64_t small = std::uint64_t{1} << 20;
-  if (shape.segment_bytes <= small) segment->control->populate(0, segment->control->size(), true);
-  return segment;
-}
-
-inline Result<Segment> PartitionLog::take_spare(const char* own, const Geometry& shape) const {
-  for (std::uint64_t i = 0; i < spare_names; ++i) {
-    if (!parts_.directory->rename(spare_name(i).data(), own)) continue;  // the first success owns it
-    TOWPATH_FAILPOINT("take.spare_owned");
-    auto spare = Segment::open(*parts_.directory, own, unset_base, Use::append);
-    if (spare && spare->geometry() == shape && spare->checksummed == parts_.format.checksummed) return spare;
-    if (spare) spare->header->base.store(gone_base, shm::release);
-    parts_.directory->remove(own).ignore();
-  }
-  return Failure{Errc::not_found, "no spare"};
-}
-
-inline Result<bool> PartitionLog::take(const shm::Member& member, std::uint64_t base, const Geometry& shape) const {
-  const auto own = own_name(member);
-  auto segment = take_spare(own.data(), shape);
-  const bool recycled = segment.has_value();
-  if (!recycled) segment = make_file(own.data(), shape);
-  if (!segment) return segment.error();
-  if (!recycled) parts_.state->fresh.fetch_add(1, shm::relaxed);
-  TOWPATH_FAILPOINT("take.owned");
-  segment->header->base.store(base, shm::relaxed);  // T2: a stale reserver that comes in after T3 sees it
-  TOWPATH_FAILPOINT("take.based");
-  segment->header->tail.store(0, shm::release);  // T3: pairs with the acquire in RESERVE
-  TOWPATH_FAILPOINT("take.opened");
-  const auto named = parts_.directory->rename(own.data(), segment_name(base).data());  // T4: one of all takers wins
-  if (named) {
-    parts_.state->live_bytes.fetch_add(segment->geometry().segment_bytes,
-                                       shm::seq_cst);  // pairs with Reader::has_something()
-    TOWPATH_FAILPOINT("take.named");
-    return true;
-  }
-  segment->header->tail.exchange(Tail::closed, shm::acq_rel);  // nobody but a stale reserver ever came here
-  segment->header->base.store(gone_base, shm::release);
-  parts_.directory->remove(own.data()).ignore();
-  return named.error() == Errc::already_exists ? Result<bool>{false} : named.error();
-}
-
-namespace detail {
-
-/// How often a name may be taken and yet lead to no segment, before it counts as damaged: a healthy log needs one try.
-inline constexpr int most_tries = 100;
-
-}  // namespace detail
-
-inline Result<Segment> PartitionLog::active(const shm::Member& member, Need need) const {
-  for (int tries = 0;; ++tries) {
-    if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
-    const std::uint64_t base = parts_.state->hint.load(shm::acquire);
-    auto segment = open(base, Use::append);
-    if (!segment && segment.error() != Errc::not_found) return segment;
-    if (segment) {
-      if (is_deleted()) continue;  // after the open: whoever deletes sets the flag before looking for segments to close
-      // A maker that stood still may have put a retired name back.
-      const std::uint64_t start = parts_.state->log_start.load(shm::seq_cst);
-      if (base >= start) return segment;
-      if (start > parts_.state->hint.load(shm::seq_cst)) return Failure{Errc::corrupt, "a log begins behind its end"};
-      std::this_thread::yield();
+      if (log.is_deleted()) return log.damaged();
+      const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
+      if (start <= base && log.was_made(base, hint)) return log.damaged();
+      if (start <= base) return std::optional<Offset>{};  // the end of the log
+      base = start;                                       // overtaken by retention
       continue;
     }
-    if (parts_.state->hint.load(shm::acquire) != base) continue;
-    if (was_made(base, base) || tries > detail::most_tries) return damaged();
-    if (has_failed()) return failed_partition();
-    // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
-    const std::uint64_t mean = std::max(need.bytes / need.slots, parts_.format.typical_frame);
-    const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
-    if (!taken) return unless_deleted(taken.error());
-    if (*taken && base < parts_.state->log_start.load(shm::seq_cst)) Recycler{this, &member}.retire(base, 0, true);
+    const Segment& here = **segment;
+    const std::uint64_t sealed = here.sealed_count();
+    const std::uint64_t reserved = std::min(Tail::count(here.header->tail.load(shm::acquire)), here.slot_count);
+    const auto found = sealed != 0 ? detail::find_in_sealed(log, member, here, sealed, wanted)
+                                   : detail::scan_for_time(here, 0, reserved, wanted);
+    if (found) return std::optional<Offset>{Offset{static_cast<std::int64_t>(base + *found)}};
+    if (sealed == 0) return std::optional<Offset>{};
+    base += sealed;
   }
-}
-
-inline void PartitionLog::after_roll(const shm::Member& member) const {
-  parts_.state->rolls.fetch_add(1, shm::relaxed);
-  parts_.state->last_roll.store(static_cast<std::uint64_t>(parts_.clock.steady().time_since_epoch().count()),
-                                shm::relaxed);
-  wake_maintenance();
-  forget_gone_segments();
-  enforce_retention(*this, member);
-}
-
-inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segment& full, std::uint64_t next_base,
-                                          bool crosser, Need need) const {
-  const Geometry shape = following(full, need);
-  for (int waited = 0, tries = 0; tries <= detail::most_tries;) {
-    if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
-    if (has_failed()) return failed_partition();  // whoever failed it closes its last segment
-    if (next_base < parts_.state->log_start.load(shm::seq_cst)) return active(member, need);
-    bool made = false;
-    auto segment = open(next_base, Use::append);
-    if (!segment) {
-      if (segment.error() != Errc::not_found) return segment;
-      if (parts_.state->hint.load(shm::acquire) > next_base) return active(member, need);
-      if (!crosser && waited++ < 40) {
-        std::this_thread::sleep_for(std::chrono::microseconds{5});
-        continue;
-      }
-      if (!make_room_for_readers(*this, member, shape.segment_bytes))
-        return Failure{Errc::queue_full, "a reader of the topic's list has not read what would have to go"};
-      TOWPATH_FAILPOINT("next.before_take");
-      const auto taken = take(member, next_base, shape);
-      if (!taken) return unless_deleted(taken.error());
-      made = *taken;
-      segment = open(next_base, Use::append);
-      if (!segment && ++tries > 0) continue;
-    }
-    if (next_base <
-        parts_.state->log_start.load(shm::seq_cst)) {  // retired meanwhile: a file made now would resurrect it
-      if (made) Recycler{this, &member}.retire(next_base, 0, true);
-      return active(member, need);
-    }
-    TOWPATH_FAILPOINT("next.before_hint");
-    const bool raised = parts_.state->hint.raise_to(next_base, shm::seq_cst);  // pairs with Reader::has_something()
-    if (is_deleted()) continue;                                                // after the open, as in active()
-    if (raised) after_roll(member);
-    return segment;
-  }
-  return damaged();
 }
 
 }  // namespace towpath::inline TOWPATH_ABI::log
@@ -7854,192 +8219,6 @@ class PartitionMaintenance {
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::log
-
-// ---- towpath/topic/catalog.hpp ----
-
-// The topics of a bus: what exists, making, growing, altering and deleting one. Every step is whole or not at all: a
-// topic exists once its folder is renamed in, is gone once it is renamed away, and has a partition once the count says
-// so. Thread-safe and process-safe; what a dead process left half-made is swept by maintenance.
-
-namespace towpath::inline TOWPATH_ABI::detail {
-
-class Catalog {
- public:
-  explicit Catalog(std::shared_ptr<BusCore> core) noexcept : core_{std::move(core)} {}
-
-  [[nodiscard]] const std::shared_ptr<BusCore>& core() const noexcept { return core_; }
-
-  /// Names of all topics, sorted.
-  [[nodiscard]] Result<std::vector<std::string>> names() const {
-    auto found = core_->directory().list("topics");
-    if (!found) return found.error();
-    std::erase_if(*found, [](const std::string& name) { return !check_topic_name(name).has_value(); });
-    std::sort(found->begin(), found->end());
-    return found;
-  }
-
-  /// The topic, opened once per process. Errors: invalid_name, unknown_topic, corrupt, newer_format.
-  Result<std::shared_ptr<TopicFiles>> open(const std::string& name) {
-    if (auto fine = check_topic_name(name); !fine) return fine.error();
-    const std::lock_guard hold{mutex_};
-    const auto before = open_.find(name);
-    if (auto topic = before == open_.end() ? nullptr : before->second.lock(); topic && !is_deleted(*topic))
-      return topic;
-    auto opened = TopicFiles::open(core_, name);
-    if (opened && is_deleted(**opened)) {  // whoever began to delete it died, or is about to take it away
-      auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");
-      if ((*opened)->is_writable() && member) {
-        close_all(**opened);
-        take_away(name, *member).ignore();
-      }
-      return Failure{Errc::unknown_topic, "the topic was deleted"};
-    }
-    if (opened) open_.insert_or_assign(name, *opened);
-    return opened;
-  }
-
-  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, too_many_members, forked.
-  Result<void> create(const std::string& name, TopicConfig config, const Schema& schema) {
-    if (auto fine = check_topic_name(name); !fine) return fine;
-    if (auto fine = check_topic_config(config); !fine) return fine;
-    if (core_->is_read_only()) return Failure{Errc::read_only, "this process may only read the bus"};
-    if (core_->directory().identify(("topics/" + name).c_str()))
-      return Failure{Errc::topic_exists, "a topic of that name exists"};
-    auto member = core_->claim(shm::MemberKind::maintenance, "create topic");
-    if (!member) return member.error();
-    const auto folder = private_folder("~new-", *member);
-    if (auto made = fill(folder, settle(config, schema), schema, config.partitions); !made) {
-      core_->directory().remove_folder(folder.c_str()).ignore();
-      return made;
-    }
-    TOWPATH_FAILPOINT("create.before_rename");
-    const auto named = core_->directory().rename(folder.c_str(), ("topics/" + name).c_str());
-    if (!named) core_->directory().remove_folder(folder.c_str()).ignore();
-    if (!named && named.error() == Errc::already_exists)
-      return Failure{Errc::topic_exists, "a topic of that name exists"};
-    core_->control().catalog_generation.fetch_add(1, shm::release);  // pairs with the acquire in Caretaker::step()
-    if (named)
-      if (auto kept = core_->directory().flush_folder("topics"); !kept) return kept;
-    return named;
-  }
-
-  /// Readers and writers that have it open get topic_deleted. Errors: unknown_topic, read_only, too_many_members.
-  Result<void> remove(const std::string& name) {
-    auto topic = open(name);
-    if (!topic) return topic.error();
-    if (!(*topic)->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
-    auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");  // before anything changes
-    if (!member) return member.error();
-    const bool mine = close_all(**topic);
-    TOWPATH_FAILPOINT("delete.flagged");
-    const auto gone = take_away(name, *member);
-    // Somebody who saw the flag may have been faster with the rest.
-    return mine && gone.error() == Errc::unknown_topic ? Result<void>{} : gone;
-  }
-
-  /// Grows a topic to `partitions`; the present ones and their keys stay where they are. Errors: invalid_argument
-  /// (fewer than now), unknown_topic, busy (somebody else grows it), no_space, read_only.
-  Result<void> grow(const std::string& name, std::int32_t partitions);
-
-  /// Changes what may change. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), read_only.
-  Result<void> alter(const std::string& name, const TopicConfig& config);
-
-  /// Removes what dead processes left of creations and deletions.
-  void sweep() {
-    const auto found = core_->directory().list("topics");
-    if (!found) return;
-    for (const auto& name : *found) {
-      if (!name.starts_with("~new-") && !name.starts_with("~gone-")) continue;  // no topic can be called that
-      if (core_->members()->is_left_behind(name.c_str() + name.find('-') + 1))
-        core_->directory().remove_folder(("topics/" + name).c_str()).ignore();
-    }
-  }
-
- private:
-  /// From the first rename on the topic does not exist. Errors: unknown_topic (somebody else was faster).
-  Result<void> take_away(const std::string& name, const shm::Member& member) {
-    const auto away = private_folder("~gone-", member);
-    const auto renamed = core_->directory().rename(("topics/" + name).c_str(), away.c_str());
-    if (!renamed)
-      return renamed.error() == Errc::not_found ? Failure{Errc::unknown_topic, "somebody else deleted it"} : renamed;
-    core_->control().catalog_generation.fetch_add(1, shm::release);
-    TOWPATH_FAILPOINT("delete.renamed");
-    core_->directory().flush_folder("topics").ignore();  // else it may come back after a power cut
-    log::forget_gone_segments();
-    return core_->directory().remove_folder(away.c_str());
-  }
-
-  static bool is_deleted(TopicFiles& topic) {
-    const auto log = topic.partition({0});
-    return log && (*log)->is_deleted();
-  }
-
-  /// Closes every partition; the first one's flag is what says that the topic goes. True if any was not marked before.
-  static bool close_all(TopicFiles& topic) {
-    bool mine = false;
-    for (std::int32_t i = 0; i < topic.partitions(); ++i)
-      if (auto log = topic.partition({i}); log) mine = mark_deleted(**log) || mine;
-    topic.directory().flush("state").ignore();  // before its segments are closed: recovery ends what began
-    for (std::int32_t i = 0; i < topic.partitions(); ++i) {
-      if (auto log = topic.partition({i}); log) close_log(**log);
-      TOWPATH_FAILPOINT("delete.closed_one");
-    }
-    return mine;
-  }
-
-  /// True if nobody had marked it.
-  static bool mark_deleted(const log::PartitionLog& log) noexcept {
-    // Pairs with is_deleted() after an appender's open: either it sees the flag, or its segment is closed afterwards.
-    return (log.state().flags.fetch_or(log::partition_deleted, shm::seq_cst) & log::partition_deleted) == 0;
-  }
-
-  /// Turns the writers of a marked log away: a closed tail sends them to look for a segment, where they see the flag.
-  static void close_log(const log::PartitionLog& log) {
-    const auto bases = log.bases();
-    for (std::size_t i = 0; bases && i < bases->size(); ++i) {
-      const auto segment = log.open((*bases)[i], log::Use::append);
-      if (!segment) continue;
-      segment->header->tail.exchange(log::Tail::closed, shm::acq_rel);  // pairs with RESERVE's fetch_add
-      segment->header->base.store(log::gone_base, shm::release);
-    }
-    log.wake();
-  }
-
-  [[nodiscard]] std::string private_folder(const char* prefix, const shm::Member& member) const {
-    static std::atomic<unsigned long long> next{0};
-    return std::string{"topics/"} + prefix + std::to_string(member.index()) + "." +
-           std::to_string(member.line().incarnation.load(shm::relaxed)) + "." +
-           std::to_string(next.fetch_add(1, std::memory_order_relaxed));
-  }
-
-  /// The config with every automatic value decided.
-  [[nodiscard]] TopicConfig settle(TopicConfig config, const Schema& schema) const {
-    const bool memory = !core_->directory().is_lasting();
-    if (config.retention.bytes == Retention::by_storage) {
-      const std::uint64_t share = std::min(std::uint64_t{256} << 20, core_->directory().free_bytes() / 8);
-      config.retention.bytes = memory ? std::max(share, std::uint64_t{1} << 20) : Retention::unlimited;
-    }
-    if (memory) config.durability.kind = DurabilityKind::none;
-    if (config.durability.interval == Durability::by_storage) config.durability.interval = std::chrono::seconds{1};
-    if (config.max_message_bytes == 0)
-      config.max_message_bytes = std::min(std::uint64_t{16} << 20, config.segment_bytes);
-    config.record_alignment = std::max({config.record_alignment, std::uint64_t{8}, schema.alignment});
-    return config;
-  }
-
-  Result<void> fill(const std::string& folder, const TopicConfig& config, const Schema& schema,
-                    std::int32_t partitions);
-  Result<void> write_blocks(const std::string& file, std::uint64_t magic, std::uint32_t block_bytes,
-                            std::int32_t partitions, unsigned mode, const TopicConfig* config);
-  /// The lock under which a topic is grown or altered; dies with its holder.
-  Result<shm::LockDescriptor> lock_config(TopicFiles& topic);
-
-  std::shared_ptr<BusCore> core_;
-  std::mutex mutex_;
-  std::unordered_map<std::string, std::weak_ptr<TopicFiles>> open_;
-};
-
-}  // namespace towpath::inline TOWPATH_ABI::detail
 
 // ---- towpath/topic/catalog_edit.hpp ----
 
@@ -9135,11 +9314,907 @@ Result<std::string> explain_type_mismatch(const Bus& bus, std::string_view name)
 
 }  // namespace towpath::inline TOWPATH_ABI
 
+// ---- towpath/consume/assignment.hpp ----
+
+// Which partitions a Consumer reads, and from where: those it was given, or all of the topics that it subscribed to,
+// as these come, grow and go. One thread.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// A topic as one consumer has it open.
+struct ReadTopic {
+  std::shared_ptr<TopicFiles> files;
+  std::shared_ptr<log::Pins> pins;
+  std::int32_t old_partitions = 0;  // those below were there when it was subscribed to
+  std::int32_t taken_on = 0;        // those below are assigned; only where all are
+
+  [[nodiscard]] const std::string& name() const noexcept { return files->name(); }
+};
+
+/// One assigned partition.
+struct Assigned {
+  Assigned(PartitionId partition, const log::PartitionLog& log, std::shared_ptr<ReadTopic> of)
+      : id{partition},
+        reader{log, of->pins},
+        value_alignment{of->files->format().value_alignment},
+        topic{std::move(of)} {}
+  ~Assigned() {
+    if (topic->files->core().is_mine()) registration.leave();  // in a child the words are not mapped
+  }
+  Assigned(const Assigned&) = delete;
+  Assigned& operator=(const Assigned&) = delete;
+
+  [[nodiscard]] TopicPartition name() const { return {topic->name(), id}; }
+
+  PartitionId id;
+  log::Reader reader;
+  bool has_position = false;
+  bool paused = false;
+  std::uint64_t missed = 0;  // not yet told
+  std::uint64_t value_alignment;
+  std::shared_ptr<ReadTopic> topic;
+  log::WaiterRegistration registration;
+};
+
+class Assignment {
+ public:
+  using List = std::vector<std::unique_ptr<Assigned>>;
+
+  /// `schema` is that of the values that are read. `config` and `bus` outlive this.
+  Assignment(const Bus& bus, const ConsumerConfig& config, const Schema& schema) noexcept
+      : bus_{bus}, config_{config}, schema_{schema}, generation_{&bus.core()->control().catalog_generation} {}
+
+  // ---- what to read
+
+  /// One topic, for ever: it is not looked for again when it is deleted. Errors: unknown_partition, those of mapping.
+  Result<void> read_only_this(std::shared_ptr<TopicFiles> files) {
+    auto topic = open(std::move(files), true);
+    if (!topic) return topic.error();
+    is_fixed_ = true;
+    topics_.push_back(std::move(*topic));
+    if (!config_.partitions.empty()) return assign(config_.partitions);
+    takes_all_ = true;
+    return take_on(topics_.front());
+  }
+
+  /// In place of what was subscribed to or assigned before; topics that stay keep their positions. What cannot be read
+  /// becomes news. Errors: invalid_argument.
+  Result<void> subscribe(Subscription subscription) {
+    if (is_fixed_) return Failure{Errc::invalid_argument, "this consumer was made of a Topic: make one of the bus"};
+    subscription_ = std::move(subscription);
+    takes_all_ = true;
+    refusals_.clear(), news_.clear();
+    refresh(true);
+    return {};
+  }
+  Result<void> unsubscribe() {
+    if (is_fixed_) return Failure{Errc::invalid_argument, "this consumer was made of a Topic; let it go instead"};
+    subscription_ = Subscription{};
+    takes_all_ = false;
+    refusals_.clear(), news_.clear();
+    drop_if([](const ReadTopic&) { return true; });
+    return {};
+  }
+
+  /// These and no others; those that stay keep position and pause. Nothing changes if one cannot be had.
+  /// Errors: unknown_partition, unknown_topic, type_mismatch, invalid_argument, those of mapping.
+  Result<void> assign(const std::vector<TopicPartition>& wanted) {
+    std::vector<std::shared_ptr<ReadTopic>> topics;
+    List added;
+    for (const auto& at : wanted) {
+      if (find(at) || find_in(added, at) != added.end()) continue;
+      auto topic = topic_for(at.topic, topics);
+      if (!topic) return topic.error();
+      auto begun = begin(*topic, at.partition, config_.auto_offset_reset);
+      if (!begun) return begun.error();
+      added.push_back(std::move(*begun));
+    }
+    List next;
+    for (const auto& at : wanted)
+      for (auto* all : {&all_, &added})
+        if (const auto found = find_in(*all, at); found != all->end()) next.push_back(std::move(*found));
+    all_ = std::move(next);
+    topics_.insert(topics_.end(), topics.begin(), topics.end());
+    takes_all_ = false;
+    subscription_ = Subscription{};
+    for (auto& topic : topics_) topic->taken_on = 0;
+    if (!is_fixed_) std::erase_if(topics_, [&](const auto& topic) { return !is_assigned(*topic); });
+    return {};
+  }
+  /// Of the only topic there is.
+  Result<void> assign(const std::vector<PartitionId>& wanted) {
+    const auto topic = only_topic();
+    if (!topic) return topic.error();
+    std::vector<TopicPartition> named;
+    for (const PartitionId id : wanted) named.emplace_back((*topic)->name(), id);
+    return assign(named);
+  }
+
+  // ---- following what comes and goes
+
+  /// One load when nothing changed.
+  [[nodiscard]] TOWPATH_HOT bool is_current() const noexcept {
+    return generation_->load(shm::acquire) == seen_;  // pairs with the release of whoever made, grew or removed a topic
+  }
+  /// The next look is not current.
+  void look_again() noexcept { seen_ = never; }
+  /// As look_again, if the last look was a while ago: whoever changes the catalog may die before he says so.
+  void look_again_after(Duration time) noexcept {
+    if ((takes_all_ || !topics_.empty()) && bus_.core()->config().clock.steady() - looked_at_ >= time) look_again();
+  }
+
+  /// Takes on what came, drops what went. What goes wrong becomes news. `is_old`: what is there now was there when it
+  /// was subscribed to.
+  TOWPATH_COLD void refresh(bool is_old = false) {
+    const std::uint64_t generation = generation_->load(shm::acquire);  // before the look
+    looked_at_ = bus_.core()->config().clock.steady();
+    if (!is_fixed_) follow_topics(is_old);
+    for (std::size_t i = 0; takes_all_ && i < topics_.size(); ++i)
+      if (auto done = take_on(topics_[i]); !done) tell(topics_[i]->name(), done.error(), {}, is_old);
+    seen_ = news_.empty() ? generation : never;
+  }
+
+  /// What happened, one thing at a time; is_current() is false while there is more.
+  std::optional<TopicNews> take_news() {
+    if (news_.empty()) return std::nullopt;
+    auto first = std::move(news_.front());
+    news_.pop_front();
+    return first;
+  }
+
+  // ---- what is read
+
+  [[nodiscard]] TOWPATH_HOT List& all() noexcept { return all_; }
+  [[nodiscard]] bool is_fixed() const noexcept { return is_fixed_; }
+
+  [[nodiscard]] Assigned* find(const TopicPartition& at) noexcept {
+    const auto found = find_in(all_, at);
+    return found == all_.end() ? nullptr : found->get();
+  }
+
+  /// Errors: invalid_argument (several), not_assigned (none).
+  [[nodiscard]] Result<ReadTopic*> only_topic() const noexcept {
+    if (topics_.size() == 1) return topics_.front().get();
+    if (topics_.empty()) return Failure{Errc::not_assigned, "this consumer reads no topic now"};
+    return Failure{Errc::invalid_argument, "this consumer reads several topics: name the topic, {\"name\", {0}}"};
+  }
+  /// Errors: not_assigned, invalid_argument (several topics).
+  [[nodiscard]] Result<Assigned*> find(PartitionId id) noexcept {
+    const auto topic = only_topic();
+    if (!topic) return topic.error();
+    for (auto& assigned : all_)
+      if (assigned->id == id) return assigned.get();
+    return Failure{Errc::not_assigned, "this consumer does not read that partition"};
+  }
+
+  /// Sorted. Those that are named and those that are read.
+  [[nodiscard]] std::vector<std::string> topics() const {
+    auto names = subscription_.named();
+    for (const auto& topic : topics_)
+      if (!subscription_.names(topic->name())) names.push_back(topic->name());
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+ private:
+  static constexpr std::uint64_t never = ~std::uint64_t{0};  // no generation
+
+  static List::iterator find_in(List& all, const TopicPartition& at) noexcept {
+    return std::find_if(all.begin(), all.end(),
+                        [&](const auto& a) { return a && a->id == at.partition && a->topic->name() == at.topic; });
+  }
+  [[nodiscard]] bool is_assigned(const ReadTopic& topic) const noexcept {
+    return std::any_of(all_.begin(), all_.end(), [&](const auto& a) { return a->topic.get() == &topic; });
+  }
+
+  Result<std::shared_ptr<ReadTopic>> open(std::shared_ptr<TopicFiles> files, bool is_old) const {
+    auto pins = files->open_pins_holder();
+    if (!pins) return pins.error();
+    const std::int32_t old = is_old ? files->partitions() : 0;
+    return std::make_shared<ReadTopic>(ReadTopic{std::move(files), std::move(*pins), old});
+  }
+
+  /// A topic of an assignment: one that is read, one of `opened`, or one that is opened now.
+  Result<std::shared_ptr<ReadTopic>> topic_for(const std::string& name,
+                                               std::vector<std::shared_ptr<ReadTopic>>& opened) {
+    for (const auto* known : {&topics_, &opened})
+      for (const auto& topic : *known)
+        if (topic->name() == name) return topic;
+    if (is_fixed_) return Failure{Errc::invalid_argument, "this consumer was made of another Topic"};
+    auto files = bus_.catalog().open(name);
+    if (!files) return files.error();
+    if (auto fine = check_schema((*files)->stored(), schema_); !fine) return fine.error();
+    auto topic = open(std::move(*files), true);
+    if (topic) opened.push_back(*topic);
+    return topic;
+  }
+
+  Result<std::unique_ptr<Assigned>> begin(const std::shared_ptr<ReadTopic>& topic, PartitionId id,
+                                          OffsetReset policy) const {
+    auto log = topic->files->partition(id);
+    if (!log) return log.error();
+    auto assigned = std::make_unique<Assigned>(id, **log, topic);
+    if (policy == OffsetReset::none) return assigned;
+    if (policy == OffsetReset::earliest)
+      assigned->reader.seek((*log)->state().log_start.load(shm::seq_cst));
+    else if (auto end = assigned->reader.find_end(); !end)
+      return end.error();
+    assigned->has_position = true;
+    return assigned;
+  }
+
+  /// The partitions of a topic that are not assigned yet: what came later from its first record.
+  Result<void> take_on(const std::shared_ptr<ReadTopic>& topic) {
+    const bool some = topic->taken_on < topic->files->partitions() && is_assigned(*topic);
+    for (; topic->taken_on < topic->files->partitions(); ++topic->taken_on) {
+      if (some && find({topic->name(), {topic->taken_on}})) continue;  // by hand, before
+      const bool is_old = topic->taken_on < topic->old_partitions;
+      auto begun = begin(topic, {topic->taken_on}, is_old ? config_.auto_offset_reset : OffsetReset::earliest);
+      if (!begun) return begun.error();
+      all_.push_back(std::move(*begun));
+    }
+    return {};
+  }
+
+  template <class Which>
+  void drop_if(const Which& which) {
+    std::erase_if(all_, [&](const auto& assigned) { return which(*assigned->topic); });
+    std::erase_if(topics_, [&](const auto& topic) { return which(*topic); });
+  }
+
+  void tell(const std::string& topic, const Failure& failure, const std::string& id, bool is_old) {
+    if (refusals_.note(topic, failure, id, is_old)) news_.push_back({topic, failure});
+  }
+
+  void follow_topics(bool is_old) {
+    const bool is_assigned_by_hand = subscription_.empty();
+    const auto wanted =
+        is_assigned_by_hand ? Result<std::vector<std::string>>{topics()} : subscription_.wanted(bus_.catalog());
+    if (!wanted) return tell({}, wanted.error(), {}, is_old);
+    refusals_.forget({});
+    drop_if([&](const ReadTopic& topic) { return !std::binary_search(wanted->begin(), wanted->end(), topic.name()); });
+    for (const auto& name : *wanted) {
+      auto files = bus_.catalog().open(name);
+      const auto is_other = [&](const ReadTopic& topic) {
+        return topic.name() == name && (!files || topic.files != *files);
+      };
+      const bool is_gone = std::any_of(topics_.begin(), topics_.end(), [&](auto& topic) { return is_other(*topic); });
+      if (is_gone && (is_assigned_by_hand || subscription_.names(name)))
+        news_.push_back({name, {Errc::topic_deleted, "the topic was deleted under this consumer"}});
+      if (is_gone) drop_if(is_other);
+      if (!is_assigned_by_hand) follow(name, files, is_old);
+    }
+  }
+
+  void follow(const std::string& name, const Result<std::shared_ptr<TopicFiles>>& files, bool is_old) {
+    if (!files && files.error() == Errc::unknown_topic) return void(refusals_.forget(name));  // waited for
+    if (!files) return tell(name, files.error(), {}, is_old);
+    if (std::any_of(topics_.begin(), topics_.end(), [&](auto& topic) { return topic->files == *files; })) return;
+    if (auto fine = check_schema((*files)->stored(), schema_); !fine)
+      return tell(name, fine.error(), (*files)->stored().id, is_old);
+    auto topic = open(*files, is_old);
+    if (!topic) return tell(name, topic.error(), (*files)->stored().id, is_old);
+    if (refusals_.forget(name)) (*topic)->old_partitions = (*files)->partitions();
+    topics_.push_back(std::move(*topic));
+  }
+
+  Bus bus_;
+  const ConsumerConfig& config_;
+  Schema schema_;
+  const shm::Word64* generation_;
+  std::uint64_t seen_ = never;
+  List all_;
+  bool is_fixed_ = false;   // of one topic, which is not looked for
+  bool takes_all_ = false;  // every partition of every topic, later ones too
+  std::vector<std::shared_ptr<ReadTopic>> topics_;
+  Subscription subscription_;
+  Refusals refusals_;
+  std::deque<TopicNews> news_;
+  Monotonic looked_at_{};
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/consume/consumer_core.hpp ----
+
+// The part of a Consumer that does not know its value type: the member line, what is assigned, sleeping and waking.
+// One thread, but for wakeup().
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class ConsumerCore {
+ public:
+  /// The longest sleep: a producer that dies between commit and wake costs no more.
+  static constexpr Duration max_sleep{std::chrono::milliseconds{50}};
+  /// A reader without rights is woken by nobody.
+  static constexpr Duration blind_sleep{std::chrono::milliseconds{1}};
+  /// The catalog is looked at again after this long without a change, by whoever has nothing to do.
+  static constexpr Duration look_again_after{std::chrono::seconds{1}};
+
+  /// Of one topic. Errors: too_many_members, forked, unknown_partition, invalid_argument, and those of mapping.
+  static Result<std::unique_ptr<ConsumerCore>> open(const Bus& bus, std::shared_ptr<TopicFiles> files,
+                                                    ConsumerConfig config) {
+    if (!config.topics.empty() || !config.pattern.empty())
+      return Failure{Errc::invalid_argument, "topics, pattern: they are for a Consumer of the bus, not of a Topic"};
+    auto core = make(bus, std::move(config), Schema{}, files->name());
+    if (!core) return core;
+    if (auto done = (*core)->assignment_.read_only_this(std::move(files)); !done) return done.error();
+    return core;
+  }
+  /// Of what the config's topics and pattern say. Errors: invalid_argument, invalid_name, invalid_pattern,
+  /// too_many_members, forked.
+  static Result<std::unique_ptr<ConsumerCore>> open(const Bus& bus, ConsumerConfig config, const Schema& schema) {
+    if (!config.partitions.empty())
+      return Failure{Errc::invalid_argument, "partitions: they are for a Consumer of one Topic; or call assign()"};
+    auto subscription = Subscription::make(config.topics, config.pattern);
+    if (!subscription) return subscription.error();
+    const std::string label = config.topics.empty() ? config.pattern : config.topics.front();
+    auto core = make(bus, std::move(config), schema, label);
+    if (!core) return core;
+    if (auto done = (*core)->assignment_.subscribe(std::move(*subscription)); !done) return done.error();
+    return core;
+  }
+
+  ConsumerCore(const ConsumerCore&) = delete;
+  ConsumerCore& operator=(const ConsumerCore&) = delete;
+
+  [[nodiscard]] TOWPATH_HOT BusCore& bus() const noexcept { return *bus_; }
+  [[nodiscard]] const ConsumerConfig& config() const noexcept { return config_; }
+  [[nodiscard]] const Clock& clock() const noexcept { return bus_->config().clock; }
+  [[nodiscard]] TOWPATH_HOT Assignment& assignment() noexcept { return assignment_; }
+  [[nodiscard]] TOWPATH_HOT Assignment::List& assigned() noexcept { return assignment_.all(); }
+
+  /// The offset after the last record that can be read; moves no position. Errors: those of mapping.
+  [[nodiscard]] static Result<Offset> end_of(const Assigned& assigned) {
+    return log::Reader{assigned.reader.log(), assigned.topic->pins}.find_end();
+  }
+
+  /// To the first record (earliest) or behind the last (latest). Errors: those of mapping.
+  static Result<void> reset(Assigned& assigned, OffsetReset policy) {
+    if (policy == OffsetReset::earliest) {
+      assigned.reader.seek(assigned.reader.log().state().log_start.load(shm::seq_cst));
+    } else if (auto end = assigned.reader.find_end(); !end) {
+      return end.error();
+    }
+    assigned.has_position = true;
+    return {};
+  }
+
+  /// The position is outside the log: to where auto_offset_reset says, unless records came up to it meanwhile.
+  /// Errors: log_truncated (it is behind the end of a log that was recovered; moved there nevertheless),
+  /// offset_out_of_range for none, corrupt, those of mapping.
+  Result<void> return_to_log(Assigned& assigned) const {
+    const std::uint64_t before = assigned.reader.position();
+    const auto end = end_of(assigned);
+    if (!end) return end.error();
+    const auto behind = static_cast<std::uint64_t>(end->value);
+    const std::uint64_t start = assigned.reader.log().state().log_start.load(shm::seq_cst);
+    if (start > behind) return Failure{Errc::corrupt, "the log begins behind its end"};
+    const bool is_inside = before >= start && before <= behind;
+    if (before > behind && assigned.reader.log().state().log_epoch.load(shm::acquire) > 0) {
+      assigned.reader.seek(behind);  // told once, with the place where the log goes on
+      return Failure{Errc::log_truncated, "a restart of the machine took records before this position; read on here"};
+    }
+    if (!is_inside && config_.auto_offset_reset == OffsetReset::none)
+      return Failure{Errc::offset_out_of_range, "the position is outside the log and auto_offset_reset is none"};
+    const std::uint64_t target = config_.auto_offset_reset == OffsetReset::earliest ? start : behind;
+    assigned.reader.seek(is_inside ? before : target);
+    if (assigned.reader.position() > before) assigned.missed += assigned.reader.position() - before;
+    return {};
+  }
+
+  // ---- sleeping
+
+  /// From any thread: the poll that waits, or the next one, returns at once, and the native handle becomes readable.
+  void wakeup() noexcept {
+    woken_.store(true, std::memory_order_seq_cst);  // pairs with the loads between announcing and sleeping
+    if (!bus_->is_mine()) return;
+    if (member_) shm::wake(member_.line().wake);
+    if (auto* bell = shared_bell_.load(std::memory_order_acquire)) bell->signal();  // pairs with native_handle()
+  }
+  bool take_wakeup() noexcept {
+    return woken_.load(std::memory_order_relaxed) && woken_.exchange(false, std::memory_order_acq_rel);
+  }
+
+  /// Sleeps until a record may be there, wakeup() was called, or `limit` is over, whichever is first; 50 ms at most.
+  TOWPATH_COLD void sleep(Duration limit, bool is_blocked) noexcept {
+    assignment_.look_again_after(look_again_after);
+    const bool can_be_woken = member_ && register_all();
+    // An open slot ahead: its producer may be dead, and nobody would wake us. Look again soon.
+    const Duration longest = is_blocked     ? Duration{std::chrono::microseconds{50}}
+                             : can_be_woken ? max_sleep
+                                            : blind_sleep;
+    limit = std::min(limit, longest);
+    if (limit <= Duration::zero()) return;
+    if (!can_be_woken) {
+      if (!woken_.load(std::memory_order_relaxed)) std::this_thread::sleep_for(limit);
+      return;
+    }
+    auto& word = member_.line().wake;
+    member_.line().bell.store(0, shm::relaxed);  // ordered by the announcement, which the waker's swap acquires
+    const std::uint32_t announced = shm::announce_sleep(word);
+    TOWPATH_FAILPOINT("sleep.announced");
+    if (woken_.load(std::memory_order_seq_cst)) return;  // pairs with the store in wakeup()
+    if (!is_blocked && has_something()) return;
+    count_wait();
+    shm::sleep(word, announced, limit);
+  }
+
+  // ---- sleeping in an event loop of the user's
+
+  /// See Consumer::native_handle(). Readable at first.
+  Result<int> native_handle() {
+    if (bell_) return bell_->descriptor();
+    auto* members = bus_->members();
+    auto bell = members ? shm::Doorbell::open(bus_->directory(), {member_.index(), incarnation()})
+                        : shm::Doorbell::open_private();
+    // Without the right to make a name nobody can ring: then it looks again and again, as a reader without rights does.
+    if (!bell && bell.error() == Errc::permission_denied) bell = shm::Doorbell::open_private();
+    if (!bell) return bell.error();
+    bell_ = std::move(*bell);
+    bell_->signal();
+    is_signalled_ = true;
+    shared_bell_.store(bell_.get(), std::memory_order_release);  // pairs with the acquire in wakeup()
+    return bell_->descriptor();
+  }
+  [[nodiscard]] TOWPATH_HOT bool has_native_handle() const noexcept { return bell_ != nullptr; }
+
+  /// Another poll may find something: the native handle, if there is one, is readable.
+  void signal() noexcept {
+    if (!bell_ || is_signalled_ || !bus_->is_mine()) return;
+    bell_->signal();
+    is_signalled_ = true;
+  }
+
+  /// After a poll that found nothing: the native handle is readable no more, until something may be there.
+  TOWPATH_COLD void arm(bool is_blocked) noexcept {
+    assignment_.look_again_after(look_again_after);
+    // Before announcing: a ring for this announcement must not be taken for one of before.
+    bell_->clear();
+    is_signalled_ = false;
+    woken_.exchange(false, std::memory_order_acq_rel);  // that poll was the answer; after clear(), or a signal is lost
+    const bool can_be_rung = member_ && bell_->has_name() && register_all();
+    if (can_be_rung) {
+      member_.line().bell.store(1, shm::relaxed);  // ordered by the announcement, which the waker's swap acquires
+      shm::announce_sleep(member_.line().wake);
+      TOWPATH_FAILPOINT("arm.announced");
+    }
+    const bool is_over = woken_.load(std::memory_order_seq_cst);  // pairs with the store in wakeup()
+    if (is_over || !assignment_.is_current() || (!is_blocked && has_something())) return signal();
+    count_wait();
+    bell_->set_alarm(can_be_rung && !is_blocked ? max_sleep : blind_sleep);
+  }
+
+  /// For liveness: somebody else may see that this consumer polls.
+  TOWPATH_HOT void note_progress() noexcept {
+    if (member_) member_.line().progress.store(++polls_, shm::relaxed);
+  }
+  [[nodiscard]] const shm::Member* member() const noexcept { return member_ ? &member_ : nullptr; }
+
+ private:
+  ConsumerCore(const Bus& bus, ConsumerConfig config, const Schema& schema)
+      : bus_{bus.core()}, config_{std::move(config)}, assignment_{bus, config_, schema} {}
+
+  static Result<std::unique_ptr<ConsumerCore>> make(const Bus& bus, ConsumerConfig config, const Schema& schema,
+                                                    std::string_view label) {
+    if (auto fine = bus.core()->usable(); !fine) return fine.error();
+    if (config.max_poll_records < 1) return Failure{Errc::invalid_argument, "max_poll_records: 1 or more"};
+    if (!config.name.empty() && !check_topic_name(config.name))
+      return Failure{Errc::invalid_argument, "name: 1 to 249 of [A-Za-z0-9._-], not . or .."};
+    auto core = std::unique_ptr<ConsumerCore>{new ConsumerCore{bus, std::move(config), schema}};
+    if (!core->bus_->members()) return core;
+    const auto& name = core->config_.name;
+    auto member = core->bus_->claim(shm::MemberKind::consumer, name.empty() ? label : std::string_view{name});
+    if (!member) return member.error();
+    core->member_ = std::move(*member);
+    return core;
+  }
+
+  [[nodiscard]] std::uint64_t incarnation() const noexcept {
+    return member_.line().incarnation.load(shm::relaxed);  // mine: only a claim changes it
+  }
+
+  /// In every partition's waiter mask, once. False if some partition's cannot be had: then nobody may wake us.
+  bool register_all() noexcept {
+    bool all = true;
+    for (auto& assigned : assigned()) {
+      if (assigned->registration) continue;
+      auto* block = assigned->reader.log().waits();
+      if (block) assigned->registration = log::WaiterRegistration::enter(*block, member_);
+      all = all && block;
+    }
+    return all;
+  }
+
+  /// The recheck between announcing sleep and sleeping.
+  [[nodiscard]] bool has_something() noexcept {
+    for (auto& assigned : assigned())
+      if (!assigned->paused && assigned->reader.has_something()) return true;
+    return false;
+  }
+
+  void count_wait() noexcept {
+    if (!assigned().empty() && assigned().front()->reader.log().may_help())
+      assigned().front()->reader.log().state().waits.fetch_add(1, shm::relaxed);
+  }
+
+  std::shared_ptr<BusCore> bus_;
+  ConsumerConfig config_;
+  shm::Member member_;
+  Assignment assignment_;  // goes before the member that is registered
+  std::uint64_t polls_ = 0;
+  std::atomic<bool> woken_{false};
+  std::unique_ptr<shm::Doorbell> bell_;
+  bool is_signalled_ = false;
+  std::atomic<shm::Doorbell*> shared_bell_{nullptr};
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/consume/consumer_base.hpp ----
+
+// What every Consumer can do whatever the type of its values: what it reads, where it reads, being woken, and the
+// descriptor for event loops. See consumer.hpp. One thread, but for wakeup().
+
+namespace towpath::inline TOWPATH_ABI {
+
+class ConsumerBase {
+ public:
+  /// Makes a poll that waits return at once with an empty batch, or the next one that would wait; and makes the native
+  /// handle readable. From any thread.
+  void wakeup() noexcept {
+    if (core_) core_->wakeup();
+  }
+
+  // ---- in an event loop of yours
+
+  /// A descriptor for epoll, poll, select or Asio, made by the first call: readable whenever a poll(0ms) may return
+  /// something, until a poll found nothing. So: wait until it is readable, poll(0ms), use the batch, wait again. Only
+  /// look at its readability; it is readable too soon at times, and up to 50 ms late where a producer died between
+  /// commit and wake. A process that may only read looks each ms. With edge-triggered epoll, poll until a batch is
+  /// empty before you wait again.
+  /// It is the consumer's and closed with it: what takes ownership, like Asio's posix::stream_descriptor, gets a dup()
+  /// of it, or has to release() it. In a child after fork() it is still the parent's: leave it alone.
+  /// Errors: too_many_files, no_space, forked, closed.
+  Result<int> native_handle() {
+    if (auto fine = usable(); !fine) return fine.error();
+    return core_->native_handle();
+  }
+
+  // ---- what it reads
+
+  /// Reads these topics from now on, and those that match the pattern, in place of what was subscribed or assigned;
+  /// those that stay keep their positions. For a Consumer of a bus. Errors: invalid_argument (neither topic nor
+  /// pattern; a Consumer of one Topic), invalid_name, invalid_pattern.
+  Result<void> subscribe(const std::vector<std::string>& topics, const std::string& pattern = {}) {
+    if (auto fine = usable(); !fine) return fine;
+    auto subscription = detail::Subscription::make(topics, pattern);
+    if (!subscription) return subscription.error();
+    return changed(core_->assignment().subscribe(std::move(*subscription)));
+  }
+  /// Reads nothing until something is subscribed or assigned. Errors: invalid_argument (a Consumer of one Topic).
+  Result<void> unsubscribe() {
+    if (auto fine = usable(); !fine) return fine;
+    return changed(core_->assignment().unsubscribe());
+  }
+  /// The topics: those it was told to read, whether they exist or not, and those that match its pattern now. Sorted.
+  [[nodiscard]] std::vector<std::string> subscription() const {
+    return core_ ? core_->assignment().topics() : std::vector<std::string>{};
+  }
+
+  /// Reads these partitions from now on instead; those that stay keep their positions. Ends a subscription. With
+  /// numbers alone: of the only topic. Errors: unknown_partition, unknown_topic, type_mismatch, invalid_argument
+  /// (several topics; another topic than the Consumer was made of).
+  Result<void> assign(const std::vector<TopicPartition>& partitions) { return assign_all(partitions); }
+  Result<void> assign(const std::vector<PartitionId>& partitions) { return assign_all(partitions); }
+  Result<void> assign(std::initializer_list<PartitionId> partitions) {
+    return assign_all(std::vector<PartitionId>{partitions});
+  }
+  [[nodiscard]] std::vector<TopicPartition> assignment() const {
+    std::vector<TopicPartition> names;
+    if (!core_) return names;
+    for (const auto& assigned : core_->assigned()) names.push_back(assigned->name());
+    return names;
+  }
+
+  // ---- where it reads
+
+  /// The next record of the partition that poll returns is the one at `offset` or the first behind it. A number alone
+  /// is a partition of the only topic. Errors: not_assigned, invalid_argument (several topics).
+  Result<void> seek(const TopicPartition& partition, Offset offset) noexcept {
+    return seek_in(find(partition), offset);
+  }
+  Result<void> seek(PartitionId partition, Offset offset) noexcept { return seek_in(find(partition), offset); }
+  /// All assigned partitions, to the first record there is.
+  Result<void> seek_to_beginning() { return reset_all(OffsetReset::earliest); }
+  /// All assigned partitions, behind the last record that can be read now.
+  Result<void> seek_to_end() { return reset_all(OffsetReset::latest); }
+  /// All assigned partitions, to the first record as late as `time`, or to the end where there is none.
+  Result<void> seek_to_time(Timestamp time) {
+    const auto found = offsets_for_times(time);
+    if (!found) return found.error();
+    for (const auto& [partition, offset] : *found) {
+      auto* assigned = core_->assignment().find(partition);
+      auto done = offset ? seek_in(assigned, *offset) : reset_one(*assigned, OffsetReset::latest);
+      if (!done) return done;
+    }
+    return {};
+  }
+
+  /// The offset after the last record that was polled. Errors: not_assigned, no_offset, invalid_argument (several
+  /// topics and a number alone).
+  [[nodiscard]] Result<Offset> position(const TopicPartition& partition) const noexcept {
+    return position_in(find(partition));
+  }
+  [[nodiscard]] Result<Offset> position(PartitionId partition) const noexcept { return position_in(find(partition)); }
+
+  /// The sum of what all its batches missed so far, for loops that see no batch: iteration and run().
+  [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
+
+  /// A paused partition keeps its position and returns nothing. Errors: not_assigned, invalid_argument (several topics
+  /// and a number alone).
+  Result<void> pause(const TopicPartition& partition) noexcept { return set_paused(find(partition), true); }
+  Result<void> pause(PartitionId partition) noexcept { return set_paused(find(partition), true); }
+  Result<void> resume(const TopicPartition& partition) noexcept { return set_paused(find(partition), false); }
+  Result<void> resume(PartitionId partition) noexcept { return set_paused(find(partition), false); }
+
+  /// The first offset that each assigned partition still has.
+  [[nodiscard]] Result<std::vector<PartitionOffset>> beginning_offsets() const {
+    return each<PartitionOffset>([](detail::Assigned& assigned) -> Result<Offset> {
+      return Offset{static_cast<std::int64_t>(assigned.reader.log().state().log_start.load(shm::acquire))};
+    });
+  }
+  /// The offset after the last record that can be read, of each assigned partition. Moves no position.
+  [[nodiscard]] Result<std::vector<PartitionOffset>> end_offsets() const {
+    return each<PartitionOffset>([](detail::Assigned& assigned) { return detail::ConsumerCore::end_of(assigned); });
+  }
+  /// The first record as late as `time` of each assigned partition. Reads an index; makes it when it is missing.
+  [[nodiscard]] Result<std::vector<PartitionTimeOffset>> offsets_for_times(Timestamp time) const {
+    return each<PartitionTimeOffset>([&](detail::Assigned& assigned) {
+      return log::offset_for_time(assigned.reader.log(), assigned.topic->pins, core_->member(), time);
+    });
+  }
+
+ protected:
+  explicit ConsumerBase(std::unique_ptr<detail::ConsumerCore> core) noexcept : core_{std::move(core)} {}
+  ConsumerBase(ConsumerBase&&) noexcept = default;
+  ConsumerBase& operator=(ConsumerBase&&) noexcept = default;
+  ~ConsumerBase() = default;
+
+  static Failure closed() noexcept { return {Errc::closed, "this consumer was moved from"}; }
+  [[nodiscard]] Result<void> usable() const noexcept { return core_ ? core_->bus().usable() : closed(); }
+
+  std::unique_ptr<detail::ConsumerCore> core_;
+  std::shared_ptr<detail::Trouble> trouble_;  // the last there was; null: none yet
+  std::uint64_t missed_ = 0;                  // told, in all
+  bool ended_iteration_ = false;              // the error that nobody looked at was the iterator's to hide
+
+ private:
+  using Found = Result<detail::Assigned*>;
+
+  [[nodiscard]] Found find(const TopicPartition& partition) const noexcept {
+    if (!core_) return closed();
+    auto* assigned = core_->assignment().find(partition);
+    return assigned ? Found{assigned} : Failure{Errc::not_assigned, "this consumer does not read that partition"};
+  }
+  [[nodiscard]] Found find(PartitionId partition) const noexcept {
+    return core_ ? core_->assignment().find(partition) : Found{closed()};
+  }
+
+  /// Who seeks after an error ended his loop has decided what to do about it.
+  void go_on() noexcept {
+    if (trouble_ && trouble_->told) trouble_->looked = true, ended_iteration_ = false;
+    core_->signal();
+  }
+  Result<void> changed(const Result<void>& done) noexcept {
+    core_->signal();
+    return done;
+  }
+
+  template <class Partitions>
+  Result<void> assign_all(const Partitions& partitions) {
+    if (auto fine = usable(); !fine) return fine;
+    return changed(core_->assignment().assign(partitions));
+  }
+
+  Result<void> seek_in(const Found& assigned, Offset offset) noexcept {
+    if (!assigned) return assigned.error();
+    (*assigned)->reader.seek(static_cast<std::uint64_t>(std::max<std::int64_t>(0, offset.value)));
+    (*assigned)->has_position = true, (*assigned)->missed = 0;
+    go_on();
+    return {};
+  }
+
+  static Result<Offset> position_in(const Found& assigned) noexcept {
+    if (!assigned) return assigned.error();
+    if (!(*assigned)->has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
+    return Offset{static_cast<std::int64_t>((*assigned)->reader.position())};
+  }
+
+  Result<void> set_paused(const Found& assigned, bool paused) noexcept {
+    if (!assigned) return assigned.error();
+    (*assigned)->paused = paused;
+    core_->signal();
+    return {};
+  }
+
+  Result<void> reset_one(detail::Assigned& assigned, OffsetReset policy) {
+    auto done = core_->reset(assigned, policy);
+    assigned.missed = 0;  // asked for, not missed
+    if (done) go_on();
+    return done;
+  }
+  Result<void> reset_all(OffsetReset policy) {
+    if (auto fine = usable(); !fine) return fine;
+    for (auto& assigned : core_->assigned())
+      if (auto done = reset_one(*assigned, policy); !done) return done;
+    return {};
+  }
+
+  template <class Entry, class Ask>
+  Result<std::vector<Entry>> each(const Ask& ask) const {
+    if (auto fine = usable(); !fine) return fine.error();
+    std::vector<Entry> offsets;
+    for (auto& assigned : core_->assigned()) {
+      auto offset = ask(*assigned);
+      if (!offset) return offset.error();
+      offsets.push_back({assigned->name(), *offset});
+    }
+    return offsets;
+  }
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/consume/consumer_iterator.hpp ----
+
+// Walks all records that come to a consumer:  for (const auto& record : consumer) ...
+// What retention removed before it came is counted by Consumer::missed().
+// Ends after consumer_timeout without a record, or at an error, which the next poll returns; a seek goes on behind it.
+// One thread, like its consumer.
+
+namespace towpath::inline TOWPATH_ABI {
+
+template <class Consumer, class T, class S>
+class ConsumerIterator {
+ public:
+  using value_type = Record<T, S>;
+  using difference_type = std::ptrdiff_t;
+
+  ConsumerIterator(const ConsumerIterator&) = delete;  // at_ points into batch_: it stays where it was made
+  ConsumerIterator& operator=(const ConsumerIterator&) = delete;
+
+  const Record<T, S>& operator*() const noexcept { return *at_; }
+  const Record<T, S>* operator->() const noexcept { return &*at_; }
+  ConsumerIterator& operator++() {
+    ++at_;
+    settle();
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  friend bool operator==(const ConsumerIterator& i, std::default_sentinel_t) noexcept { return i.consumer_ == nullptr; }
+
+ private:
+  friend Consumer;
+  explicit ConsumerIterator(Consumer& consumer) : consumer_{&consumer} { settle(); }
+
+  /// Polls for the next batch when this one is through.
+  void settle() {
+    const auto timeout = consumer_->core_->config().consumer_timeout;
+    while (at_ == batch_.end()) {
+      batch_ = Batch<T, S>{};  // lets go of the segment before waiting
+      batch_ = consumer_->poll(timeout.value_or(std::chrono::hours{1}));
+      at_ = batch_.begin();
+      if (!batch_.empty()) continue;
+      const bool failed = batch_.trouble_ && batch_.trouble_->failure.code != Errc::ok;
+      if (failed && !batch_.trouble_->told) consumer_->ended_iteration_ = batch_.trouble_->told = true;
+      if (timeout || failed) return void(consumer_ = nullptr);
+    }
+  }
+
+  Consumer* consumer_;
+  Batch<T, S> batch_;
+  typename Batch<T, S>::iterator at_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/consume/stream_pace.hpp ----
+
+// How often a reader looks that keeps up with a fast stream. One that looks right behind the writer takes away the
+// cache lines that the writer is about to write, and slows it several times (docs/decisions/0010). So while a stream
+// lasts it looks every 6 us, and finds more each time. A reader of single records, as in a round trip, never waits
+// here. One thread; no shared state.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class StreamPace {
+ public:
+  static constexpr Duration interval{std::chrono::microseconds{6}};
+  static constexpr std::size_t begins_with = 4;    ///< records in one look, while nothing says that it is a stream
+  static constexpr std::size_t goes_on_with = 32;  ///< records per interval: 5 million per second
+
+  [[nodiscard]] TOWPATH_HOT bool is_stream() const noexcept { return is_stream_; }
+
+  /// After each poll: how many records it found, of `limit` at most. A full batch means that the reader is behind.
+  TOWPATH_HOT void notice(std::size_t found, std::size_t limit, const Clock& clock) noexcept {
+    is_stream_ = found >= (is_stream_ ? goes_on_with : begins_with) && found < limit;
+    if (is_stream_) [[unlikely]]
+      looked_at_ = clock.steady();
+  }
+
+  /// Before the next look of a stream: the rest of the interval, `limit` at most. Work since the last look counts.
+  TOWPATH_COLD void stay_away(Duration limit, const Clock& clock) const noexcept {
+    const Monotonic until = looked_at_ + std::min(interval, limit);
+    for (int round = 0; round < max_rounds && clock.steady() < until; ++round)
+      for (int i = 0; i < 16; ++i) shm::pause();
+  }
+
+ private:
+  static constexpr int max_rounds = 256;  // a clock that stands still holds nobody up
+
+  bool is_stream_ = false;
+  Monotonic looked_at_{};
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/consume/wait.hpp ----
+
+// How poll waits while there is nothing:  consumer.poll(2ms, towpath::wait::Spin{});
+//   Spin     burns the processor, answers in a cache line's time
+//   Backoff  spins, then yields, then sleeps: the default
+//   Block    sleeps at once; woken by the producer's commit
+// A sleeper is woken through its own word; a producer that dies between commit and wake costs it 50 ms at most.
+
+namespace towpath::inline TOWPATH_ABI::wait {
+
+/// What a strategy decides after each empty look.
+enum class Next { look, sleep };
+
+/// Called after each look that found nothing; `round` counts them from 0.
+template <class W>
+concept Strategy = requires(W strategy, std::uint64_t round) {
+  { strategy(round) } -> std::same_as<Next>;
+};
+
+struct Spin {
+  Next operator()(std::uint64_t) const noexcept {
+    shm::pause();
+    return Next::look;
+  }
+};
+
+struct Backoff {
+  std::uint64_t spins = 2'000;  ///< looks with a pause between them, about 50 us
+  std::uint64_t yields = 50;    ///< looks with sched_yield between them
+
+  Next operator()(std::uint64_t round) const noexcept {
+    if (round >= spins + yields) return Next::sleep;
+    if (round < spins)
+      shm::pause();
+    else
+      std::this_thread::yield();
+    return Next::look;
+  }
+};
+
+struct Block {
+  Next operator()(std::uint64_t) const noexcept { return Next::sleep; }
+};
+
+static_assert(Strategy<Spin> && Strategy<Backoff> && Strategy<Block>);
+
+}  // namespace towpath::inline TOWPATH_ABI::wait
+
 // ---- towpath/consume/consumer.hpp ----
 
 // A Consumer reads a topic:  towpath::Consumer consumer{topic};  for (const auto& record : consumer.poll(100ms)) ...
+// or several of a bus, by name or by pattern, as values of one type or as bytes:
+//   towpath::Consumer<towpath::Bytes> all{bus, {.pattern = "^my.*"}};
 // Without a group it sees every record of its partitions, from now on or from where you seek. It belongs to one thread,
 // but for wakeup(). It takes nothing out of the log: any number of consumers read it, each at its own pace.
+// What it reads, seeks and the descriptor for event loops: consumer_base.hpp.
 // After a crash nothing is left of it; a consumer without a group starts anew.
 
 namespace towpath::inline TOWPATH_ABI {
@@ -9148,7 +10223,9 @@ template <class T, class S = Serde<T>, class BusType = Bus>
 class Consumer;
 
 template <class T, class S>
-class Consumer<T, S, Bus> {
+class Consumer<T, S, Bus> : public ConsumerBase {
+  static_assert(SerdeFor<S, T>, "the serde lacks size, encode or decode: see serde/serde.hpp");
+
  public:
   using iterator = ConsumerIterator<Consumer, T, S>;
 
@@ -9158,16 +10235,31 @@ class Consumer<T, S, Bus> {
 
   /// As the constructor, without exceptions.
   static Result<Consumer> open(const Topic<T, S>& topic, const ConsumerConfig& config = {}) {
-    auto core = detail::ConsumerCore::open(topic.files(), config);
+    auto core = detail::ConsumerCore::open(topic.bus(), topic.files(), config);
     if (!core) return core.error();
     return Consumer{topic, std::move(*core)};
   }
 
-  /// The next records of one partition, as soon as there are some; partitions take turns. After `timeout` without any,
-  /// an empty batch. Zero looks once. A record whose producer dies between commit and wake is seen up to 50 ms late.
+  /// Reads the config's topics and those that match its pattern. One that does not exist is waited for, never made. One
+  /// that is deleted is told once as topic_deleted if it was named, and taken up again when it is made again. One whose
+  /// values are no T is told once as type_mismatch, with Batch::topic(), and the others go on; Consumer<Bytes> reads
+  /// all. Throws Error: invalid_argument, invalid_name, invalid_pattern (Pattern::explain says more), too_many_members,
+  /// forked.
+  explicit Consumer(const Bus& bus, const ConsumerConfig& config) : Consumer{open(bus, config).value()} {}
+
+  /// As the constructor, without exceptions.
+  static Result<Consumer> open(const Bus& bus, const ConsumerConfig& config) {
+    auto core = detail::ConsumerCore::open(bus, config, schema_of<T, S>());
+    if (!core) return core.error();
+    return Consumer{std::nullopt, std::move(*core)};
+  }
+
+  /// The next records of one partition, as soon as there are some; partitions take turns, of all topics. After
+  /// `timeout` without any, an empty batch. Zero looks once. A record whose producer dies between commit and wake is
+  /// seen up to 50 ms late.
   template <wait::Strategy W = wait::Backoff>
   TOWPATH_HOT Batch<T, S> poll(Duration timeout, W strategy = {}) {
-    if (!core_ || !core_->files().core().is_mine() || (trouble_ && !trouble_->looked)) [[unlikely]]
+    if (!core_ || !core_->bus().is_mine() || (trouble_ && !trouble_->looked)) [[unlikely]]
       return refuse();
     return next(timeout, strategy);
   }
@@ -9192,115 +10284,23 @@ class Consumer<T, S, Bus> {
     return {};
   }
 
-  /// Makes a poll that waits return at once with an empty batch, or the next one that would wait. From any thread.
-  void wakeup() noexcept {
-    if (core_) core_->wakeup();
-  }
-
-  // ---- where it reads
-
-  /// Reads these partitions from now on instead; those that stay keep their positions. Errors: unknown_partition.
-  Result<void> assign(const std::vector<PartitionId>& partitions) {
-    return core_ ? core_->assign(partitions) : closed();
-  }
-  [[nodiscard]] std::vector<PartitionId> assignment() const {
-    std::vector<PartitionId> ids;
-    if (!core_) return ids;
-    for (const auto& assigned : core_->assigned()) ids.push_back(assigned->id);
-    return ids;
-  }
-
-  /// The next record of the partition that poll returns is the one at `offset` or the first behind it. Errors:
-  /// not_assigned.
-  Result<void> seek(PartitionId partition, Offset offset) noexcept {
-    auto* assigned = find(partition);
-    if (!assigned) return not_assigned();
-    assigned->reader.seek(static_cast<std::uint64_t>(std::max<std::int64_t>(0, offset.value)));
-    assigned->has_position = true, assigned->missed = 0;
-    go_on();
-    return {};
-  }
-  /// All assigned partitions, to the first record there is.
-  Result<void> seek_to_beginning() { return reset_all(OffsetReset::earliest); }
-  /// All assigned partitions, behind the last record that can be read now.
-  Result<void> seek_to_end() { return reset_all(OffsetReset::latest); }
-  /// All assigned partitions, to the first record as late as `time`, or to the end where there is none.
-  Result<void> seek_to_time(Timestamp time) {
-    const auto found = offsets_for_times(time);
-    if (!found) return found.error();
-    for (const auto& [partition, offset] : *found) {
-      auto done = offset ? seek(partition, *offset) : reset_one(*core_->find(partition), OffsetReset::latest);
-      if (!done) return done;
-    }
-    return {};
-  }
-
-  /// The offset after the last record that was polled. Errors: not_assigned, no_offset.
-  [[nodiscard]] Result<Offset> position(PartitionId partition) const noexcept {
-    const auto* assigned = find(partition);
-    if (!assigned) return not_assigned();
-    if (!assigned->has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
-    return Offset{static_cast<std::int64_t>(assigned->reader.position())};
-  }
-
-  /// The sum of what all its batches missed so far, for loops that see no batch: iteration and run().
-  [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
-
-  /// A paused partition keeps its position and returns nothing. Errors: not_assigned.
-  Result<void> pause(PartitionId partition) noexcept { return set_paused(partition, true); }
-  Result<void> resume(PartitionId partition) noexcept { return set_paused(partition, false); }
-
-  /// The first offset that each assigned partition still has.
-  [[nodiscard]] Result<std::vector<PartitionOffset>> beginning_offsets() const {
-    return each([](detail::Assigned& assigned) -> Result<Offset> {
-      return Offset{static_cast<std::int64_t>(assigned.reader.log().state().log_start.load(shm::acquire))};
-    });
-  }
-  /// The offset after the last record that can be read, of each assigned partition. Moves no position.
-  [[nodiscard]] Result<std::vector<PartitionOffset>> end_offsets() const {
-    return each([this](detail::Assigned& assigned) { return core_->end_of(assigned); });
-  }
-  /// The first record as late as `time` of each assigned partition. Reads an index; makes it when it is missing.
-  [[nodiscard]] Result<std::vector<PartitionTimeOffset>> offsets_for_times(Timestamp time) const {
-    if (auto fine = usable(); !fine) return fine.error();
-    std::vector<PartitionTimeOffset> found;
-    for (auto& assigned : core_->assigned()) {
-      auto offset = log::offset_for_time(assigned->reader.log(), core_->pins(), core_->member(), time);
-      if (!offset) return offset.error();
-      found.push_back({assigned->id, *offset});
-    }
-    return found;
-  }
-
   /// `for (const auto& record : consumer)`: ends after consumer_timeout without a record, or at an error, which the
   /// next poll returns.
   [[nodiscard]] iterator begin() { return iterator{*this}; }
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
-  [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
+  /// The Topic that it was made of. One that was made of a bus has none: ask subscription().
+  [[nodiscard]] const Topic<T, S>& topic() const {
+    if (!topic_) detail::raise({Errc::invalid_argument, "a Consumer of a bus has no Topic; ask subscription()"});
+    return *topic_;
+  }
 
  private:
   friend iterator;
   enum class Look { found, failed, nothing, blocked };
 
-  Consumer(const Topic<T, S>& topic, std::unique_ptr<detail::ConsumerCore> core)
-      : topic_{topic},
-        core_{std::move(core)},
-        value_alignment_{topic.files()->format().value_alignment},
-        max_records_{core_->config().max_poll_records} {}
-
-  static Failure closed() noexcept { return {Errc::closed, "this consumer was moved from"}; }
-  [[nodiscard]] Failure not_assigned() const noexcept {
-    return core_ ? Failure{Errc::not_assigned, "this consumer does not read that partition"} : closed();
-  }
-  /// Who seeks after an error ended his loop has decided what to do about it.
-  void go_on() noexcept {
-    if (trouble_ && trouble_->told) trouble_->looked = true, ended_iteration_ = false;
-  }
-  [[nodiscard]] detail::Assigned* find(PartitionId partition) const noexcept {
-    return core_ ? core_->find(partition) : nullptr;
-  }
-  [[nodiscard]] Result<void> usable() const noexcept { return core_ ? core_->files().core().usable() : closed(); }
+  Consumer(std::optional<Topic<T, S>> topic, std::unique_ptr<detail::ConsumerCore> core)
+      : ConsumerBase{std::move(core)}, topic_{std::move(topic)}, max_records_{core_->config().max_poll_records} {}
 
   /// How far one poll has come with waiting.
   struct Waiting {
@@ -9331,14 +10331,16 @@ class Consumer<T, S, Bus> {
     if (batch.empty() && !batch.trouble_) [[unlikely]]
       tell_missed(batch);
     pace_.notice(batch.size(), max_records_, core_->clock());
+    if (core_->has_native_handle()) [[unlikely]]
+      settle_handle(batch);
     return batch;
   }
 
   /// One look at every partition, beginning with the one whose turn it is.
   TOWPATH_HOT Look look(Batch<T, S>& batch) {
     look_ = Look::nothing;
-    if (auto grown = core_->follow_growth(); !grown) [[unlikely]]
-      return end_with(batch, grown.error(), {});
+    if (!core_->assignment().is_current() && !follow(batch)) [[unlikely]]
+      return look_ = Look::failed;
     auto& all = core_->assigned();
     for (std::size_t i = 0; i < all.size(); ++i) {
       const std::size_t at = turn_ + i < all.size() ? turn_ + i : (turn_ + i) % all.size();
@@ -9362,28 +10364,51 @@ class Consumer<T, S, Bus> {
                                                   : log::Progress::out_of_range;
       if (progress == log::Progress::records) [[likely]] {
         batch.partition_ = assigned.id;
-        batch.value_alignment_ = value_alignment_;
+        batch.value_alignment_ = assigned.value_alignment;
         if (assigned.missed != 0) [[unlikely]]
           tell(assigned, batch);
         return Look::found;
       }
       const bool is_blocked = progress == log::Progress::blocked;
       if (is_blocked && assigned.reader.help()) continue;
+      if (progress != log::Progress::refused && assigned.reader.log().is_deleted()) [[unlikely]]
+        return end_deleted(batch, assigned);
       if (is_blocked || progress == log::Progress::idle) [[likely]]
-        return assigned.reader.log().is_deleted()
-                   ? end_with(batch, {Errc::topic_deleted, "the topic was deleted under this consumer"}, assigned)
-                   : (is_blocked ? Look::blocked : Look::nothing);
+        return is_blocked ? Look::blocked : Look::nothing;
       if (const auto handled = handle(progress, accept.refusal(), assigned); !handled)
         return end_with(batch, handled.error(), assigned);
     }
+  }
+
+  /// Its one Topic is gone: that stays so. One of several: the next look at the catalog drops it, and tells if need be.
+  TOWPATH_COLD Look end_deleted(Batch<T, S>& batch, const detail::Assigned& assigned) {
+    if (core_->assignment().is_fixed())
+      return end_with(batch, {Errc::topic_deleted, "the topic was deleted under this consumer"}, assigned);
+    core_->assignment().look_again();
+    return Look::nothing;
+  }
+
+  /// Takes on topics and partitions that came, lets go of those that went. False if there is something to tell.
+  TOWPATH_COLD bool follow(Batch<T, S>& batch) {
+    core_->assignment().refresh();
+    const auto news = core_->assignment().take_news();
+    if (!news) return true;
+    batch = failed(news->failure, {}, news->topic);
+    return false;
+  }
+
+  /// Found nothing: whoever waits for the native handle sleeps now.
+  TOWPATH_COLD void settle_handle(const Batch<T, S>& batch) noexcept {
+    if (batch.empty() && !batch.trouble_)
+      core_->arm(look_ == Look::blocked);
+    else
+      core_->signal();
   }
 
   /// What is neither records nor patience. Ok: look again.
   TOWPATH_COLD Result<void> handle(log::Progress progress, const Failure& refusal, detail::Assigned& assigned) {
     if (progress == log::Progress::failed) return assigned.reader.failure();
     if (progress == log::Progress::refused) return refusal;
-    if (assigned.reader.log().is_deleted())
-      return Failure{Errc::topic_deleted, "the topic was deleted under this consumer"};
     if (!assigned.has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
     return core_->return_to_log(assigned);
   }
@@ -9411,7 +10436,7 @@ class Consumer<T, S, Bus> {
   TOWPATH_COLD void tell_missed(Batch<T, S>& batch) {
     for (auto& assigned : core_->assigned()) {
       if (assigned->missed == 0 || batch.trouble_) continue;
-      batch.trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{{}, {}, name(), true});
+      batch.trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{{}, {}, assigned->topic->name(), true});
       batch.partition_ = assigned->id;
       return tell(*assigned, batch);
     }
@@ -9428,18 +10453,14 @@ class Consumer<T, S, Bus> {
     return true;
   }
 
-  TOWPATH_COLD Look end_with(Batch<T, S>& batch, const Failure& failure, Offset at) {
-    batch = failed(failure, at);
+  TOWPATH_COLD Look end_with(Batch<T, S>& batch, const Failure& failure, const detail::Assigned& assigned) {
+    batch = failed(failure, Offset{static_cast<std::int64_t>(assigned.reader.cursor())}, assigned.topic->name());
+    batch.partition_ = assigned.id;
     return Look::failed;
   }
-  Look end_with(Batch<T, S>& batch, const Failure& failure, const detail::Assigned& assigned) {
-    const auto result = end_with(batch, failure, Offset{static_cast<std::int64_t>(assigned.reader.cursor())});
-    batch.partition_ = assigned.id;
-    return result;
-  }
 
-  TOWPATH_COLD Batch<T, S> failed(const Failure& failure, Offset at) {
-    trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{failure, at, name()});
+  TOWPATH_COLD Batch<T, S> failed(const Failure& failure, Offset at, const std::string& topic) {
+    trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{failure, at, topic});
     Batch<T, S> batch;
     batch.trouble_ = trouble_;
     return batch;
@@ -9448,7 +10469,7 @@ class Consumer<T, S, Bus> {
   /// What keeps this consumer from polling at all.
   TOWPATH_COLD Batch<T, S> refuse() {
     if (!core_) return moved_from();
-    if (!core_->files().core().is_mine()) return failed({Errc::forked, "the consumer was made before fork()"}, {});
+    if (!core_->bus().is_mine()) return failed({Errc::forked, "the consumer was made before fork()"}, {}, {});
     return again();
   }
 
@@ -9467,49 +10488,10 @@ class Consumer<T, S, Bus> {
     return batch;
   }
 
-  [[nodiscard]] const std::string& name() const noexcept { return core_->files().name(); }
-
-  Result<void> set_paused(PartitionId partition, bool paused) noexcept {
-    auto* assigned = find(partition);
-    if (!assigned) return not_assigned();
-    assigned->paused = paused;
-    return {};
-  }
-
-  Result<void> reset_one(detail::Assigned& assigned, OffsetReset policy) {
-    auto done = core_->reset(assigned, policy);
-    assigned.missed = 0;  // asked for, not missed
-    if (done) go_on();
-    return done;
-  }
-  Result<void> reset_all(OffsetReset policy) {
-    if (auto fine = usable(); !fine) return fine;
-    for (auto& assigned : core_->assigned())
-      if (auto done = reset_one(*assigned, policy); !done) return done;
-    return {};
-  }
-
-  template <class Ask>
-  Result<std::vector<PartitionOffset>> each(const Ask& ask) const {
-    if (auto fine = usable(); !fine) return fine.error();
-    std::vector<PartitionOffset> offsets;
-    for (auto& assigned : core_->assigned()) {
-      auto offset = ask(*assigned);
-      if (!offset) return offset.error();
-      offsets.push_back({assigned->id, *offset});
-    }
-    return offsets;
-  }
-
-  Topic<T, S> topic_;
-  std::unique_ptr<detail::ConsumerCore> core_;
-  std::shared_ptr<detail::Trouble> trouble_;  // the last there was; null: none yet
-  std::uint64_t value_alignment_;
+  std::optional<Topic<T, S>> topic_;
   std::size_t max_records_;
   std::size_t turn_ = 0;
   Look look_ = Look::nothing;
-  std::uint64_t missed_ = 0;      // told, in all
-  bool ended_iteration_ = false;  // the error that nobody looked at was the iterator's to hide
   detail::StreamPace pace_;
   detail::SharedRecords unpacked_;  // the last record batch: the next poll may go on inside it
 };

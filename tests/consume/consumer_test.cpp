@@ -81,13 +81,13 @@ TEST_CASE("a paused partition keeps its place, and an assignment keeps what stay
   CHECK(consumer.position({0}).value() == Offset{0});
   CHECK(consumer.position({1}).value() == Offset{3});
   consumer.assign({{1}}).value();
-  CHECK(consumer.assignment() == std::vector<PartitionId>{{1}});
+  CHECK(consumer.assignment() == std::vector<TopicPartition>{{"topic", {1}}});
   CHECK(consumer.position({1}).value() == Offset{3});
   CHECK(consumer.position({0}).error() == Errc::not_assigned);
   CHECK(consumer.seek({0}, {0}).error() == Errc::not_assigned);
   CHECK(consumer.pause({0}).error() == Errc::not_assigned);
   CHECK(consumer.assign({{0}, {2}}).error() == Errc::unknown_partition);
-  CHECK(consumer.assignment() == std::vector<PartitionId>{{1}});  // nothing changed
+  CHECK(consumer.assignment() == std::vector<TopicPartition>{{"topic", {1}}});  // nothing changed
   consumer.assign({{0}, {1}, {0}}).value();
   CHECK(consumer.assignment().size() == 2);
   CHECK(read_texts(consumer, 3) == numbers(0, 3));  // partition 0 anew, from the earliest
@@ -148,7 +148,7 @@ TEST_CASE("beginning and end offsets follow the log and move no position") {
   REQUIRE(ends.size() == 2);
   CHECK(begins[1].offset == Offset{0});
   CHECK(ends[0].offset == Offset{0});
-  CHECK(ends[1].partition == PartitionId{1});
+  CHECK(ends[1].partition == TopicPartition{"topic", {1}});
   CHECK(ends[1].offset == Offset{5});
   CHECK(consumer.position({1}).value() == Offset{0});
 }

@@ -119,9 +119,9 @@ TEST_CASE("regression_005: an assignment that is refused changes nothing, and a 
   Topic<Value> topic{bus, "t", {.partitions = 3}};
   Consumer consumer{topic, {.partitions = {{0}}}};
   CHECK(consumer.assign({{1}, {9}}).error() == Errc::unknown_partition);
-  CHECK(consumer.assignment() == std::vector<PartitionId>{{0}});
+  CHECK(consumer.assignment() == std::vector<TopicPartition>{{"t", {0}}});
   consumer.assign({{2}, {0}, {2}}).value();
-  CHECK(consumer.assignment() == std::vector<PartitionId>{{2}, {0}});
+  CHECK(consumer.assignment() == std::vector<TopicPartition>{{"t", {2}}, {"t", {0}}});
 }
 
 TEST_CASE("regression_006: a seek just past the end, while records come, is no error and misses nothing") {

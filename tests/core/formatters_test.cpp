@@ -9,6 +9,7 @@ TEST_CASE("ids print as their numbers and take a number's format") {
   CHECK(fmt::format("{:>5}|{:05}", Offset{7}, Offset{7}) == "    7|00007");
   CHECK(fmt::format("{}", PartitionId{3}) == "3");
   CHECK(fmt::format("{}", LeaderEpoch{-1}) == "-1");
+  CHECK(fmt::format("{}", TopicPartition{"pose", {7}}) == "pose-7");
   CHECK(fmt::format("{}", Offset{std::int64_t{1} << 48}) == "281474976710656");
 }
 

@@ -3,11 +3,14 @@
    (a commit, an abort or a seal is the same step: something is resolved), registration at the first block, the recheck of every
    partition, the kernel's compare under its lock, leaving, taking over a dead member's line, the sweeper, the overflow bit, a
    member index that is claimed again after a death. A line holds {member, incarnation}.
+   CASE_BELL: each sleep is on the word or on the doorbell, as the consumer likes; once it goes by itself, as if an alarm was due.
    Not modelled: memory orders (waiters.c); a committer killed between its commit and its wake, which the time-out is for.
    Checked: when nothing moves any more, no consumer sleeps with something resolved in front of it.
-   Cases:  PARTITIONS COMMITS (per partition) CASE_LEAVE CASE_REUSE CASE_DEAD CASE_SWEEP CASE_OVERFLOW CASE_AGAIN
+   Cases:  PARTITIONS COMMITS (per partition) CASE_LEAVE CASE_REUSE CASE_DEAD CASE_SWEEP CASE_OVERFLOW CASE_AGAIN CASE_BELL
    Seeded: ABORT_WITHOUT_WAKE REGISTER_LATE NO_RECHECK ONE_PARTITION SKIP_OR FREE_FIRST SWEEP_UNOWNED OVERFLOW_CLEARED
-           LINE_WITHOUT_INCARNATION MASK_FIRST (the mask is loaded before the commit)                              (-DBUG_x) */
+           LINE_WITHOUT_INCARNATION MASK_FIRST (the mask is loaded before the commit)
+           CASE_BELL: FLAG_LATE (where it sleeps is said after announcing) FLAG_FIRST (a waker asks before it takes the wake)
+           CLEAR_LATE (old rings are cleared after announcing)                                                     (-DBUG_x) */
 #ifndef PARTITIONS
 #define PARTITIONS 1
 #endif
@@ -31,6 +34,9 @@ typedef Waiters { bit mask[LINES]; bit overflow; byte line[LINES] };
 Waiters waiters[PARTITIONS];
 byte wake_word[CONSUMERS];
 bit asleep[CONSUMERS];
+bit bell[CONSUMERS];           /* 1: announced to sleep on the doorbell */
+bit rung[CONSUMERS];           /* the doorbell is readable */
+bit in_loop[CONSUMERS];        /* sleeps on the doorbell, until it is rung */
 typedef Seen { byte at[PARTITIONS] };
 Seen seen[CONSUMERS];
 
@@ -38,14 +44,24 @@ inline wake(c) {
   word = wake_word[c];
   if
   :: (word & 1) == 1 ->
+#ifdef BUG_FLAG_FIRST
+     on_bell = bell[c];
+#endif
      d_step { if :: wake_word[c] == word -> wake_word[c] = word + 1; ok = 1 :: else -> ok = 0 fi };
-     if :: ok -> asleep[c] = 0 :: else fi                      /* FUTEX_WAKE */
+     if
+     :: ok ->
+#ifndef BUG_FLAG_FIRST
+        on_bell = bell[c];
+#endif
+        if :: on_bell -> rung[c] = 1 :: else -> asleep[c] = 0 fi    /* a byte into the FIFO, or FUTEX_WAKE */
+     :: else
+     fi
   :: else
   fi
 }
 
 proctype committer(byte p; bit aborts) {
-  byte b, word, entry; bit ok; bit mask[LINES]; bit overflow;
+  byte b, word, entry; bit ok, on_bell; bit mask[LINES]; bit overflow;
 #ifdef BUG_MASK_FIRST
   d_step { mask[0] = waiters[p].mask[0]; mask[1] = waiters[p].mask[1]; overflow = waiters[p].overflow };
   resolved[p]++;
@@ -123,15 +139,32 @@ inline register_all(me) {
 }
 
 proctype consumer(byte me; byte dead) {
-  byte p, b, entry, announced; bit ok, mine, registered, something;
+  byte p, b, entry, announced; bit ok, mine, registered, something, loops, went;
 again:
+#ifdef CASE_BELL
+  if :: loops = 0 :: loops = 1 fi;
+#endif
   p = 0;
   do :: p < PARTITIONS -> seen[me].at[p] = resolved[p]; p++ :: else -> break od;
 #ifndef BUG_REGISTER_LATE
   if :: !registered -> register_all(me); registered = 1 :: else fi;
 #endif
+#ifdef CASE_BELL
+#ifndef BUG_CLEAR_LATE
+  if :: loops -> rung[me] = 0 :: else fi;
+#endif
+#ifndef BUG_FLAG_LATE
+  bell[me] = loops;
+#endif
+#endif
   skip;
   d_step { announced = wake_word[me] | 1; wake_word[me] = announced };
+#ifdef BUG_FLAG_LATE
+  bell[me] = loops;
+#endif
+#ifdef BUG_CLEAR_LATE
+  if :: loops -> rung[me] = 0 :: else fi;
+#endif
 #ifndef BUG_NO_RECHECK
   p = 0; something = 0;
 #ifdef BUG_ONE_PARTITION
@@ -145,9 +178,22 @@ again:
   if :: !registered -> register_all(me); registered = 1 :: else fi;
 #endif
   skip;
+#ifdef CASE_BELL
+  if
+  :: loops -> d_step { if :: !rung[me] -> in_loop[me] = 1 :: else fi }
+  :: else -> d_step { if :: wake_word[me] == announced -> asleep[me] = 1 :: else fi }
+  fi;
+end_in_either:
+  do
+  :: in_loop[me] && rung[me] -> in_loop[me] = 0; break
+  :: !in_loop[me] && !asleep[me] -> break
+  :: !went -> d_step { went = 1; in_loop[me] = 0; asleep[me] = 0 }; break
+  od;
+#else
   d_step { if :: wake_word[me] == announced -> asleep[me] = 1 :: else fi };
 end_asleep:
   asleep[me] == 0;
+#endif
   goto again
 }
 
@@ -201,7 +247,7 @@ init {
   p = 0;
   do
   :: p < PARTITIONS -> c = 0;
-     do :: c < CONSUMERS -> assert(!(asleep[c] && resolved[p] > seen[c].at[p])); c++ :: else -> break od;
+     do :: c < CONSUMERS -> assert(!((asleep[c] || (in_loop[c] && !rung[c])) && resolved[p] > seen[c].at[p])); c++ :: else -> break od;
      p++
   :: else -> break
   od

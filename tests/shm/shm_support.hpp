@@ -98,10 +98,10 @@ class Table {
     make_file(directory, "members", 0);
   }
   explicit Table(shm::Directory& directory)
-      : region_{must(shm::Region::map(must(directory.open("ctl", shm::Access::read_write)), bytes,
-                                      shm::Access::read_write))},
+      : region_{must(
+            shm::Region::map(must(directory.open("ctl", shm::Access::read_write)), bytes, shm::Access::read_write))},
         members{lines(), used(), open_lock_file(directory, "members"),
-                must(directory.open("members", shm::Access::read_write))} {}
+                must(directory.open("members", shm::Access::read_write)), &directory} {}
 
  private:
   shm::Word32& used() { return *reinterpret_cast<shm::Word32*>(region_->data()); }

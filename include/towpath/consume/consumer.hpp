@@ -1,6 +1,9 @@
 // A Consumer reads a topic:  towpath::Consumer consumer{topic};  for (const auto& record : consumer.poll(100ms)) ...
+// or several of a bus, by name or by pattern, as values of one type or as bytes:
+//   towpath::Consumer<towpath::Bytes> all{bus, {.pattern = "^my.*"}};
 // Without a group it sees every record of its partitions, from now on or from where you seek. It belongs to one thread,
 // but for wakeup(). It takes nothing out of the log: any number of consumers read it, each at its own pace.
+// What it reads, seeks and the descriptor for event loops: consumer_base.hpp.
 // After a crash nothing is left of it; a consumer without a group starts anew.
 #pragma once
 
@@ -8,7 +11,7 @@
 
 #include <towpath/consume/acceptance.hpp>
 #include <towpath/consume/batch.hpp>
-#include <towpath/consume/consumer_core.hpp>
+#include <towpath/consume/consumer_base.hpp>
 #include <towpath/consume/consumer_iterator.hpp>
 #include <towpath/consume/stream_pace.hpp>
 #include <towpath/consume/wait.hpp>
@@ -20,7 +23,9 @@ template <class T, class S = Serde<T>, class BusType = Bus>
 class Consumer;
 
 template <class T, class S>
-class Consumer<T, S, Bus> {
+class Consumer<T, S, Bus> : public ConsumerBase {
+  static_assert(SerdeFor<S, T>, "the serde lacks size, encode or decode: see serde/serde.hpp");
+
  public:
   using iterator = ConsumerIterator<Consumer, T, S>;
 
@@ -30,16 +35,31 @@ class Consumer<T, S, Bus> {
 
   /// As the constructor, without exceptions.
   static Result<Consumer> open(const Topic<T, S>& topic, const ConsumerConfig& config = {}) {
-    auto core = detail::ConsumerCore::open(topic.files(), config);
+    auto core = detail::ConsumerCore::open(topic.bus(), topic.files(), config);
     if (!core) return core.error();
     return Consumer{topic, std::move(*core)};
   }
 
-  /// The next records of one partition, as soon as there are some; partitions take turns. After `timeout` without any,
-  /// an empty batch. Zero looks once. A record whose producer dies between commit and wake is seen up to 50 ms late.
+  /// Reads the config's topics and those that match its pattern. One that does not exist is waited for, never made. One
+  /// that is deleted is told once as topic_deleted if it was named, and taken up again when it is made again. One whose
+  /// values are no T is told once as type_mismatch, with Batch::topic(), and the others go on; Consumer<Bytes> reads
+  /// all. Throws Error: invalid_argument, invalid_name, invalid_pattern (Pattern::explain says more), too_many_members,
+  /// forked.
+  explicit Consumer(const Bus& bus, const ConsumerConfig& config) : Consumer{open(bus, config).value()} {}
+
+  /// As the constructor, without exceptions.
+  static Result<Consumer> open(const Bus& bus, const ConsumerConfig& config) {
+    auto core = detail::ConsumerCore::open(bus, config, schema_of<T, S>());
+    if (!core) return core.error();
+    return Consumer{std::nullopt, std::move(*core)};
+  }
+
+  /// The next records of one partition, as soon as there are some; partitions take turns, of all topics. After
+  /// `timeout` without any, an empty batch. Zero looks once. A record whose producer dies between commit and wake is
+  /// seen up to 50 ms late.
   template <wait::Strategy W = wait::Backoff>
   TOWPATH_HOT Batch<T, S> poll(Duration timeout, W strategy = {}) {
-    if (!core_ || !core_->files().core().is_mine() || (trouble_ && !trouble_->looked)) [[unlikely]]
+    if (!core_ || !core_->bus().is_mine() || (trouble_ && !trouble_->looked)) [[unlikely]]
       return refuse();
     return next(timeout, strategy);
   }
@@ -64,115 +84,23 @@ class Consumer<T, S, Bus> {
     return {};
   }
 
-  /// Makes a poll that waits return at once with an empty batch, or the next one that would wait. From any thread.
-  void wakeup() noexcept {
-    if (core_) core_->wakeup();
-  }
-
-  // ---- where it reads
-
-  /// Reads these partitions from now on instead; those that stay keep their positions. Errors: unknown_partition.
-  Result<void> assign(const std::vector<PartitionId>& partitions) {
-    return core_ ? core_->assign(partitions) : closed();
-  }
-  [[nodiscard]] std::vector<PartitionId> assignment() const {
-    std::vector<PartitionId> ids;
-    if (!core_) return ids;
-    for (const auto& assigned : core_->assigned()) ids.push_back(assigned->id);
-    return ids;
-  }
-
-  /// The next record of the partition that poll returns is the one at `offset` or the first behind it. Errors:
-  /// not_assigned.
-  Result<void> seek(PartitionId partition, Offset offset) noexcept {
-    auto* assigned = find(partition);
-    if (!assigned) return not_assigned();
-    assigned->reader.seek(static_cast<std::uint64_t>(std::max<std::int64_t>(0, offset.value)));
-    assigned->has_position = true, assigned->missed = 0;
-    go_on();
-    return {};
-  }
-  /// All assigned partitions, to the first record there is.
-  Result<void> seek_to_beginning() { return reset_all(OffsetReset::earliest); }
-  /// All assigned partitions, behind the last record that can be read now.
-  Result<void> seek_to_end() { return reset_all(OffsetReset::latest); }
-  /// All assigned partitions, to the first record as late as `time`, or to the end where there is none.
-  Result<void> seek_to_time(Timestamp time) {
-    const auto found = offsets_for_times(time);
-    if (!found) return found.error();
-    for (const auto& [partition, offset] : *found) {
-      auto done = offset ? seek(partition, *offset) : reset_one(*core_->find(partition), OffsetReset::latest);
-      if (!done) return done;
-    }
-    return {};
-  }
-
-  /// The offset after the last record that was polled. Errors: not_assigned, no_offset.
-  [[nodiscard]] Result<Offset> position(PartitionId partition) const noexcept {
-    const auto* assigned = find(partition);
-    if (!assigned) return not_assigned();
-    if (!assigned->has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
-    return Offset{static_cast<std::int64_t>(assigned->reader.position())};
-  }
-
-  /// The sum of what all its batches missed so far, for loops that see no batch: iteration and run().
-  [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
-
-  /// A paused partition keeps its position and returns nothing. Errors: not_assigned.
-  Result<void> pause(PartitionId partition) noexcept { return set_paused(partition, true); }
-  Result<void> resume(PartitionId partition) noexcept { return set_paused(partition, false); }
-
-  /// The first offset that each assigned partition still has.
-  [[nodiscard]] Result<std::vector<PartitionOffset>> beginning_offsets() const {
-    return each([](detail::Assigned& assigned) -> Result<Offset> {
-      return Offset{static_cast<std::int64_t>(assigned.reader.log().state().log_start.load(shm::acquire))};
-    });
-  }
-  /// The offset after the last record that can be read, of each assigned partition. Moves no position.
-  [[nodiscard]] Result<std::vector<PartitionOffset>> end_offsets() const {
-    return each([this](detail::Assigned& assigned) { return core_->end_of(assigned); });
-  }
-  /// The first record as late as `time` of each assigned partition. Reads an index; makes it when it is missing.
-  [[nodiscard]] Result<std::vector<PartitionTimeOffset>> offsets_for_times(Timestamp time) const {
-    if (auto fine = usable(); !fine) return fine.error();
-    std::vector<PartitionTimeOffset> found;
-    for (auto& assigned : core_->assigned()) {
-      auto offset = log::offset_for_time(assigned->reader.log(), core_->pins(), core_->member(), time);
-      if (!offset) return offset.error();
-      found.push_back({assigned->id, *offset});
-    }
-    return found;
-  }
-
   /// `for (const auto& record : consumer)`: ends after consumer_timeout without a record, or at an error, which the
   /// next poll returns.
   [[nodiscard]] iterator begin() { return iterator{*this}; }
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
-  [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
+  /// The Topic that it was made of. One that was made of a bus has none: ask subscription().
+  [[nodiscard]] const Topic<T, S>& topic() const {
+    if (!topic_) detail::raise({Errc::invalid_argument, "a Consumer of a bus has no Topic; ask subscription()"});
+    return *topic_;
+  }
 
  private:
   friend iterator;
   enum class Look { found, failed, nothing, blocked };
 
-  Consumer(const Topic<T, S>& topic, std::unique_ptr<detail::ConsumerCore> core)
-      : topic_{topic},
-        core_{std::move(core)},
-        value_alignment_{topic.files()->format().value_alignment},
-        max_records_{core_->config().max_poll_records} {}
-
-  static Failure closed() noexcept { return {Errc::closed, "this consumer was moved from"}; }
-  [[nodiscard]] Failure not_assigned() const noexcept {
-    return core_ ? Failure{Errc::not_assigned, "this consumer does not read that partition"} : closed();
-  }
-  /// Who seeks after an error ended his loop has decided what to do about it.
-  void go_on() noexcept {
-    if (trouble_ && trouble_->told) trouble_->looked = true, ended_iteration_ = false;
-  }
-  [[nodiscard]] detail::Assigned* find(PartitionId partition) const noexcept {
-    return core_ ? core_->find(partition) : nullptr;
-  }
-  [[nodiscard]] Result<void> usable() const noexcept { return core_ ? core_->files().core().usable() : closed(); }
+  Consumer(std::optional<Topic<T, S>> topic, std::unique_ptr<detail::ConsumerCore> core)
+      : ConsumerBase{std::move(core)}, topic_{std::move(topic)}, max_records_{core_->config().max_poll_records} {}
 
   /// How far one poll has come with waiting.
   struct Waiting {
@@ -203,14 +131,16 @@ class Consumer<T, S, Bus> {
     if (batch.empty() && !batch.trouble_) [[unlikely]]
       tell_missed(batch);
     pace_.notice(batch.size(), max_records_, core_->clock());
+    if (core_->has_native_handle()) [[unlikely]]
+      settle_handle(batch);
     return batch;
   }
 
   /// One look at every partition, beginning with the one whose turn it is.
   TOWPATH_HOT Look look(Batch<T, S>& batch) {
     look_ = Look::nothing;
-    if (auto grown = core_->follow_growth(); !grown) [[unlikely]]
-      return end_with(batch, grown.error(), {});
+    if (!core_->assignment().is_current() && !follow(batch)) [[unlikely]]
+      return look_ = Look::failed;
     auto& all = core_->assigned();
     for (std::size_t i = 0; i < all.size(); ++i) {
       const std::size_t at = turn_ + i < all.size() ? turn_ + i : (turn_ + i) % all.size();
@@ -234,28 +164,51 @@ class Consumer<T, S, Bus> {
                                                   : log::Progress::out_of_range;
       if (progress == log::Progress::records) [[likely]] {
         batch.partition_ = assigned.id;
-        batch.value_alignment_ = value_alignment_;
+        batch.value_alignment_ = assigned.value_alignment;
         if (assigned.missed != 0) [[unlikely]]
           tell(assigned, batch);
         return Look::found;
       }
       const bool is_blocked = progress == log::Progress::blocked;
       if (is_blocked && assigned.reader.help()) continue;
+      if (progress != log::Progress::refused && assigned.reader.log().is_deleted()) [[unlikely]]
+        return end_deleted(batch, assigned);
       if (is_blocked || progress == log::Progress::idle) [[likely]]
-        return assigned.reader.log().is_deleted()
-                   ? end_with(batch, {Errc::topic_deleted, "the topic was deleted under this consumer"}, assigned)
-                   : (is_blocked ? Look::blocked : Look::nothing);
+        return is_blocked ? Look::blocked : Look::nothing;
       if (const auto handled = handle(progress, accept.refusal(), assigned); !handled)
         return end_with(batch, handled.error(), assigned);
     }
+  }
+
+  /// Its one Topic is gone: that stays so. One of several: the next look at the catalog drops it, and tells if need be.
+  TOWPATH_COLD Look end_deleted(Batch<T, S>& batch, const detail::Assigned& assigned) {
+    if (core_->assignment().is_fixed())
+      return end_with(batch, {Errc::topic_deleted, "the topic was deleted under this consumer"}, assigned);
+    core_->assignment().look_again();
+    return Look::nothing;
+  }
+
+  /// Takes on topics and partitions that came, lets go of those that went. False if there is something to tell.
+  TOWPATH_COLD bool follow(Batch<T, S>& batch) {
+    core_->assignment().refresh();
+    const auto news = core_->assignment().take_news();
+    if (!news) return true;
+    batch = failed(news->failure, {}, news->topic);
+    return false;
+  }
+
+  /// Found nothing: whoever waits for the native handle sleeps now.
+  TOWPATH_COLD void settle_handle(const Batch<T, S>& batch) noexcept {
+    if (batch.empty() && !batch.trouble_)
+      core_->arm(look_ == Look::blocked);
+    else
+      core_->signal();
   }
 
   /// What is neither records nor patience. Ok: look again.
   TOWPATH_COLD Result<void> handle(log::Progress progress, const Failure& refusal, detail::Assigned& assigned) {
     if (progress == log::Progress::failed) return assigned.reader.failure();
     if (progress == log::Progress::refused) return refusal;
-    if (assigned.reader.log().is_deleted())
-      return Failure{Errc::topic_deleted, "the topic was deleted under this consumer"};
     if (!assigned.has_position) return Failure{Errc::no_offset, "auto_offset_reset is none and nothing was sought"};
     return core_->return_to_log(assigned);
   }
@@ -283,7 +236,7 @@ class Consumer<T, S, Bus> {
   TOWPATH_COLD void tell_missed(Batch<T, S>& batch) {
     for (auto& assigned : core_->assigned()) {
       if (assigned->missed == 0 || batch.trouble_) continue;
-      batch.trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{{}, {}, name(), true});
+      batch.trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{{}, {}, assigned->topic->name(), true});
       batch.partition_ = assigned->id;
       return tell(*assigned, batch);
     }
@@ -300,18 +253,14 @@ class Consumer<T, S, Bus> {
     return true;
   }
 
-  TOWPATH_COLD Look end_with(Batch<T, S>& batch, const Failure& failure, Offset at) {
-    batch = failed(failure, at);
+  TOWPATH_COLD Look end_with(Batch<T, S>& batch, const Failure& failure, const detail::Assigned& assigned) {
+    batch = failed(failure, Offset{static_cast<std::int64_t>(assigned.reader.cursor())}, assigned.topic->name());
+    batch.partition_ = assigned.id;
     return Look::failed;
   }
-  Look end_with(Batch<T, S>& batch, const Failure& failure, const detail::Assigned& assigned) {
-    const auto result = end_with(batch, failure, Offset{static_cast<std::int64_t>(assigned.reader.cursor())});
-    batch.partition_ = assigned.id;
-    return result;
-  }
 
-  TOWPATH_COLD Batch<T, S> failed(const Failure& failure, Offset at) {
-    trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{failure, at, name()});
+  TOWPATH_COLD Batch<T, S> failed(const Failure& failure, Offset at, const std::string& topic) {
+    trouble_ = std::make_shared<detail::Trouble>(detail::Trouble{failure, at, topic});
     Batch<T, S> batch;
     batch.trouble_ = trouble_;
     return batch;
@@ -320,7 +269,7 @@ class Consumer<T, S, Bus> {
   /// What keeps this consumer from polling at all.
   TOWPATH_COLD Batch<T, S> refuse() {
     if (!core_) return moved_from();
-    if (!core_->files().core().is_mine()) return failed({Errc::forked, "the consumer was made before fork()"}, {});
+    if (!core_->bus().is_mine()) return failed({Errc::forked, "the consumer was made before fork()"}, {}, {});
     return again();
   }
 
@@ -339,49 +288,10 @@ class Consumer<T, S, Bus> {
     return batch;
   }
 
-  [[nodiscard]] const std::string& name() const noexcept { return core_->files().name(); }
-
-  Result<void> set_paused(PartitionId partition, bool paused) noexcept {
-    auto* assigned = find(partition);
-    if (!assigned) return not_assigned();
-    assigned->paused = paused;
-    return {};
-  }
-
-  Result<void> reset_one(detail::Assigned& assigned, OffsetReset policy) {
-    auto done = core_->reset(assigned, policy);
-    assigned.missed = 0;  // asked for, not missed
-    if (done) go_on();
-    return done;
-  }
-  Result<void> reset_all(OffsetReset policy) {
-    if (auto fine = usable(); !fine) return fine;
-    for (auto& assigned : core_->assigned())
-      if (auto done = reset_one(*assigned, policy); !done) return done;
-    return {};
-  }
-
-  template <class Ask>
-  Result<std::vector<PartitionOffset>> each(const Ask& ask) const {
-    if (auto fine = usable(); !fine) return fine.error();
-    std::vector<PartitionOffset> offsets;
-    for (auto& assigned : core_->assigned()) {
-      auto offset = ask(*assigned);
-      if (!offset) return offset.error();
-      offsets.push_back({assigned->id, *offset});
-    }
-    return offsets;
-  }
-
-  Topic<T, S> topic_;
-  std::unique_ptr<detail::ConsumerCore> core_;
-  std::shared_ptr<detail::Trouble> trouble_;  // the last there was; null: none yet
-  std::uint64_t value_alignment_;
+  std::optional<Topic<T, S>> topic_;
   std::size_t max_records_;
   std::size_t turn_ = 0;
   Look look_ = Look::nothing;
-  std::uint64_t missed_ = 0;      // told, in all
-  bool ended_iteration_ = false;  // the error that nobody looked at was the iterator's to hide
   detail::StreamPace pace_;
   detail::SharedRecords unpacked_;  // the last record batch: the next poll may go on inside it
 };

@@ -1,12 +1,14 @@
-// How a Consumer starts and what it is limited to.
+// How a Consumer starts, what it reads and what it is limited to.
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include <towpath/core/ids.hpp>
 #include <towpath/core/result.hpp>
 #include <towpath/core/time.hpp>
+#include <towpath/core/topic_partition.hpp>
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -18,10 +20,19 @@ enum class OffsetReset {
 };
 
 struct ConsumerConfig {
-  /// Default latest, as in Kafka.
+  /// Names of the topics to read, for Consumer{bus, ...}. One that does not exist yet is waited for: reading makes
+  /// none.
+  std::vector<std::string> topics = {};
+  /// Reads every topic that this extended regular expression is found in, those that come later too, for
+  /// Consumer{bus, ...}: "^my\\..*". May stand beside `topics`. 512 characters at most. Default: none.
+  std::string pattern = {};
+  /// Where to begin in what is there when the Consumer is made. Default latest, as in Kafka. Topics and partitions that
+  /// come later are read from their first record.
   OffsetReset auto_offset_reset = OffsetReset::latest;
-  /// Which partitions. Default: all, also those that are added later.
+  /// Which partitions, for a Consumer of one Topic. Default: all, also those that are added later.
   std::vector<PartitionId> partitions = {};
+  /// The reader's name, 1 to 249 of [A-Za-z0-9._-]: as in TopicConfig::readers. Default: none.
+  std::string name = {};
   /// Records in one Batch, 1 or more. Default 1,024.
   std::size_t max_poll_records = 1'024;
   /// Iterating over the consumer ends after this long without a record. Default: never.
@@ -31,12 +42,12 @@ struct ConsumerConfig {
 };
 
 struct PartitionOffset {
-  PartitionId partition;
+  TopicPartition partition;
   Offset offset;
 };
 
 struct PartitionTimeOffset {
-  PartitionId partition;
+  TopicPartition partition;
   std::optional<Offset> offset;  ///< none: no record as late as that
 };
 

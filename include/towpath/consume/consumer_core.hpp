@@ -1,27 +1,13 @@
-// The part of a Consumer that does not know its value type: assignment, positions, sleeping.
+// The part of a Consumer that does not know its value type: the member line, what is assigned, sleeping and waking.
 // One thread, but for wakeup().
 #pragma once
 
 #include <atomic>
 
-#include <towpath/consume/consumer_config.hpp>
-#include <towpath/log/time_index.hpp>
-#include <towpath/topic/topic_files.hpp>
+#include <towpath/consume/assignment.hpp>
+#include <towpath/shm/doorbell.hpp>
 
 namespace towpath::inline TOWPATH_ABI::detail {
-
-/// One assigned partition.
-struct Assigned {
-  Assigned(PartitionId partition, const log::PartitionLog& log, std::shared_ptr<log::Pins> pins)
-      : id{partition}, reader{log, std::move(pins)} {}
-
-  PartitionId id;
-  log::Reader reader;
-  bool has_position = false;
-  bool paused = false;
-  std::uint64_t missed = 0;  // not yet told
-  log::WaiterRegistration registration;
-};
 
 class ConsumerCore {
  public:
@@ -29,82 +15,49 @@ class ConsumerCore {
   static constexpr Duration max_sleep{std::chrono::milliseconds{50}};
   /// A reader without rights is woken by nobody.
   static constexpr Duration blind_sleep{std::chrono::milliseconds{1}};
+  /// The catalog is looked at again after this long without a change, by whoever has nothing to do.
+  static constexpr Duration look_again_after{std::chrono::seconds{1}};
 
-  /// Errors: too_many_members, forked, unknown_partition, invalid_argument, and those of mapping.
-  static Result<std::unique_ptr<ConsumerCore>> open(std::shared_ptr<TopicFiles> files, ConsumerConfig config) {
-    if (auto fine = files->core().usable(); !fine) return fine.error();
-    if (config.max_poll_records < 1) return Failure{Errc::invalid_argument, "max_poll_records: 1 or more"};
-    auto pins = files->open_pins_holder();
-    if (!pins) return pins.error();
-    auto core = std::unique_ptr<ConsumerCore>{new ConsumerCore{std::move(files), std::move(config), std::move(*pins)}};
-    if (core->files_->core().members()) {
-      auto member = core->files_->core().claim(shm::MemberKind::consumer, core->files_->name());
-      if (!member) return member.error();
-      core->member_ = std::move(*member);
-    }
-    core->all_partitions_ = core->config_.partitions.empty();
-    if (auto assigned = core->all_partitions_ ? core->follow_growth() : core->assign(core->config_.partitions);
-        !assigned)
-      return assigned.error();
+  /// Of one topic. Errors: too_many_members, forked, unknown_partition, invalid_argument, and those of mapping.
+  static Result<std::unique_ptr<ConsumerCore>> open(const Bus& bus, std::shared_ptr<TopicFiles> files,
+                                                    ConsumerConfig config) {
+    if (!config.topics.empty() || !config.pattern.empty())
+      return Failure{Errc::invalid_argument, "topics, pattern: they are for a Consumer of the bus, not of a Topic"};
+    auto core = make(bus, std::move(config), Schema{}, files->name());
+    if (!core) return core;
+    if (auto done = (*core)->assignment_.read_only_this(std::move(files)); !done) return done.error();
+    return core;
+  }
+  /// Of what the config's topics and pattern say. Errors: invalid_argument, invalid_name, invalid_pattern,
+  /// too_many_members, forked.
+  static Result<std::unique_ptr<ConsumerCore>> open(const Bus& bus, ConsumerConfig config, const Schema& schema) {
+    if (!config.partitions.empty())
+      return Failure{Errc::invalid_argument, "partitions: they are for a Consumer of one Topic; or call assign()"};
+    auto subscription = Subscription::make(config.topics, config.pattern);
+    if (!subscription) return subscription.error();
+    const std::string label = config.topics.empty() ? config.pattern : config.topics.front();
+    auto core = make(bus, std::move(config), schema, label);
+    if (!core) return core;
+    if (auto done = (*core)->assignment_.subscribe(std::move(*subscription)); !done) return done.error();
     return core;
   }
 
   ConsumerCore(const ConsumerCore&) = delete;
   ConsumerCore& operator=(const ConsumerCore&) = delete;
-  ~ConsumerCore() {
-    if (!files_->core().is_mine()) return;
-    for (auto& assigned : assigned_) assigned->registration.leave();
-  }
 
-  [[nodiscard]] TopicFiles& files() const noexcept { return *files_; }
+  [[nodiscard]] TOWPATH_HOT BusCore& bus() const noexcept { return *bus_; }
   [[nodiscard]] const ConsumerConfig& config() const noexcept { return config_; }
-  [[nodiscard]] const Clock& clock() const noexcept { return files_->core().config().clock; }
-  [[nodiscard]] std::vector<std::unique_ptr<Assigned>>& assigned() noexcept { return assigned_; }
-
-  [[nodiscard]] Assigned* find(PartitionId id) noexcept {
-    for (auto& assigned : assigned_)
-      if (assigned->id == id) return assigned.get();
-    return nullptr;
-  }
-
-  /// Replaces the assignment; partitions that stay keep position and pause. Errors: unknown_partition.
-  Result<void> assign(const std::vector<PartitionId>& wanted) {
-    if (auto fine = files_->core().usable(); !fine) return fine;
-    const auto find_in = [](auto& all, PartitionId id) {
-      return std::find_if(all.begin(), all.end(), [&](const auto& a) { return a && a->id == id; });
-    };
-    std::vector<std::unique_ptr<Assigned>> added;  // all of them, before anything changes
-    for (const PartitionId id : wanted) {
-      if (find(id) || find_in(added, id) != added.end()) continue;
-      auto begun = begin(id, config_.auto_offset_reset);
-      if (!begun) return begun.error();
-      added.push_back(std::move(*begun));
-    }
-    std::vector<std::unique_ptr<Assigned>> next;
-    for (const PartitionId id : wanted)
-      for (auto* all : {&assigned_, &added})
-        if (const auto found = find_in(*all, id); found != all->end()) next.push_back(std::move(*found));
-    for (auto& gone : assigned_)
-      if (gone) gone->registration.leave();
-    assigned_ = std::move(next);
-    all_partitions_ = false;
-    return {};
-  }
-
-  /// Takes on partitions that were added, from their first record. One load when nothing changed.
-  TOWPATH_HOT Result<void> follow_growth() {
-    if (!all_partitions_ || static_cast<std::size_t>(files_->partitions()) == assigned_.size()) [[likely]]
-      return {};
-    return take_on_new();
-  }
+  [[nodiscard]] const Clock& clock() const noexcept { return bus_->config().clock; }
+  [[nodiscard]] TOWPATH_HOT Assignment& assignment() noexcept { return assignment_; }
+  [[nodiscard]] TOWPATH_HOT Assignment::List& assigned() noexcept { return assignment_.all(); }
 
   /// The offset after the last record that can be read; moves no position. Errors: those of mapping.
-  [[nodiscard]] Result<Offset> end_of(const Assigned& assigned) const {
-    return log::Reader{assigned.reader.log(), pins_}.find_end();
+  [[nodiscard]] static Result<Offset> end_of(const Assigned& assigned) {
+    return log::Reader{assigned.reader.log(), assigned.topic->pins}.find_end();
   }
 
   /// To the first record (earliest) or behind the last (latest). Errors: those of mapping.
-  Result<void> reset(Assigned& assigned, OffsetReset policy) {
+  static Result<void> reset(Assigned& assigned, OffsetReset policy) {
     if (policy == OffsetReset::earliest) {
       assigned.reader.seek(assigned.reader.log().state().log_start.load(shm::seq_cst));
     } else if (auto end = assigned.reader.find_end(); !end) {
@@ -117,7 +70,7 @@ class ConsumerCore {
   /// The position is outside the log: to where auto_offset_reset says, unless records came up to it meanwhile.
   /// Errors: log_truncated (it is behind the end of a log that was recovered; moved there nevertheless),
   /// offset_out_of_range for none, corrupt, those of mapping.
-  Result<void> return_to_log(Assigned& assigned) {
+  Result<void> return_to_log(Assigned& assigned) const {
     const std::uint64_t before = assigned.reader.position();
     const auto end = end_of(assigned);
     if (!end) return end.error();
@@ -139,10 +92,12 @@ class ConsumerCore {
 
   // ---- sleeping
 
-  /// From any thread: the poll that waits, or the next one, returns at once.
+  /// From any thread: the poll that waits, or the next one, returns at once, and the native handle becomes readable.
   void wakeup() noexcept {
-    woken_.store(true, std::memory_order_seq_cst);  // pairs with the load between announcing and sleeping
-    if (member_ && files_->core().is_mine()) shm::wake(member_.line().wake);
+    woken_.store(true, std::memory_order_seq_cst);  // pairs with the loads between announcing and sleeping
+    if (!bus_->is_mine()) return;
+    if (member_) shm::wake(member_.line().wake);
+    if (auto* bell = shared_bell_.load(std::memory_order_acquire)) bell->signal();  // pairs with native_handle()
   }
   bool take_wakeup() noexcept {
     return woken_.load(std::memory_order_relaxed) && woken_.exchange(false, std::memory_order_acq_rel);
@@ -150,26 +105,71 @@ class ConsumerCore {
 
   /// Sleeps until a record may be there, wakeup() was called, or `limit` is over, whichever is first; 50 ms at most.
   TOWPATH_COLD void sleep(Duration limit, bool is_blocked) noexcept {
+    assignment_.look_again_after(look_again_after);
+    const bool can_be_woken = member_ && register_all();
     // An open slot ahead: its producer may be dead, and nobody would wake us. Look again soon.
-    const Duration longest = is_blocked                 ? Duration{std::chrono::microseconds{50}}
-                             : member_ && can_register_ ? max_sleep
-                                                        : blind_sleep;
+    const Duration longest = is_blocked     ? Duration{std::chrono::microseconds{50}}
+                             : can_be_woken ? max_sleep
+                                            : blind_sleep;
     limit = std::min(limit, longest);
     if (limit <= Duration::zero()) return;
-    if (!member_ || !can_register_) {
+    if (!can_be_woken) {
       if (!woken_.load(std::memory_order_relaxed)) std::this_thread::sleep_for(limit);
       return;
     }
-    for (auto& assigned : assigned_)
-      if (!assigned->registration) enter(*assigned);
     auto& word = member_.line().wake;
+    member_.line().bell.store(0, shm::relaxed);  // ordered by the announcement, which the waker's swap acquires
     const std::uint32_t announced = shm::announce_sleep(word);
     TOWPATH_FAILPOINT("sleep.announced");
     if (woken_.load(std::memory_order_seq_cst)) return;  // pairs with the store in wakeup()
-    for (auto& assigned : assigned_)
-      if (!assigned->paused && !is_blocked && assigned->reader.has_something()) return;
+    if (!is_blocked && has_something()) return;
     count_wait();
     shm::sleep(word, announced, limit);
+  }
+
+  // ---- sleeping in an event loop of the user's
+
+  /// See Consumer::native_handle(). Readable at first.
+  Result<int> native_handle() {
+    if (bell_) return bell_->descriptor();
+    auto* members = bus_->members();
+    auto bell = members ? shm::Doorbell::open(bus_->directory(), {member_.index(), incarnation()})
+                        : shm::Doorbell::open_private();
+    // Without the right to make a name nobody can ring: then it looks again and again, as a reader without rights does.
+    if (!bell && bell.error() == Errc::permission_denied) bell = shm::Doorbell::open_private();
+    if (!bell) return bell.error();
+    bell_ = std::move(*bell);
+    bell_->signal();
+    is_signalled_ = true;
+    shared_bell_.store(bell_.get(), std::memory_order_release);  // pairs with the acquire in wakeup()
+    return bell_->descriptor();
+  }
+  [[nodiscard]] TOWPATH_HOT bool has_native_handle() const noexcept { return bell_ != nullptr; }
+
+  /// Another poll may find something: the native handle, if there is one, is readable.
+  void signal() noexcept {
+    if (!bell_ || is_signalled_ || !bus_->is_mine()) return;
+    bell_->signal();
+    is_signalled_ = true;
+  }
+
+  /// After a poll that found nothing: the native handle is readable no more, until something may be there.
+  TOWPATH_COLD void arm(bool is_blocked) noexcept {
+    assignment_.look_again_after(look_again_after);
+    // Before announcing: a ring for this announcement must not be taken for one of before.
+    bell_->clear();
+    is_signalled_ = false;
+    woken_.exchange(false, std::memory_order_acq_rel);  // that poll was the answer; after clear(), or a signal is lost
+    const bool can_be_rung = member_ && bell_->has_name() && register_all();
+    if (can_be_rung) {
+      member_.line().bell.store(1, shm::relaxed);  // ordered by the announcement, which the waker's swap acquires
+      shm::announce_sleep(member_.line().wake);
+      TOWPATH_FAILPOINT("arm.announced");
+    }
+    const bool is_over = woken_.load(std::memory_order_seq_cst);  // pairs with the store in wakeup()
+    if (is_over || !assignment_.is_current() || (!is_blocked && has_something())) return signal();
+    count_wait();
+    bell_->set_alarm(can_be_rung && !is_blocked ? max_sleep : blind_sleep);
   }
 
   /// For liveness: somebody else may see that this consumer polls.
@@ -177,51 +177,63 @@ class ConsumerCore {
     if (member_) member_.line().progress.store(++polls_, shm::relaxed);
   }
   [[nodiscard]] const shm::Member* member() const noexcept { return member_ ? &member_ : nullptr; }
-  [[nodiscard]] const std::shared_ptr<log::Pins>& pins() const noexcept { return pins_; }
 
  private:
-  ConsumerCore(std::shared_ptr<TopicFiles> files, ConsumerConfig config, std::shared_ptr<log::Pins> pins)
-      : files_{std::move(files)}, config_{std::move(config)}, pins_{std::move(pins)} {}
+  ConsumerCore(const Bus& bus, ConsumerConfig config, const Schema& schema)
+      : bus_{bus.core()}, config_{std::move(config)}, assignment_{bus, config_, schema} {}
 
-  Result<std::unique_ptr<Assigned>> begin(PartitionId id, OffsetReset policy) {
-    auto log = files_->partition(id);
-    if (!log) return log.error();
-    auto assigned = std::make_unique<Assigned>(id, **log, pins_);
-    if (policy == OffsetReset::none) return assigned;
-    if (auto done = reset(*assigned, policy); !done) return done.error();
-    return assigned;
+  static Result<std::unique_ptr<ConsumerCore>> make(const Bus& bus, ConsumerConfig config, const Schema& schema,
+                                                    std::string_view label) {
+    if (auto fine = bus.core()->usable(); !fine) return fine.error();
+    if (config.max_poll_records < 1) return Failure{Errc::invalid_argument, "max_poll_records: 1 or more"};
+    if (!config.name.empty() && !check_topic_name(config.name))
+      return Failure{Errc::invalid_argument, "name: 1 to 249 of [A-Za-z0-9._-], not . or .."};
+    auto core = std::unique_ptr<ConsumerCore>{new ConsumerCore{bus, std::move(config), schema}};
+    if (!core->bus_->members()) return core;
+    const auto& name = core->config_.name;
+    auto member = core->bus_->claim(shm::MemberKind::consumer, name.empty() ? label : std::string_view{name});
+    if (!member) return member.error();
+    core->member_ = std::move(*member);
+    return core;
   }
 
-  TOWPATH_COLD Result<void> take_on_new() {
-    const bool first = assigned_.empty();
-    for (auto i = static_cast<std::int32_t>(assigned_.size()); i < files_->partitions(); ++i) {
-      auto begun = begin({i}, first ? config_.auto_offset_reset : OffsetReset::earliest);
-      if (!begun) return begun.error();
-      assigned_.push_back(std::move(*begun));
+  [[nodiscard]] std::uint64_t incarnation() const noexcept {
+    return member_.line().incarnation.load(shm::relaxed);  // mine: only a claim changes it
+  }
+
+  /// In every partition's waiter mask, once. False if some partition's cannot be had: then nobody may wake us.
+  bool register_all() noexcept {
+    bool all = true;
+    for (auto& assigned : assigned()) {
+      if (assigned->registration) continue;
+      auto* block = assigned->reader.log().waits();
+      if (block) assigned->registration = log::WaiterRegistration::enter(*block, member_);
+      all = all && block;
     }
-    return {};
+    return all;
   }
 
-  void enter(Assigned& assigned) noexcept {
-    auto* block = assigned.reader.log().waits();
-    if (!block) return void(can_register_ = false);
-    assigned.registration = log::WaiterRegistration::enter(*block, member_);
+  /// The recheck between announcing sleep and sleeping.
+  [[nodiscard]] bool has_something() noexcept {
+    for (auto& assigned : assigned())
+      if (!assigned->paused && assigned->reader.has_something()) return true;
+    return false;
   }
 
   void count_wait() noexcept {
-    if (!assigned_.empty() && files_->is_writable())
-      assigned_.front()->reader.log().state().waits.fetch_add(1, shm::relaxed);
+    if (!assigned().empty() && assigned().front()->reader.log().may_help())
+      assigned().front()->reader.log().state().waits.fetch_add(1, shm::relaxed);
   }
 
-  std::shared_ptr<TopicFiles> files_;
+  std::shared_ptr<BusCore> bus_;
   ConsumerConfig config_;
-  std::shared_ptr<log::Pins> pins_;
   shm::Member member_;
-  std::vector<std::unique_ptr<Assigned>> assigned_;
-  bool all_partitions_ = true;
-  bool can_register_ = true;
+  Assignment assignment_;  // goes before the member that is registered
   std::uint64_t polls_ = 0;
   std::atomic<bool> woken_{false};
+  std::unique_ptr<shm::Doorbell> bell_;
+  bool is_signalled_ = false;
+  std::atomic<shm::Doorbell*> shared_bell_{nullptr};
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::detail

@@ -6,6 +6,7 @@
 #include <towpath/core/bytes.hpp>
 #include <towpath/core/ids.hpp>
 #include <towpath/core/result.hpp>
+#include <towpath/core/topic_partition.hpp>
 
 template <>
 struct fmt::formatter<towpath::Offset> : fmt::formatter<std::int64_t> {
@@ -20,6 +21,16 @@ struct fmt::formatter<towpath::PartitionId> : fmt::formatter<std::int32_t> {
   template <class Context>
   auto format(towpath::PartitionId id, Context& context) const {
     return fmt::formatter<std::int32_t>::format(id.value, context);
+  }
+};
+
+/// "pose-0", as Kafka writes it.
+template <>
+struct fmt::formatter<towpath::TopicPartition> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+  template <class Context>
+  auto format(const towpath::TopicPartition& at, Context& context) const {
+    return fmt::format_to(context.out(), "{}-{}", at.topic, at.partition.value);
   }
 };
 

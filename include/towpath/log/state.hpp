@@ -179,10 +179,10 @@ __attribute__((noinline)) inline void wake_slow(WaitBlock& block, std::uint64_t 
   if (mask >> overflow_bit)
     for (unsigned i = 0; i < members.used(); ++i)
       if (members.line(i).kind.load(shm::relaxed) == static_cast<std::uint32_t>(shm::MemberKind::consumer))
-        shm::wake(members.line(i).wake);
+        members.wake(i);
   for (mask &= ~(std::uint64_t{1} << overflow_bit); mask != 0; mask &= mask - 1) {
     const std::uint32_t holder = block.lines[std::countr_zero(mask)].load(shm::acquire);
-    if (WaiterName::is_member(holder)) shm::wake(members.line(WaiterName::index(holder)).wake);
+    if (WaiterName::is_member(holder)) members.wake(WaiterName::index(holder));
   }
 }
 

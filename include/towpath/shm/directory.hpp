@@ -34,6 +34,11 @@ class Directory {
   virtual Result<FileDescriptor> open(const char* name, Access access) = 0;
   /// Makes a new, empty file of mode `mode` whatever the umask. Errors: already_exists, no_space.
   virtual Result<FileDescriptor> create(const char* name, unsigned mode) = 0;
+  /// Makes a FIFO of mode `mode` whatever the umask, and opens it as open_fifo does. Errors: already_exists, no_space.
+  virtual Result<FileDescriptor> make_fifo(const char* name, unsigned mode) = 0;
+  /// Opens a FIFO for reading and writing, so that it never ends and a write never raises SIGPIPE; nothing on it
+  /// blocks. Errors: not_found, permission_denied, corrupt (no FIFO).
+  virtual Result<FileDescriptor> open_fifo(const char* name) = 0;
   /// Which file stands under the name now, and its size. Errors: not_found.
   virtual Result<FileInfo> identify(const char* name) = 0;
   /// Gives a file or folder another name. Errors: already_exists (never replaces), not_found.

@@ -49,6 +49,25 @@ class FolderDirectory final : public Directory {
     return file;
   }
 
+  Result<FileDescriptor> make_fifo(const char* name, unsigned mode) override {
+    const auto at = place(name);
+    if (!at) return at.error();
+    if (::mkfifoat(at->folder, at->leaf, mode) != 0) return system_failure(errno, "mkfifoat");
+    auto fifo = open_fifo(name);
+    if (fifo && ::fchmod(fifo->get(), mode) != 0) fifo = system_failure(errno, "fchmod");
+    if (!fifo) ::unlinkat(at->folder, at->leaf, 0);
+    return fifo;
+  }
+
+  Result<FileDescriptor> open_fifo(const char* name) override {
+    auto fifo = beneath(name, O_RDWR | O_NONBLOCK, 0);
+    if (!fifo) return fifo;
+    const auto found = status(*fifo);
+    if (!found) return found.error();
+    if (!S_ISFIFO(found->st_mode)) return Failure{Errc::corrupt, "another file stands where a FIFO was"};
+    return fifo;
+  }
+
   Result<FileInfo> identify(const char* name) override {
     struct stat found {};
     if (::fstatat(fd_.get(), name, &found, AT_SYMLINK_NOFOLLOW) != 0) return system_failure(errno, "fstatat");

@@ -12,6 +12,7 @@
 #include <mutex>
 #include <string_view>
 
+#include <towpath/shm/doorbell.hpp>
 #include <towpath/shm/fork.hpp>
 #include <towpath/shm/lock.hpp>
 #include <towpath/shm/wake.hpp>
@@ -37,18 +38,20 @@ struct MemberLine {
   Word32 kind;    // MemberKind; 0 when released in order
   Word32 pid;     // for people only
   char name[28];  // for people only; zero-terminated
-  std::uint64_t reserved1[3];
+  Word32 bell;    // 1: the owner sleeps on its doorbell, 0: on `wake`; set before it is announced
+  std::uint32_t reserved1[5];
 
   /// For recovery, when nobody lives. The incarnation stays: private names carry it.
   void clear() noexcept {
     for (auto* word : {&inflight, &uid, &batch, &progress}) word->store(0, relaxed);
-    for (auto* word : {&wake, &kind, &pid}) word->store(0, relaxed);
+    for (auto* word : {&wake, &kind, &pid, &bell}) word->store(0, relaxed);
     std::memset(name, 0, sizeof name);
   }
 };
 static_assert(sizeof(MemberLine) == 128 && std::is_standard_layout_v<MemberLine>);
 static_assert(offsetof(MemberLine, incarnation) == 24 && offsetof(MemberLine, wake) == 64);
 static_assert(offsetof(MemberLine, progress) == 32 && offsetof(MemberLine, name) == 76);
+static_assert(offsetof(MemberLine, bell) == 104);
 
 class Members;
 
@@ -83,9 +86,9 @@ class Member {
 class Members {
  public:
   /// `lines` is the mapped table of max_members lines; `holder` and `asker` are two descriptors of the file `members`.
-  /// `used` is the table's high-water mark: lines from there on were never claimed.
-  Members(MemberLine* lines, Word32& used, LockDescriptor holder, FileDescriptor asker)
-      : lines_{lines}, used_{&used}, holder_{std::move(holder)}, asker_{std::move(asker)} {}
+  /// `used` is the table's high-water mark: lines from there on were never claimed. `bells` is where doorbells hang.
+  Members(MemberLine* lines, Word32& used, LockDescriptor holder, FileDescriptor asker, Directory* bells = nullptr)
+      : lines_{lines}, used_{&used}, holder_{std::move(holder)}, asker_{std::move(asker)}, ringer_{bells} {}
 
   /// Takes a free line. A few microseconds; up to a millisecond when most are taken. Errors: too_many_members, forked,
   /// permission_denied (the holder's mode).
@@ -111,11 +114,17 @@ class Members {
   /// Whether the line's owner lives. Asks the kernel: 0.5 us. May say yes for one that is just being released.
   [[nodiscard]] bool is_alive(unsigned index) const noexcept { return is_locked(asker_, index); }
 
-  /// A private name says whose it is, "<line>.<incarnation>." at `tag`: is he gone? Unlinking what is his is safe then.
+  /// Wakes the owner of a line if it sleeps or is about to, wherever it does. Call after the seq_cst compare-and-swap
+  /// that made something ready.
+  TOWPATH_HOT void wake(unsigned index) noexcept {
+    if (take_wake(lines_[index].wake)) wake_taken(index);
+  }
+
+  /// A private name says whose it is, "<line>.<incarnation>" at `tag`: is he gone? Unlinking what is his is safe then.
   [[nodiscard]] bool is_left_behind(const char* tag) const noexcept {
     unsigned index = 0;
     unsigned long long incarnation = 0;
-    if (std::sscanf(tag, "%u.%llu.", &index, &incarnation) != 2 || index >= max_members) return false;
+    if (std::sscanf(tag, "%u.%llu", &index, &incarnation) != 2 || index >= max_members) return false;
     return lines_[index].incarnation.load(acquire) != incarnation || !is_alive(index);
   }
 
@@ -157,12 +166,21 @@ class Members {
     return true;
   }
 
+  TOWPATH_COLD void wake_taken(unsigned index) noexcept {
+    const MemberLine& line = lines_[index];
+    // Where the sleeper is that was announced, or later: the compare-and-swap acquired its announcement.
+    if (line.bell.load(relaxed) == 0) return end_sleep(line.wake);
+    const std::uint64_t incarnation = line.incarnation.load(relaxed);
+    if (ringer_.ring(index, incarnation) && !is_alive(index)) ringer_.remove(index, incarnation);
+  }
+
   static void enter(MemberLine& line, MemberKind kind, std::string_view name) noexcept {
     line.incarnation.fetch_add(1, acq_rel);  // what the dead one left on disk is now sweepable
     line.inflight.store(0, release);  // pairs with the scans of recyclers and helpers: the dead one reserves nothing
     line.uid.store(0, release);       // as inflight
     line.batch.store(0, release);
     line.progress.store(0, relaxed);
+    line.bell.store(0, relaxed);  // whoever is announced next sleeps on the word, until it says otherwise
     line.pid.store(static_cast<std::uint32_t>(::getpid()), relaxed);
     const auto length = std::min(name.size(), sizeof line.name - 1);
     std::memset(line.name, 0, sizeof line.name);
@@ -188,6 +206,7 @@ class Members {
   FileDescriptor asker_;   // never holds any: sees also the locks of this process
   std::mutex mutex_;
   std::bitset<max_members + 3> mine_;
+  Ringer ringer_;
   Failure refused_;  // why the last line could not be had
   std::uint64_t generation_ = ForkGuard::instance().generation();
 };

@@ -23,11 +23,7 @@ class MemoryDirectory final : public Directory {
     const auto found = find(name);
     if (!found) return found.error();
     if (!(*found)->second.file) return Failure{Errc::not_a_directory, "memory folder"};
-    char path[40];
-    std::snprintf(path, sizeof path, "/proc/self/fd/%d", (*found)->second.file.get());
-    const int fd = ::open(path, (access == Access::read ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-    if (fd < 0) return system_failure(errno, "open /proc/self/fd; a bus in memory needs /proc");
-    return FileDescriptor{fd};
+    return reopen((*found)->second.file, access == Access::read ? O_RDONLY : O_RDWR);
   }
 
   Result<FileDescriptor> create(const char* name, unsigned) override {
@@ -41,6 +37,31 @@ class MemoryDirectory final : public Directory {
       tree_->entries.emplace(*at, Entry{std::move(fd), 0});
     }
     return open(name, Access::read_write);
+  }
+
+  /// A pipe, whose two ends are one file to those who open it by name.
+  Result<FileDescriptor> make_fifo(const char* name, unsigned) override {
+    {
+      const std::lock_guard hold{tree_->mutex};
+      const auto at = place(name);
+      if (!at) return at.error();
+      if (tree_->entries.contains(*at)) return Failure{Errc::already_exists, "memory file"};
+      int ends[2];
+      if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return system_failure(errno, "pipe2");
+      const FileDescriptor write_end{ends[1]};
+      tree_->entries.emplace(*at, Entry{FileDescriptor{ends[0]}, 0});
+    }
+    return open_fifo(name);
+  }
+
+  Result<FileDescriptor> open_fifo(const char* name) override {
+    const std::lock_guard hold{tree_->mutex};
+    const auto found = find(name);
+    if (!found) return found.error();
+    struct stat about {};
+    const bool is_fifo = ::fstat((*found)->second.file.get(), &about) == 0 && S_ISFIFO(about.st_mode);
+    if (!is_fifo) return Failure{Errc::corrupt, "another memory file stands where a FIFO was"};
+    return reopen((*found)->second.file, O_RDWR | O_NONBLOCK);
   }
 
   Result<FileInfo> identify(const char* name) override {
@@ -130,6 +151,14 @@ class MemoryDirectory final : public Directory {
   };
 
   MemoryDirectory(std::shared_ptr<Tree> tree, FolderId here) noexcept : tree_{std::move(tree)}, here_{here} {}
+
+  static Result<FileDescriptor> reopen(const FileDescriptor& file, int flags) {
+    char path[40];
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", file.get());
+    const int fd = ::open(path, flags | O_CLOEXEC);
+    if (fd < 0) return system_failure(errno, "open /proc/self/fd; a bus in memory needs /proc");
+    return FileDescriptor{fd};
+  }
 
   /// Which folder the path names; "" is this one. Errors: not_found, not_a_directory.
   [[nodiscard]] Result<FolderId> folder(std::string_view path) const {

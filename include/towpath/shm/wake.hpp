@@ -29,14 +29,23 @@ inline void sleep(const Word32& word, std::uint32_t announced, Duration timeout)
   ::syscall(SYS_futex, word.address(), FUTEX_WAIT, announced, &limit, nullptr, 0);
 }
 
-/// Wakes the owner if it sleeps or is about to. Call after the seq_cst store that made something ready.
-TOWPATH_HOT void wake(Word32& word) noexcept {
+/// True if the owner sleeps or is about to, and it is the caller who must now wake it: nobody else will.
+TOWPATH_HOT bool take_wake(Word32& word) noexcept {
   std::uint32_t seen = word.load(seq_cst);  // pairs with the seq_cst fetch_or in announce_sleep()
-  if ((seen & 1u) == 0) return;
+  if ((seen & 1u) == 0) return false;
   TOWPATH_FAILPOINT("wake.before_cas");
-  if (!word.compare_exchange(seen, seen + 1, acq_rel, relaxed)) return;  // odd + 1 clears the bit and counts
+  return word.compare_exchange(seen, seen + 1, acq_rel, relaxed);  // odd + 1 clears the bit and counts
+}
+
+/// Ends the sleep() on the word. After take_wake().
+inline void end_sleep(const Word32& word) noexcept {
   TOWPATH_FAILPOINT("wake.before_futex");
   ::syscall(SYS_futex, word.address(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+
+/// Wakes the owner if it sleeps or is about to. Call after the seq_cst store that made something ready.
+TOWPATH_HOT void wake(Word32& word) noexcept {
+  if (take_wake(word)) end_sleep(word);
 }
 
 /// Wakes all who sleep on a word that many wait for. It counts what happened: add to it first (seq_cst).

@@ -140,7 +140,8 @@ class BusCore {
     auto asker = directory_->open("members", shm::Access::read_write);
     if (!holder) return holder.error();
     if (!asker) return asker.error();
-    members_ = std::make_unique<shm::Members>(lines(), control_->members_used, std::move(*holder), std::move(*asker));
+    members_ = std::make_unique<shm::Members>(lines(), control_->members_used, std::move(*holder), std::move(*asker),
+                                              directory_.get());
     return {};
   }
 

@@ -89,8 +89,9 @@ class Catalog {
   /// Changes what may change. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), read_only.
   Result<void> alter(const std::string& name, const TopicConfig& config);
 
-  /// Removes what dead processes left of creations and deletions.
+  /// Removes what dead processes left of creations and deletions, and the doorbells of dead consumers.
   void sweep() {
+    sweep_bells();
     const auto found = core_->directory().list("topics");
     if (!found) return;
     for (const auto& name : *found) {
@@ -101,6 +102,13 @@ class Catalog {
   }
 
  private:
+  void sweep_bells() {
+    const auto found = core_->directory().list(shm::doorbell_folder);
+    for (std::size_t i = 0; found && i < found->size(); ++i)
+      if (core_->members()->is_left_behind((*found)[i].c_str()))
+        core_->directory().remove((std::string{shm::doorbell_folder} + "/" + (*found)[i]).c_str()).ignore();
+  }
+
   /// From the first rename on the topic does not exist. Errors: unknown_topic (somebody else was faster).
   Result<void> take_away(const std::string& name, const shm::Member& member) {
     const auto away = private_folder("~gone-", member);
