@@ -5131,7 +5131,10 @@ struct ConsumerConfig {
   OffsetReset auto_offset_reset = OffsetReset::latest;
   /// Which partitions, for a Consumer of one Topic. Default: all, also those that are added later.
   std::vector<PartitionId> partitions = {};
-  /// The reader's name, 1 to 249 of [A-Za-z0-9._-]: as in TopicConfig::readers. Default: none.
+  /// The reader's name, 1 to 240 of [A-Za-z0-9._-], as in TopicConfig::readers; one live Consumer of a topic has it, a
+  /// second gets `busy`. It leaves behind how far it came: a later Consumer of that name goes on there, with what the
+  /// last one had polled last; topics that list it keep what it has not read, from the first record on. Each poll says
+  /// that what was polled before is done with. Default: none.
   std::string name = {};
   /// Records in one Batch, 1 or more. Default 1,024.
   std::size_t max_poll_records = 1'024;
@@ -5152,695 +5155,6 @@ struct PartitionTimeOffset {
 };
 
 }  // namespace towpath::inline TOWPATH_ABI
-
-// ---- towpath/core/pattern.hpp ----
-
-// A Pattern is a POSIX extended regular expression over names of topics, with the meaning that Kafka's C clients give
-// it: it is searched for anywhere in the name unless ^ and $ anchor it.
-//   auto pattern = Pattern::compile("^my\\.");   if (pattern && pattern->matches("my.topic")) ...
-// Bad patterns, and those that would take much memory or time, are refused when they are compiled. Belongs to one
-// thread.
-
-namespace towpath::inline TOWPATH_ABI {
-
-class Pattern {
- public:
-  static constexpr std::size_t max_length = 512;  ///< characters of a pattern
-  static constexpr std::size_t max_weight = 500;  ///< its length once repetitions are written out: a{3} is aaa
-
-  /// Errors: invalid_pattern, with a sentence that says why. explain() has the system's own words.
-  static Result<Pattern> compile(std::string_view text) {
-    if (auto fine = check(text); !fine) return fine.error();
-    Compiled compiled{new regex_t};
-    if (const int refused = ::regcomp(compiled.get(), std::string{text}.c_str(), flags); refused != 0) {
-      delete compiled.release();  // nothing to free in it
-      return Failure{Errc::invalid_pattern, detail_of(refused)};
-    }
-    return Pattern{std::string{text}, std::move(compiled)};
-  }
-
-  /// Why `text` is refused, with the text and the system's words in the program's language; "" if it is fine.
-  static std::string explain(std::string_view text) {
-    if (const auto fine = check(text); !fine) return quote(text, fine.error().detail);
-    Compiled compiled{new regex_t};
-    const int refused = ::regcomp(compiled.get(), std::string{text}.c_str(), flags);
-    if (refused == 0) return {};
-    char words[256];
-    ::regerror(refused, compiled.get(), words, sizeof words);
-    delete compiled.release();
-    return quote(text, words);
-  }
-
-  [[nodiscard]] bool matches(const std::string& name) const noexcept {
-    return ::regexec(compiled_.get(), name.c_str(), 0, nullptr, 0) == 0;
-  }
-
-  [[nodiscard]] const std::string& text() const noexcept { return text_; }
-
- private:
-  static constexpr int flags = REG_EXTENDED | REG_NOSUB;
-
-  struct Free {
-    void operator()(regex_t* compiled) const noexcept {
-      ::regfree(compiled);
-      delete compiled;
-    }
-  };
-  using Compiled = std::unique_ptr<regex_t, Free>;
-
-  /// A part of a pattern that repetition takes as a whole, and what stands before it in its group.
-  struct Group {
-    std::size_t before = 0;
-    std::size_t last = 0;
-
-    void add(std::size_t weight) noexcept { before = std::min(before + last, max_weight + 1), last = weight; }
-    void repeat(std::size_t times) noexcept { last = std::min(last * times, max_weight + 1); }
-    [[nodiscard]] std::size_t weight() const noexcept { return std::min(before + last + 1, max_weight + 1); }
-  };
-
-  Pattern(std::string text, Compiled compiled) : text_{std::move(text)}, compiled_{std::move(compiled)} {}
-
-  static std::string quote(std::string_view text, const char* why) {
-    return "\"" + std::string{text.substr(0, max_length)} + "\": " + why;
-  }
-
-  /// What regcomp would take and should not: it writes repetitions out, and references back take exponential time.
-  static Result<void> check(std::string_view text) {
-    const auto bad = [](const char* why) { return Failure{Errc::invalid_pattern, why}; };
-    if (text.empty()) return bad("the pattern is empty; .* is every topic");
-    if (text.size() > max_length) return bad("the pattern is longer than 512 characters");
-    if (text.find('\0') != text.npos) return bad("the pattern has a zero byte in it");
-    std::vector<Group> groups(1);
-    for (std::size_t i = 0; i < text.size(); ++i) {
-      const char c = text[i];
-      if (c == '\\' && i + 1 < text.size() && text[i + 1] >= '1' && text[i + 1] <= '9')
-        return bad("references back (\\1) are no part of extended regular expressions");
-      if (c == '(') {
-        groups.emplace_back();
-      } else if (c == ')' && groups.size() > 1) {
-        const std::size_t inside = groups.back().weight();
-        groups.pop_back();
-        groups.back().add(inside);
-      } else if (c == '+') {
-        groups.back().repeat(2);
-      } else if (c == '{') {
-        groups.back().repeat(times_of(text.substr(i + 1)));
-      } else if (c != '*' && c != '?') {
-        groups.back().add(1);
-        if (c == '[') i = end_of_bracket(text, i);
-        if (c == '\\') ++i;
-      }
-    }
-    std::size_t weight = 0;
-    for (const auto& group : groups) weight += group.weight();
-    if (weight <= max_weight) return {};
-    return bad("the pattern is longer than 500 characters once its repetitions are written out");
-  }
-
-  /// How often what stands before "{" is written out: the largest number up to "}", one more when it has no end.
-  static std::size_t times_of(std::string_view text) noexcept {
-    std::size_t most = 0;
-    std::size_t number = 0;
-    for (const char c : text.substr(0, text.find('}'))) {
-      number = c >= '0' && c <= '9' ? std::min(number * 10 + static_cast<std::size_t>(c - '0'), max_weight + 1) : 0;
-      most = std::max(most, number);
-    }
-    return most + 1;
-  }
-
-  /// Where the bracket that begins at `from` ends: [^]] and [[:alpha:]] have a ] inside.
-  static std::size_t end_of_bracket(std::string_view text, std::size_t from) noexcept {
-    std::size_t i = from + 1;
-    if (i < text.size() && text[i] == '^') ++i;
-    if (i < text.size() && text[i] == ']') ++i;
-    for (; i < text.size() && text[i] != ']'; ++i) {
-      const char kind = i + 1 < text.size() && text[i] == '[' ? text[i + 1] : ' ';
-      if (kind != ':' && kind != '.' && kind != '=') continue;
-      const char closing[] = {kind, ']', '\0'};
-      const auto end = text.find(closing, i + 2);
-      if (end == text.npos) return text.size();
-      i = end + 1;
-    }
-    return i;
-  }
-
-  static const char* detail_of(int refused) noexcept {
-    switch (refused) {
-      case REG_BADBR: return "the numbers in {} are wrong, or too large";
-      case REG_BADPAT: return "the pattern makes no sense";
-      case REG_BADRPT: return "* + ? or { stands behind nothing that could be repeated";
-      case REG_EBRACE: return "a { without its }";
-      case REG_EBRACK: return "a [ without its ]";
-      case REG_ECOLLATE: return "an unknown character in [. .] or [= =]";
-      case REG_ECTYPE: return "an unknown class in [: :]";
-      case REG_EESCAPE: return "a \\ at the end";
-      case REG_EPAREN: return "a parenthesis without its partner";
-      case REG_ERANGE: return "a range in [] ends before it begins";
-      case REG_ESPACE: return "the pattern takes too much memory";
-      case REG_ESUBREG: return "a reference back to nothing";
-      default: return "the system's regcomp refused it";
-    }
-  }
-
-  std::string text_;
-  Compiled compiled_;
-};
-
-}  // namespace towpath::inline TOWPATH_ABI
-
-// ---- towpath/log/flushing.hpp ----
-
-// Making a partition's records survive a power cut (docs/protocol.md, "Flushing"): every segment that was written since
-// the last flush reaches stable storage, then the word durable_to says how far that goes.
-//   Flusher{log, member}.flush_to(offset + 1)     // returns when the record at `offset` is durable
-// Any number of threads and processes may want it at once: one flushes for all that is there, the others wait for it.
-// Nobody waits long for one that died or stands still: its claim is taken over, and flushing twice is harmless.
-// After a crash of the process durable_to is too low, never too high. An I/O error makes the partition fail: read-only.
-
-namespace towpath::inline TOWPATH_ABI::log {
-
-/// Marks the partition as read-only after an I/O error. Nobody clears the mark: the kernel forgets what it could not
-/// write, so only a copy of what can be read into another topic is to be trusted.
-inline void fail_partition(const PartitionLog& log) noexcept {
-  // Pairs with has_failed() in NEXT: whoever makes segments ends there. Whoever flushes is woken and sees it too.
-  const auto before = log.state().flags.fetch_or(partition_failed, shm::seq_cst);
-  if ((before & partition_failed) != 0) return;
-  log.directory().flush("state").ignore();  // if that fails too, the next flush after a restart says so again
-  log.wake_maintenance();
-}
-
-inline Failure failed_partition() noexcept {
-  return {Errc::partition_failed, "an I/O error made the partition read-only; copy what can be read to another topic"};
-}
-
-/// Flushes one partition in the name of one member. One thread at a time, like the member.
-class Flusher {
- public:
-  /// How long a flush by somebody else may take before its claim is taken over: a hundred sleeps of 2 ms. A slower disk
-  /// is only flushed twice.
-  static constexpr Duration sleeps_for{std::chrono::milliseconds{2}};
-  static constexpr int patience = 100;
-
-  Flusher(const PartitionLog& log, const shm::Member& member) noexcept : log_{&log}, member_{&member} {}
-
-  /// Returns when everything below `offset` is on stable storage; the caller saw that it is resolved. Blocks for one or
-  /// two flushes of the disk. Errors: partition_failed, topic_deleted, corrupt, and those of mapping a segment.
-  Result<void> flush_to(std::uint64_t offset) {
-    auto& state = log_->state();
-    std::uint64_t watched = 0;
-    for (int sleeps = 0;;) {
-      const std::uint32_t event = state.flushes.load(shm::seq_cst);  // before the looks, pairs with release()'s add
-      if (state.durable_to.load(shm::acquire) >= offset) return {};
-      if (log_->has_failed()) return failed_partition();
-      if (log_->is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
-      if (state.log_start.load(shm::seq_cst) >= offset) return {};  // retention took it: there is nothing to lose
-      std::uint64_t claim = state.flusher.load(shm::acquire);
-      if (claim != watched) watched = claim, sleeps = 0;
-      if (!may_claim(claim, sleeps)) {
-        shm::sleep(state.flushes, event, sleeps_for);  // not longer: whoever flushes may have died
-        ++sleeps;
-        continue;
-      }
-      const std::uint64_t mine = ((claim >> 11) + 1) << 11 | (member_->index() + 1);
-      if (!state.flusher.compare_exchange(claim, mine, shm::acq_rel, shm::acquire)) continue;
-      TOWPATH_FAILPOINT("flush.claimed");
-      const auto done = flush_now(offset);
-      release(mine);
-      if (!done) return done;
-    }
-  }
-
- private:
-  [[nodiscard]] bool may_claim(std::uint64_t claim, int sleeps) const noexcept {
-    const auto holder = static_cast<unsigned>(claim & 0x7FF);
-    if (holder == 0 || holder > shm::max_members || sleeps > patience) return true;
-    return sleeps > 0 && !log_->members().is_alive(holder - 1);
-  }
-
-  /// A claim that was taken over meanwhile stays its new owner's.
-  void release(std::uint64_t mine) const noexcept {
-    auto& state = log_->state();
-    const std::uint64_t idle = mine >> 11 << 11;
-    state.flusher.compare_exchange(mine, idle, shm::acq_rel, shm::relaxed);
-    state.flushes.fetch_add(1, shm::seq_cst);
-    shm::wake_all(state.flushes);
-  }
-
-  Result<void> flush_now(std::uint64_t offset) {
-    auto& state = log_->state();
-    const std::uint64_t durable = state.durable_to.load(shm::acquire);
-    // As much as there is: acquires what whoever raised it found resolved, so the flush below covers it.
-    const std::uint64_t end = std::max(offset, state.resolved_to.load(shm::acquire));
-    const auto done = flush_segments(durable);
-    if (!done) {
-      if (done.error() == Errc::io_error) fail_partition(*log_);
-      return done.error() == Errc::io_error ? failed_partition() : done;
-    }
-    TOWPATH_FAILPOINT("flush.flushed");
-    state.durable_to.raise_to(end, shm::release);  // pairs with the acquire in flush_to(): it is on the disk
-    return {};
-  }
-
-  /// Every segment that may have changed since all below `durable` was flushed. The one with the last durable record is
-  /// among them, for its seal may have come later; a segment that begins at or behind it may lack a durable name.
-  Result<void> flush_segments(std::uint64_t durable) {
-    auto& state = log_->state();
-    const std::uint64_t start = state.log_start.load(shm::seq_cst);
-    const std::uint64_t from = std::max(start, durable == 0 ? 0 : durable - 1);
-    // After resolved_to: whoever committed in a segment had raised hint to it before.
-    const std::uint64_t hint = state.hint.load(shm::acquire);
-    if (hint >= durable)
-      if (auto named = flush_names(durable == 0); !named) return named;
-    if (hint <= from) return flush_segment(hint);
-    const auto bases = log_->bases();
-    if (!bases) return bases.error();
-    for (auto base = first_to_flush(*bases, from); base != bases->end(); ++base)
-      if (auto done = flush_segment(*base); !done) return done;
-    return {};
-  }
-
-  static std::vector<std::uint64_t>::const_iterator first_to_flush(const std::vector<std::uint64_t>& bases,
-                                                                   std::uint64_t from) noexcept {
-    const auto above = std::upper_bound(bases.begin(), bases.end(), from);
-    return above == bases.begin() ? above : std::prev(above);
-  }
-
-  Result<void> flush_segment(std::uint64_t base) {
-    const auto segment = log_->open(base, Use::append);
-    if (segment) return segment->control->flush();
-    // Retired or re-used since: nothing of it is in the log any more.
-    if (segment.error() != Errc::not_found) return segment.error();
-    return log_->state().log_start.load(shm::seq_cst) > base || log_->is_deleted() ? Result<void>{} : log_->damaged();
-  }
-
-  /// Names of segments, and before the first flush all that leads to them: whoever made them may not have come so far.
-  Result<void> flush_names(bool all) {
-    auto& directory = log_->directory();
-    auto done = directory.flush_folder(log_->folder().c_str());
-    if (done && all) done = directory.flush("state");
-    if (done && all) done = directory.flush_folder("");
-    if (done && all && log_->bus()) done = log_->bus()->flush_folder("topics");
-    if (done && all && log_->bus()) done = log_->bus()->flush_folder("");
-    return done;
-  }
-
-  const PartitionLog* log_;
-  const shm::Member* member_;
-};
-
-}  // namespace towpath::inline TOWPATH_ABI::log
-
-// ---- towpath/log/recycling.hpp ----
-
-// How a segment leaves the log (protocol.md, R1 to R8): log_start passes it, one process takes the file by rename, and
-// if nobody can still touch it, it becomes a pre-faulted spare for a later segment; in doubt it is unlinked and lives
-// as long as somebody maps it. Nobody ever waits for anybody. Any process may die between any two steps; the next
-// maintenance goes on from what stands on disk.
-
-namespace towpath::inline TOWPATH_ABI::log {
-
-/// What became of a segment.
-enum class Retired {
-  no,        ///< somebody else has it, or it is not there
-  recycled,  ///< it is a spare now
-  unlinked,  ///< it is gone, or lives as long as somebody maps it
-};
-
-/// Retires segments of one partition in the name of one member, which must have nothing reserved.
-struct Recycler {
-  const PartitionLog* log;
-  const shm::Member* member;  ///< for private names
-
-  /// R1..R8 for the sealed segment at `base` with `count` slots, or, if somebody began that, from R2 (`again`: its
-  /// file stands although it is below log_start; count is unknown).
-  Retired retire(std::uint64_t base, std::uint64_t count, bool again = false) const {
-    auto& state = log->state();
-    if (!again) {
-      state.log_start.raise_to(base + count, shm::seq_cst);  // R1: from here nobody attaches to it
-      TOWPATH_FAILPOINT("retire.bumped");
-    }
-    // Before the file goes: after a power cut the log must not begin at a segment that is not there. Nothing on tmpfs.
-    if (const auto kept = log->directory().flush("state"); !kept) {
-      if (kept.error() == Errc::io_error) fail_partition(*log);
-      return Retired::no;
-    }
-    const auto name = log->segment_name(base);
-    const auto own = log->own_name(*member);
-    if (!log->directory().rename(name.data(), own.data())) return Retired::no;  // R2: somebody else has it
-    TOWPATH_FAILPOINT("retire.owned");
-    log->directory().remove(log->time_index_name(base).data()).ignore();
-    auto segment = Segment::open(log->directory(), own.data(), base, Use::append);
-    if (!segment) {
-      drop(own.data(), nullptr);
-      return Retired::unlinked;
-    }
-    const std::uint64_t bytes = segment->geometry().segment_bytes;
-    std::uint64_t live = state.live_bytes.load(shm::relaxed);
-    while (!state.live_bytes.compare_exchange(live, live - std::min(live, bytes), shm::relaxed, shm::relaxed)) {
-    }
-    if (again) count = std::max<std::uint64_t>(1, segment->sealed_count());
-    state.dropped.fetch_add(count, shm::relaxed);
-    return clean(own.data(), *segment, count);
-  }
-
- private:
-  Retired clean(const char* own, const Segment& segment, std::uint64_t count) const {
-    auto& state = log->state();
-    const std::uint64_t tail =
-        segment.header->tail.exchange(Tail::closed, shm::acq_rel);  // R3: acquires every reservation
-    TOWPATH_FAILPOINT("retire.closed");
-    if (!log->format().recycling || !is_wanted(segment) || is_in_doubt(segment, count)) return drop(own, &segment);
-    segment.header->base.store(unset_base, shm::seq_cst);  // R6
-    TOWPATH_FAILPOINT("retire.unset");
-    const std::uint64_t reserved = Tail::is_closed(tail) ? segment.slot_count : Tail::count(tail);
-    const std::uint64_t used = std::min(std::max(reserved, count), segment.slot_count);
-    std::memset(static_cast<void*>(segment.slots), 0,
-                used * sizeof(Word64));  // R7: only slots ever reserved, never the data
-    segment.header->sealed.store(0, shm::relaxed);
-    segment.header->generation.fetch_add(1, shm::relaxed);
-    segment.header->uuid.store(shm::random_bits(), shm::relaxed);
-    segment.header->base.store(unset_base, shm::release);  // pairs with the acquire in Segment::open(): it is clean
-    TOWPATH_FAILPOINT("retire.clean");
-    // So that no slot of the old incarnation comes back under the new one by a power cut.
-    const bool is_flushed = log->words().durability.load(shm::relaxed) != 0;
-    if (is_flushed && !segment.control->flush()) return drop(own, &segment);
-    if (put_spare(own)) {
-      state.recycled.fetch_add(1, shm::relaxed);
-      TOWPATH_FAILPOINT("retire.spare");
-      return Retired::recycled;
-    }
-    return drop(own, &segment);
-  }
-
-  /// Would the next roll take a file of this shape? Only a log that has grown to its full segments keeps spares.
-  [[nodiscard]] bool is_wanted(const Segment& segment) const {
-    const auto active = log->open(log->state().hint.load(shm::acquire), Use::append);
-    return active && active->geometry() == segment.geometry() &&
-           segment.geometry().segment_bytes >= log->words().segment_bytes.load(shm::relaxed);
-  }
-
-  /// R8 for the first free name. False when all are taken.
-  bool put_spare(const char* own) const {
-    for (std::uint64_t i = 0; i < spare_names; ++i)
-      if (log->directory().rename(own, log->spare_name(i).data())) return true;
-    return false;
-  }
-
-  /// Unlinks the file. Its tail is closed; the mark tells other processes to let go of their maps.
-  Retired drop(const char* own, const Segment* segment) const {
-    if (segment) {
-      segment->header->base.store(gone_base, shm::release);  // pairs with the acquire in forget_gone_segments()
-      shm::RegionCache::instance().forget(segment->control.get());
-    }
-    TOWPATH_FAILPOINT("retire.gone");
-    log->directory().remove(own).ignore();
-    log->state().unlinked.fetch_add(1, shm::relaxed);
-    return Retired::unlinked;
-  }
-
-  /// R4 and R5: could a live producer still write into it, or does a reader hold it?
-  [[nodiscard]] bool is_in_doubt(const Segment& segment, std::uint64_t count) const noexcept {
-    auto& members = log->members();
-    for (unsigned i = 0; i < members.used(); ++i) {
-      for (int tries = 0; may_touch(members.line(i), *log, segment, 0, count); ++tries) {
-        if (tries < 2'000) {
-          shm::pause();
-          continue;
-        }
-        if (members.is_alive(i)) return true;
-        break;  // a dead owner cannot write late
-      }
-    }
-    return log->is_pinned(segment.base);
-  }
-};
-
-}  // namespace towpath::inline TOWPATH_ABI::log
-
-// ---- towpath/log/retention.hpp ----
-
-// Retention by bytes for whoever makes a segment: maintenance normally does it, but the log stays bounded without; and
-// what a topic that waits for its readers allows.
-
-namespace towpath::inline TOWPATH_ABI::log {
-
-/// How many slots the segment at `base` has, if it may go: sealed, the next one is there, and nobody needs it whom the
-/// topic waits for. Else 0.
-inline std::uint64_t retirable_slots(const PartitionLog& log, std::uint64_t base) {
-  const std::uint64_t hint = log.state().hint.load(shm::acquire);
-  if (base >= hint) return 0;
-  const auto segment = log.open(base, Use::append);
-  if (!segment) return 0;
-  const std::uint64_t count = segment->sealed_count();
-  // Somebody else may have retired and re-used it meanwhile: then the count was another incarnation's.
-  if (segment->header->base.load(shm::acquire) != base) return 0;
-  return base + count <= std::min(hint, log.held_from()) ? count : 0;
-}
-
-namespace detail {
-
-/// The live segments' bases and the bytes of their files.
-struct LiveSegments {
-  std::vector<std::uint64_t> bases;
-  std::vector<std::uint64_t> sizes;
-  std::uint64_t bytes = 0;
-  std::size_t gone = 0;
-
-  static LiveSegments of(const PartitionLog& log) {
-    LiveSegments live;
-    auto bases = log.bases();
-    if (!bases) return live;
-    live.bases = std::move(*bases);
-    for (const std::uint64_t base : live.bases) {
-      const auto info = log.directory().identify(log.segment_name(base).data());
-      live.bytes += live.sizes.emplace_back(info ? info->bytes : 0);
-    }
-    return live;
-  }
-  [[nodiscard]] std::size_t count() const noexcept { return bases.size() - gone; }
-
-  /// Retires the oldest. False if it must stay.
-  bool retire_front(const PartitionLog& log, const shm::Member& member) {
-    if (count() == 0) return false;
-    const std::uint64_t slots = retirable_slots(log, bases[gone]);
-    if (slots == 0 || Recycler{&log, &member}.retire(bases[gone], slots) == Retired::no) return false;
-    bytes -= sizes[gone++];
-    return true;
-  }
-};
-
-}  // namespace detail
-
-/// May the log grow by a segment of `bytes`? Always, unless the topic waits for its readers: then what all of them have
-/// read goes first. Two segments are always allowed, or nobody could ever get on. The member must have nothing
-/// reserved.
-inline bool make_room_for_readers(const PartitionLog& log, const shm::Member& member, std::uint64_t bytes) {
-  const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
-  if (!log.waits_for_readers() || limit == 0) return true;
-  if (log.state().live_bytes.load(shm::relaxed) + bytes <= limit) return true;
-  auto live = detail::LiveSegments::of(log);
-  while (live.bytes + bytes > limit && live.count() > 1 && live.retire_front(log, member)) {
-  }
-  return live.bytes + bytes <= limit || live.count() <= 1;
-}
-
-/// Retires the oldest segments when the log is two segments above its limit, that is, when nobody maintains it in time.
-/// The member must have nothing reserved.
-inline void enforce_retention(const PartitionLog& log, const shm::Member& member) {
-  const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
-  const std::uint64_t slack = 2 * log.words().segment_bytes.load(shm::relaxed);
-  if (limit == 0 || log.state().live_bytes.load(shm::relaxed) <= limit + slack) return;
-  // The word only says when to look closer, for a kill may leave it wrong; what goes is decided by what is there.
-  auto live = detail::LiveSegments::of(log);
-  while (live.bytes > limit && live.retire_front(log, member)) {
-  }
-}
-
-}  // namespace towpath::inline TOWPATH_ABI::log
-
-// ---- towpath/log/rolling.hpp ----
-
-// How the chain of segments grows (protocol.md OPEN, NEXT, TAKE): the members of PartitionLog that make files.
-// Any process may do any step at any time; renames decide who wins, and the losers' files go away.
-
-namespace towpath::inline TOWPATH_ABI::log {
-
-inline Geometry PartitionLog::following(const Segment& last, Need need) const noexcept {
-  const std::uint64_t target = std::max(parts_.words->segment_bytes.load(shm::relaxed), first_segment_bytes);
-  const Geometry now = last.geometry();
-  const std::uint64_t bytes = std::max(std::min(now.segment_bytes * 4, target), first_segment_bytes);
-  const std::uint64_t tail = last.header->tail.load(shm::relaxed);
-  const std::uint64_t sealed = last.sealed_count();
-  const std::uint64_t taken = sealed != 0 ? sealed : std::min(Tail::count(tail), last.slot_count);
-  const std::uint64_t used = std::max<std::uint64_t>(1, taken);
-  const std::uint64_t filled = Tail::is_closed(tail) ? last.capacity : std::min(Tail::bytes(tail), last.capacity);
-  // Keep the shape while it serves, so that recycled files fit: slots must not run out long before the data does, and
-  // less than half of them idle.
-  const bool ran_out = used >= last.slot_limit && filled < last.capacity / 8 * 7;
-  const bool idle = used < last.slot_count / 2 && now.data_offset > data_alignment;
-  if (bytes == align_up(now.segment_bytes, data_alignment) && !ran_out && !idle && last.can_hold(need)) return now;
-  return Geometry::plan(bytes, filled / used, need);
-}
-
-inline Result<void> PartitionLog::write_file(const char* own, const Geometry& shape) const {
-  if (auto folder = parts_.directory->make_folder(parts_.folder.c_str());
-      !folder && folder.error() != Errc::already_exists)
-    return folder.error() == Errc::not_found ? Failure{Errc::topic_deleted, "its folder is gone"} : folder.error();
-  auto file = parts_.directory->create(own, 0640);
-  if (!file) return file.error();
-  TOWPATH_FAILPOINT("make.created");
-  if (auto room = shm::allocate(*file, 0, shape.segment_bytes); !room) return room;
-  SegmentHeader header{};
-  header.magic = segment_magic;
-  header.version = segment_format_version;
-  header.features = parts_.format.checksummed ? feature_checksummed : 0u;
-  header.layout_hash = segment_layout_hash;
-  header.segment_bytes = shape.segment_bytes;
-  header.slot_count = shape.slot_count;
-  header.data_offset = shape.data_offset;
-  header.uuid.store(shm::random_bits(), shm::relaxed);
-  header.tail.store(Tail::closed, shm::relaxed);
-  header.base.store(unset_base, shm::relaxed);
-  header.generation.store(1, shm::relaxed);
-  header.sealed.store(0, shm::relaxed);
-  TOWPATH_FAILPOINT("make.allocated");
-  return shm::write_all(*file, &header, sizeof header, 0);
-}
-
-inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& shape) const {
-  const auto written = write_file(own, shape);  // its descriptor is closed again before the next is opened
-  auto segment =
-      written ? Segment::open(*parts_.directory, own, unset_base, Use::append) : Result<Segment>{written.error()};
-  if (!segment) {
-    parts_.directory->remove(own).ignore();  // whatever is there of it, so that tries on a full machine pile nothing up
-    return segment;
-  }
-  // Small ones are given their pages now, half a millisecond per MiB, instead of by a fault every 4 KiB. Large ones are
-  // made ahead by maintenance.
-  constexpr std::uint64_t small = std::uint64_t{1} << 20;
-  if (shape.segment_bytes <= small) segment->control->populate(0, segment->control->size(), true);
-  return segment;
-}
-
-inline Result<Segment> PartitionLog::take_spare(const char* own, const Geometry& shape) const {
-  for (std::uint64_t i = 0; i < spare_names; ++i) {
-    if (!parts_.directory->rename(spare_name(i).data(), own)) continue;  // the first success owns it
-    TOWPATH_FAILPOINT("take.spare_owned");
-    auto spare = Segment::open(*parts_.directory, own, unset_base, Use::append);
-    if (spare && spare->geometry() == shape && spare->checksummed == parts_.format.checksummed) return spare;
-    if (spare) spare->header->base.store(gone_base, shm::release);
-    parts_.directory->remove(own).ignore();
-  }
-  return Failure{Errc::not_found, "no spare"};
-}
-
-inline Result<bool> PartitionLog::take(const shm::Member& member, std::uint64_t base, const Geometry& shape) const {
-  const auto own = own_name(member);
-  auto segment = take_spare(own.data(), shape);
-  const bool recycled = segment.has_value();
-  if (!recycled) segment = make_file(own.data(), shape);
-  if (!segment) return segment.error();
-  if (!recycled) parts_.state->fresh.fetch_add(1, shm::relaxed);
-  TOWPATH_FAILPOINT("take.owned");
-  segment->header->base.store(base, shm::relaxed);  // T2: a stale reserver that comes in after T3 sees it
-  TOWPATH_FAILPOINT("take.based");
-  segment->header->tail.store(0, shm::release);  // T3: pairs with the acquire in RESERVE
-  TOWPATH_FAILPOINT("take.opened");
-  const auto named = parts_.directory->rename(own.data(), segment_name(base).data());  // T4: one of all takers wins
-  if (named) {
-    parts_.state->live_bytes.fetch_add(segment->geometry().segment_bytes,
-                                       shm::seq_cst);  // pairs with Reader::has_something()
-    TOWPATH_FAILPOINT("take.named");
-    return true;
-  }
-  segment->header->tail.exchange(Tail::closed, shm::acq_rel);  // nobody but a stale reserver ever came here
-  segment->header->base.store(gone_base, shm::release);
-  parts_.directory->remove(own.data()).ignore();
-  return named.error() == Errc::already_exists ? Result<bool>{false} : named.error();
-}
-
-namespace detail {
-
-/// How often a name may be taken and yet lead to no segment, before it counts as damaged: a healthy log needs one try.
-inline constexpr int most_tries = 100;
-
-}  // namespace detail
-
-inline Result<Segment> PartitionLog::active(const shm::Member& member, Need need) const {
-  for (int tries = 0;; ++tries) {
-    if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
-    const std::uint64_t base = parts_.state->hint.load(shm::acquire);
-    auto segment = open(base, Use::append);
-    if (!segment && segment.error() != Errc::not_found) return segment;
-    if (segment) {
-      if (is_deleted()) continue;  // after the open: whoever deletes sets the flag before looking for segments to close
-      // A maker that stood still may have put a retired name back.
-      const std::uint64_t start = parts_.state->log_start.load(shm::seq_cst);
-      if (base >= start) return segment;
-      if (start > parts_.state->hint.load(shm::seq_cst)) return Failure{Errc::corrupt, "a log begins behind its end"};
-      std::this_thread::yield();
-      continue;
-    }
-    if (parts_.state->hint.load(shm::acquire) != base) continue;
-    if (was_made(base, base) || tries > detail::most_tries) return damaged();
-    if (has_failed()) return failed_partition();
-    // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
-    const std::uint64_t mean = std::max(need.bytes / need.slots, parts_.format.typical_frame);
-    const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
-    if (!taken) return unless_deleted(taken.error());
-    if (*taken && base < parts_.state->log_start.load(shm::seq_cst)) Recycler{this, &member}.retire(base, 0, true);
-  }
-}
-
-inline void PartitionLog::after_roll(const shm::Member& member) const {
-  parts_.state->rolls.fetch_add(1, shm::relaxed);
-  parts_.state->last_roll.store(static_cast<std::uint64_t>(parts_.clock.steady().time_since_epoch().count()),
-                                shm::relaxed);
-  wake_maintenance();
-  forget_gone_segments();
-  enforce_retention(*this, member);
-}
-
-inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segment& full, std::uint64_t next_base,
-                                          bool crosser, Need need) const {
-  const Geometry shape = following(full, need);
-  for (int waited = 0, tries = 0; tries <= detail::most_tries;) {
-    if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
-    if (has_failed()) return failed_partition();  // whoever failed it closes its last segment
-    if (next_base < parts_.state->log_start.load(shm::seq_cst)) return active(member, need);
-    bool made = false;
-    auto segment = open(next_base, Use::append);
-    if (!segment) {
-      if (segment.error() != Errc::not_found) return segment;
-      if (parts_.state->hint.load(shm::acquire) > next_base) return active(member, need);
-      if (!crosser && waited++ < 40) {
-        std::this_thread::sleep_for(std::chrono::microseconds{5});
-        continue;
-      }
-      if (!make_room_for_readers(*this, member, shape.segment_bytes))
-        return Failure{Errc::queue_full, "a reader of the topic's list has not read what would have to go"};
-      TOWPATH_FAILPOINT("next.before_take");
-      const auto taken = take(member, next_base, shape);
-      if (!taken) return unless_deleted(taken.error());
-      made = *taken;
-      segment = open(next_base, Use::append);
-      if (!segment && ++tries > 0) continue;
-    }
-    if (next_base <
-        parts_.state->log_start.load(shm::seq_cst)) {  // retired meanwhile: a file made now would resurrect it
-      if (made) Recycler{this, &member}.retire(next_base, 0, true);
-      return active(member, need);
-    }
-    TOWPATH_FAILPOINT("next.before_hint");
-    const bool raised = parts_.state->hint.raise_to(next_base, shm::seq_cst);  // pairs with Reader::has_something()
-    if (is_deleted()) continue;                                                // after the open, as in active()
-    if (raised) after_roll(member);
-    return segment;
-  }
-  return damaged();
-}
-
-}  // namespace towpath::inline TOWPATH_ABI::log
 
 // ---- towpath/shm/folder_directory.hpp ----
 
@@ -6926,13 +6240,16 @@ class ReaderFile {
     ReaderFile found;
     const auto info = directory.identify(file.c_str());
     if (!info) return info.error();
-    if (writable && info->bytes < bytes_for(partitions)) {
+    const bool grows = writable && info->bytes < bytes_for(partitions);
+    if (grows) {
       auto fd = directory.open(file.c_str(), shm::Access::read_write);
       if (!fd) return fd.error();
       if (auto room = shm::allocate(*fd, 0, bytes_for(partitions)); !room) return room.error();
     }
     const auto view = writable ? shm::View::whole : shm::View::readable;
-    auto region = shm::RegionCache::instance().map(directory, file.c_str(), view, sizeof(ReaderHeader));
+    // As much as there is: a shorter map of before would do for the header.
+    const auto at_least = grows ? bytes_for(partitions) : std::max<std::size_t>(info->bytes, sizeof(ReaderHeader));
+    auto region = shm::RegionCache::instance().map(directory, file.c_str(), view, at_least);
     if (!region) return region.error();
     const auto* header = reinterpret_cast<const ReaderHeader*>((*region)->data());
     if (header->magic != reader_magic || header->entry_bytes != sizeof(ReaderEntry))
@@ -6983,6 +6300,12 @@ class ReaderTable final : public log::ReaderHold {
     std::uint64_t lowest = nobody;
     for (std::size_t i = 0; i < list_.size(); ++i) lowest = std::min(lowest, stands_at(i, partition));
     return lowest;
+  }
+
+  [[nodiscard]] bool contains(std::string_view reader) {
+    const std::lock_guard hold{mutex_};
+    if (directory_) follow_config();
+    return directory_ && list_.contains(reader) && words_->on_full.load(shm::relaxed) != 0;
   }
 
  private:
@@ -7069,6 +6392,9 @@ class TopicFiles {
   [[nodiscard]] bool is_writable() const noexcept { return writable_; }
   /// The topic's folder, whatever it is called by now.
   [[nodiscard]] shm::Directory& directory() const noexcept { return *folder_; }
+
+  /// Is the reader on the topic's list, so that what it has not read is kept?
+  [[nodiscard]] bool waits_for(std::string_view reader) const { return readers_.contains(reader); }
 
   /// How many partitions there are now; another process may add some.
   [[nodiscard]] std::int32_t partitions() const noexcept {
@@ -7219,6 +6545,760 @@ class TopicFiles {
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/consume/reader_seat.hpp ----
+
+// A Consumer with a name, in one topic: it alone has the name while it lives, and leaves behind how far it came, for
+// topics that wait for it and for the next Consumer of that name. One thread. A crash leaves what the last poll began
+// with: what was polled then is read again.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+class ReaderSeat {
+ public:
+  /// Errors: busy (another live Consumer has the name), read_only, invalid_name, no_space, corrupt, and those of
+  /// mapping.
+  static Result<ReaderSeat> take(const TopicFiles& files, const std::string& name) {
+    if (check_topic_name(name).error() != Errc::ok || name.size() > ReaderList::max_name)
+      return Failure{Errc::invalid_name, "a consumer's name is as a topic's, 240 characters at most"};
+    if (!files.core().members())
+      return Failure{Errc::read_only, "a consumer with a name leaves a trace; this may only read"};
+    auto& directory = files.directory();
+    const auto file = ReaderFile::name_of(name);
+    if (auto made = ReaderFile::make(directory, file, files.partitions()); !made) return made.error();
+    ReaderSeat seat;
+    auto lock = shm::LockDescriptor::open([&] { return directory.open(file.c_str(), shm::Access::read_write); });
+    if (!lock) return lock.error();
+    if (auto taken = shm::try_lock(lock->get(), 0, shm::LockKind::write); !taken)
+      return taken.error() == Errc::busy ? Failure{Errc::busy, "another live Consumer has this name"} : taken.error();
+    seat.lock_ = std::move(*lock);
+    seat.directory_ = &directory;
+    seat.file_ = file;
+    if (auto grown = seat.grow(files.partitions()); !grown) return grown.error();
+    return seat;
+  }
+
+  /// Where the last Consumer of this name stood; none: there was none.
+  [[nodiscard]] std::optional<std::uint64_t> stood_at(std::int32_t partition) const noexcept {
+    const auto* entry = opened_->entry(partition);
+    const std::uint64_t stands = entry ? entry->stands_at.load(shm::acquire) : 0;
+    return stands == 0 ? std::nullopt : std::optional{stands - 1};
+  }
+
+  /// Everything below `position` is done with: it may go. Pairs with the acquire in ReaderTable.
+  void publish(std::int32_t partition, std::uint64_t position) const noexcept {
+    if (auto* entry = opened_->entry(partition)) entry->stands_at.store(position + 1, shm::release);
+  }
+  void missed(std::int32_t partition, std::uint64_t count) const noexcept {
+    if (auto* entry = opened_->entry(partition)) entry->missed.fetch_add(count, shm::relaxed);
+  }
+
+  /// Room for the topic's partitions. Errors: no_space, and those of mapping.
+  Result<void> grow(std::int32_t partitions) {
+    if (opened_ && opened_->entry(partitions - 1)) return {};
+    auto opened = ReaderFile::open(*directory_, file_, partitions, true);
+    if (!opened) return opened.error();
+    opened_ = std::move(*opened);
+    return {};
+  }
+
+ private:
+  shm::LockDescriptor lock_;
+  shm::Directory* directory_ = nullptr;
+  std::string file_;
+  std::optional<ReaderFile> opened_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/core/pattern.hpp ----
+
+// A Pattern is a POSIX extended regular expression over names of topics, with the meaning that Kafka's C clients give
+// it: it is searched for anywhere in the name unless ^ and $ anchor it.
+//   auto pattern = Pattern::compile("^my\\.");   if (pattern && pattern->matches("my.topic")) ...
+// Bad patterns, and those that would take much memory or time, are refused when they are compiled. Belongs to one
+// thread.
+
+namespace towpath::inline TOWPATH_ABI {
+
+class Pattern {
+ public:
+  static constexpr std::size_t max_length = 512;  ///< characters of a pattern
+  static constexpr std::size_t max_weight = 500;  ///< its length once repetitions are written out: a{3} is aaa
+
+  /// Errors: invalid_pattern, with a sentence that says why. explain() has the system's own words.
+  static Result<Pattern> compile(std::string_view text) {
+    if (auto fine = check(text); !fine) return fine.error();
+    Compiled compiled{new regex_t};
+    if (const int refused = ::regcomp(compiled.get(), std::string{text}.c_str(), flags); refused != 0) {
+      delete compiled.release();  // nothing to free in it
+      return Failure{Errc::invalid_pattern, detail_of(refused)};
+    }
+    return Pattern{std::string{text}, std::move(compiled)};
+  }
+
+  /// Why `text` is refused, with the text and the system's words in the program's language; "" if it is fine.
+  static std::string explain(std::string_view text) {
+    if (const auto fine = check(text); !fine) return quote(text, fine.error().detail);
+    Compiled compiled{new regex_t};
+    const int refused = ::regcomp(compiled.get(), std::string{text}.c_str(), flags);
+    if (refused == 0) return {};
+    char words[256];
+    ::regerror(refused, compiled.get(), words, sizeof words);
+    delete compiled.release();
+    return quote(text, words);
+  }
+
+  [[nodiscard]] bool matches(const std::string& name) const noexcept {
+    return ::regexec(compiled_.get(), name.c_str(), 0, nullptr, 0) == 0;
+  }
+
+  [[nodiscard]] const std::string& text() const noexcept { return text_; }
+
+ private:
+  static constexpr int flags = REG_EXTENDED | REG_NOSUB;
+
+  struct Free {
+    void operator()(regex_t* compiled) const noexcept {
+      ::regfree(compiled);
+      delete compiled;
+    }
+  };
+  using Compiled = std::unique_ptr<regex_t, Free>;
+
+  /// A part of a pattern that repetition takes as a whole, and what stands before it in its group.
+  struct Group {
+    std::size_t before = 0;
+    std::size_t last = 0;
+
+    void add(std::size_t weight) noexcept { before = std::min(before + last, max_weight + 1), last = weight; }
+    void repeat(std::size_t times) noexcept { last = std::min(last * times, max_weight + 1); }
+    [[nodiscard]] std::size_t weight() const noexcept { return std::min(before + last + 1, max_weight + 1); }
+  };
+
+  Pattern(std::string text, Compiled compiled) : text_{std::move(text)}, compiled_{std::move(compiled)} {}
+
+  static std::string quote(std::string_view text, const char* why) {
+    return "\"" + std::string{text.substr(0, max_length)} + "\": " + why;
+  }
+
+  /// What regcomp would take and should not: it writes repetitions out, and references back take exponential time.
+  static Result<void> check(std::string_view text) {
+    const auto bad = [](const char* why) { return Failure{Errc::invalid_pattern, why}; };
+    if (text.empty()) return bad("the pattern is empty; .* is every topic");
+    if (text.size() > max_length) return bad("the pattern is longer than 512 characters");
+    if (text.find('\0') != text.npos) return bad("the pattern has a zero byte in it");
+    std::vector<Group> groups(1);
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      const char c = text[i];
+      if (c == '\\' && i + 1 < text.size() && text[i + 1] >= '1' && text[i + 1] <= '9')
+        return bad("references back (\\1) are no part of extended regular expressions");
+      if (c == '(') {
+        groups.emplace_back();
+      } else if (c == ')' && groups.size() > 1) {
+        const std::size_t inside = groups.back().weight();
+        groups.pop_back();
+        groups.back().add(inside);
+      } else if (c == '+') {
+        groups.back().repeat(2);
+      } else if (c == '{') {
+        groups.back().repeat(times_of(text.substr(i + 1)));
+      } else if (c != '*' && c != '?') {
+        groups.back().add(1);
+        if (c == '[') i = end_of_bracket(text, i);
+        if (c == '\\') ++i;
+      }
+    }
+    std::size_t weight = 0;
+    for (const auto& group : groups) weight += group.weight();
+    if (weight <= max_weight) return {};
+    return bad("the pattern is longer than 500 characters once its repetitions are written out");
+  }
+
+  /// How often what stands before "{" is written out: the largest number up to "}", one more when it has no end.
+  static std::size_t times_of(std::string_view text) noexcept {
+    std::size_t most = 0;
+    std::size_t number = 0;
+    for (const char c : text.substr(0, text.find('}'))) {
+      number = c >= '0' && c <= '9' ? std::min(number * 10 + static_cast<std::size_t>(c - '0'), max_weight + 1) : 0;
+      most = std::max(most, number);
+    }
+    return most + 1;
+  }
+
+  /// Where the bracket that begins at `from` ends: [^]] and [[:alpha:]] have a ] inside.
+  static std::size_t end_of_bracket(std::string_view text, std::size_t from) noexcept {
+    std::size_t i = from + 1;
+    if (i < text.size() && text[i] == '^') ++i;
+    if (i < text.size() && text[i] == ']') ++i;
+    for (; i < text.size() && text[i] != ']'; ++i) {
+      const char kind = i + 1 < text.size() && text[i] == '[' ? text[i + 1] : ' ';
+      if (kind != ':' && kind != '.' && kind != '=') continue;
+      const char closing[] = {kind, ']', '\0'};
+      const auto end = text.find(closing, i + 2);
+      if (end == text.npos) return text.size();
+      i = end + 1;
+    }
+    return i;
+  }
+
+  static const char* detail_of(int refused) noexcept {
+    switch (refused) {
+      case REG_BADBR: return "the numbers in {} are wrong, or too large";
+      case REG_BADPAT: return "the pattern makes no sense";
+      case REG_BADRPT: return "* + ? or { stands behind nothing that could be repeated";
+      case REG_EBRACE: return "a { without its }";
+      case REG_EBRACK: return "a [ without its ]";
+      case REG_ECOLLATE: return "an unknown character in [. .] or [= =]";
+      case REG_ECTYPE: return "an unknown class in [: :]";
+      case REG_EESCAPE: return "a \\ at the end";
+      case REG_EPAREN: return "a parenthesis without its partner";
+      case REG_ERANGE: return "a range in [] ends before it begins";
+      case REG_ESPACE: return "the pattern takes too much memory";
+      case REG_ESUBREG: return "a reference back to nothing";
+      default: return "the system's regcomp refused it";
+    }
+  }
+
+  std::string text_;
+  Compiled compiled_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/log/flushing.hpp ----
+
+// Making a partition's records survive a power cut (docs/protocol.md, "Flushing"): every segment that was written since
+// the last flush reaches stable storage, then the word durable_to says how far that goes.
+//   Flusher{log, member}.flush_to(offset + 1)     // returns when the record at `offset` is durable
+// Any number of threads and processes may want it at once: one flushes for all that is there, the others wait for it.
+// Nobody waits long for one that died or stands still: its claim is taken over, and flushing twice is harmless.
+// After a crash of the process durable_to is too low, never too high. An I/O error makes the partition fail: read-only.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// Marks the partition as read-only after an I/O error. Nobody clears the mark: the kernel forgets what it could not
+/// write, so only a copy of what can be read into another topic is to be trusted.
+inline void fail_partition(const PartitionLog& log) noexcept {
+  // Pairs with has_failed() in NEXT: whoever makes segments ends there. Whoever flushes is woken and sees it too.
+  const auto before = log.state().flags.fetch_or(partition_failed, shm::seq_cst);
+  if ((before & partition_failed) != 0) return;
+  log.directory().flush("state").ignore();  // if that fails too, the next flush after a restart says so again
+  log.wake_maintenance();
+}
+
+inline Failure failed_partition() noexcept {
+  return {Errc::partition_failed, "an I/O error made the partition read-only; copy what can be read to another topic"};
+}
+
+/// Flushes one partition in the name of one member. One thread at a time, like the member.
+class Flusher {
+ public:
+  /// How long a flush by somebody else may take before its claim is taken over: a hundred sleeps of 2 ms. A slower disk
+  /// is only flushed twice.
+  static constexpr Duration sleeps_for{std::chrono::milliseconds{2}};
+  static constexpr int patience = 100;
+
+  Flusher(const PartitionLog& log, const shm::Member& member) noexcept : log_{&log}, member_{&member} {}
+
+  /// Returns when everything below `offset` is on stable storage; the caller saw that it is resolved. Blocks for one or
+  /// two flushes of the disk. Errors: partition_failed, topic_deleted, corrupt, and those of mapping a segment.
+  Result<void> flush_to(std::uint64_t offset) {
+    auto& state = log_->state();
+    std::uint64_t watched = 0;
+    for (int sleeps = 0;;) {
+      const std::uint32_t event = state.flushes.load(shm::seq_cst);  // before the looks, pairs with release()'s add
+      if (state.durable_to.load(shm::acquire) >= offset) return {};
+      if (log_->has_failed()) return failed_partition();
+      if (log_->is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+      if (state.log_start.load(shm::seq_cst) >= offset) return {};  // retention took it: there is nothing to lose
+      std::uint64_t claim = state.flusher.load(shm::acquire);
+      if (claim != watched) watched = claim, sleeps = 0;
+      if (!may_claim(claim, sleeps)) {
+        shm::sleep(state.flushes, event, sleeps_for);  // not longer: whoever flushes may have died
+        ++sleeps;
+        continue;
+      }
+      const std::uint64_t mine = ((claim >> 11) + 1) << 11 | (member_->index() + 1);
+      if (!state.flusher.compare_exchange(claim, mine, shm::acq_rel, shm::acquire)) continue;
+      TOWPATH_FAILPOINT("flush.claimed");
+      const auto done = flush_now(offset);
+      release(mine);
+      if (!done) return done;
+    }
+  }
+
+ private:
+  [[nodiscard]] bool may_claim(std::uint64_t claim, int sleeps) const noexcept {
+    const auto holder = static_cast<unsigned>(claim & 0x7FF);
+    if (holder == 0 || holder > shm::max_members || sleeps > patience) return true;
+    return sleeps > 0 && !log_->members().is_alive(holder - 1);
+  }
+
+  /// A claim that was taken over meanwhile stays its new owner's.
+  void release(std::uint64_t mine) const noexcept {
+    auto& state = log_->state();
+    const std::uint64_t idle = mine >> 11 << 11;
+    state.flusher.compare_exchange(mine, idle, shm::acq_rel, shm::relaxed);
+    state.flushes.fetch_add(1, shm::seq_cst);
+    shm::wake_all(state.flushes);
+  }
+
+  Result<void> flush_now(std::uint64_t offset) {
+    auto& state = log_->state();
+    const std::uint64_t durable = state.durable_to.load(shm::acquire);
+    // As much as there is: acquires what whoever raised it found resolved, so the flush below covers it.
+    const std::uint64_t end = std::max(offset, state.resolved_to.load(shm::acquire));
+    const auto done = flush_segments(durable);
+    if (!done) {
+      if (done.error() == Errc::io_error) fail_partition(*log_);
+      return done.error() == Errc::io_error ? failed_partition() : done;
+    }
+    TOWPATH_FAILPOINT("flush.flushed");
+    state.durable_to.raise_to(end, shm::release);  // pairs with the acquire in flush_to(): it is on the disk
+    return {};
+  }
+
+  /// Every segment that may have changed since all below `durable` was flushed. The one with the last durable record is
+  /// among them, for its seal may have come later; a segment that begins at or behind it may lack a durable name.
+  Result<void> flush_segments(std::uint64_t durable) {
+    auto& state = log_->state();
+    const std::uint64_t start = state.log_start.load(shm::seq_cst);
+    const std::uint64_t from = std::max(start, durable == 0 ? 0 : durable - 1);
+    // After resolved_to: whoever committed in a segment had raised hint to it before.
+    const std::uint64_t hint = state.hint.load(shm::acquire);
+    if (hint >= durable)
+      if (auto named = flush_names(durable == 0); !named) return named;
+    if (hint <= from) return flush_segment(hint);
+    const auto bases = log_->bases();
+    if (!bases) return bases.error();
+    for (auto base = first_to_flush(*bases, from); base != bases->end(); ++base)
+      if (auto done = flush_segment(*base); !done) return done;
+    return {};
+  }
+
+  static std::vector<std::uint64_t>::const_iterator first_to_flush(const std::vector<std::uint64_t>& bases,
+                                                                   std::uint64_t from) noexcept {
+    const auto above = std::upper_bound(bases.begin(), bases.end(), from);
+    return above == bases.begin() ? above : std::prev(above);
+  }
+
+  Result<void> flush_segment(std::uint64_t base) {
+    const auto segment = log_->open(base, Use::append);
+    if (segment) return segment->control->flush();
+    // Retired or re-used since: nothing of it is in the log any more.
+    if (segment.error() != Errc::not_found) return segment.error();
+    return log_->state().log_start.load(shm::seq_cst) > base || log_->is_deleted() ? Result<void>{} : log_->damaged();
+  }
+
+  /// Names of segments, and before the first flush all that leads to them: whoever made them may not have come so far.
+  Result<void> flush_names(bool all) {
+    auto& directory = log_->directory();
+    auto done = directory.flush_folder(log_->folder().c_str());
+    if (done && all) done = directory.flush("state");
+    if (done && all) done = directory.flush_folder("");
+    if (done && all && log_->bus()) done = log_->bus()->flush_folder("topics");
+    if (done && all && log_->bus()) done = log_->bus()->flush_folder("");
+    return done;
+  }
+
+  const PartitionLog* log_;
+  const shm::Member* member_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/recycling.hpp ----
+
+// How a segment leaves the log (protocol.md, R1 to R8): log_start passes it, one process takes the file by rename, and
+// if nobody can still touch it, it becomes a pre-faulted spare for a later segment; in doubt it is unlinked and lives
+// as long as somebody maps it. Nobody ever waits for anybody. Any process may die between any two steps; the next
+// maintenance goes on from what stands on disk.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// What became of a segment.
+enum class Retired {
+  no,        ///< somebody else has it, or it is not there
+  recycled,  ///< it is a spare now
+  unlinked,  ///< it is gone, or lives as long as somebody maps it
+};
+
+/// Retires segments of one partition in the name of one member, which must have nothing reserved.
+struct Recycler {
+  const PartitionLog* log;
+  const shm::Member* member;  ///< for private names
+
+  /// R1..R8 for the sealed segment at `base` with `count` slots, or, if somebody began that, from R2 (`again`: its
+  /// file stands although it is below log_start; count is unknown).
+  Retired retire(std::uint64_t base, std::uint64_t count, bool again = false) const {
+    auto& state = log->state();
+    if (!again) {
+      state.log_start.raise_to(base + count, shm::seq_cst);  // R1: from here nobody attaches to it
+      TOWPATH_FAILPOINT("retire.bumped");
+    }
+    // Before the file goes: after a power cut the log must not begin at a segment that is not there. Nothing on tmpfs.
+    if (const auto kept = log->directory().flush("state"); !kept) {
+      if (kept.error() == Errc::io_error) fail_partition(*log);
+      return Retired::no;
+    }
+    const auto name = log->segment_name(base);
+    const auto own = log->own_name(*member);
+    if (!log->directory().rename(name.data(), own.data())) return Retired::no;  // R2: somebody else has it
+    TOWPATH_FAILPOINT("retire.owned");
+    log->directory().remove(log->time_index_name(base).data()).ignore();
+    auto segment = Segment::open(log->directory(), own.data(), base, Use::append);
+    if (!segment) {
+      drop(own.data(), nullptr);
+      return Retired::unlinked;
+    }
+    const std::uint64_t bytes = segment->geometry().segment_bytes;
+    std::uint64_t live = state.live_bytes.load(shm::relaxed);
+    while (!state.live_bytes.compare_exchange(live, live - std::min(live, bytes), shm::relaxed, shm::relaxed)) {
+    }
+    if (again) count = std::max<std::uint64_t>(1, segment->sealed_count());
+    state.dropped.fetch_add(count, shm::relaxed);
+    return clean(own.data(), *segment, count);
+  }
+
+ private:
+  Retired clean(const char* own, const Segment& segment, std::uint64_t count) const {
+    auto& state = log->state();
+    const std::uint64_t tail =
+        segment.header->tail.exchange(Tail::closed, shm::acq_rel);  // R3: acquires every reservation
+    TOWPATH_FAILPOINT("retire.closed");
+    if (!log->format().recycling || !is_wanted(segment) || is_in_doubt(segment, count)) return drop(own, &segment);
+    segment.header->base.store(unset_base, shm::seq_cst);  // R6
+    TOWPATH_FAILPOINT("retire.unset");
+    const std::uint64_t reserved = Tail::is_closed(tail) ? segment.slot_count : Tail::count(tail);
+    const std::uint64_t used = std::min(std::max(reserved, count), segment.slot_count);
+    std::memset(static_cast<void*>(segment.slots), 0,
+                used * sizeof(Word64));  // R7: only slots ever reserved, never the data
+    segment.header->sealed.store(0, shm::relaxed);
+    segment.header->generation.fetch_add(1, shm::relaxed);
+    segment.header->uuid.store(shm::random_bits(), shm::relaxed);
+    segment.header->base.store(unset_base, shm::release);  // pairs with the acquire in Segment::open(): it is clean
+    TOWPATH_FAILPOINT("retire.clean");
+    // So that no slot of the old incarnation comes back under the new one by a power cut.
+    const bool is_flushed = log->words().durability.load(shm::relaxed) != 0;
+    if (is_flushed && !segment.control->flush()) return drop(own, &segment);
+    if (put_spare(own)) {
+      state.recycled.fetch_add(1, shm::relaxed);
+      TOWPATH_FAILPOINT("retire.spare");
+      return Retired::recycled;
+    }
+    return drop(own, &segment);
+  }
+
+  /// Would the next roll take a file of this shape? Only a log that has grown to its full segments keeps spares.
+  [[nodiscard]] bool is_wanted(const Segment& segment) const {
+    const auto active = log->open(log->state().hint.load(shm::acquire), Use::append);
+    return active && active->geometry() == segment.geometry() &&
+           segment.geometry().segment_bytes >= log->words().segment_bytes.load(shm::relaxed);
+  }
+
+  /// R8 for the first free name. False when all are taken.
+  bool put_spare(const char* own) const {
+    for (std::uint64_t i = 0; i < spare_names; ++i)
+      if (log->directory().rename(own, log->spare_name(i).data())) return true;
+    return false;
+  }
+
+  /// Unlinks the file. Its tail is closed; the mark tells other processes to let go of their maps.
+  Retired drop(const char* own, const Segment* segment) const {
+    if (segment) {
+      segment->header->base.store(gone_base, shm::release);  // pairs with the acquire in forget_gone_segments()
+      shm::RegionCache::instance().forget(segment->control.get());
+    }
+    TOWPATH_FAILPOINT("retire.gone");
+    log->directory().remove(own).ignore();
+    log->state().unlinked.fetch_add(1, shm::relaxed);
+    return Retired::unlinked;
+  }
+
+  /// R4 and R5: could a live producer still write into it, or does a reader hold it?
+  [[nodiscard]] bool is_in_doubt(const Segment& segment, std::uint64_t count) const noexcept {
+    auto& members = log->members();
+    for (unsigned i = 0; i < members.used(); ++i) {
+      for (int tries = 0; may_touch(members.line(i), *log, segment, 0, count); ++tries) {
+        if (tries < 2'000) {
+          shm::pause();
+          continue;
+        }
+        if (members.is_alive(i)) return true;
+        break;  // a dead owner cannot write late
+      }
+    }
+    return log->is_pinned(segment.base);
+  }
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/retention.hpp ----
+
+// Retention by bytes for whoever makes a segment: maintenance normally does it, but the log stays bounded without; and
+// what a topic that waits for its readers allows.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// How many slots the segment at `base` has, if it may go: sealed, the next one is there, and nobody needs it whom the
+/// topic waits for. Else 0.
+inline std::uint64_t retirable_slots(const PartitionLog& log, std::uint64_t base) {
+  const std::uint64_t hint = log.state().hint.load(shm::acquire);
+  if (base >= hint) return 0;
+  const auto segment = log.open(base, Use::append);
+  if (!segment) return 0;
+  const std::uint64_t count = segment->sealed_count();
+  // Somebody else may have retired and re-used it meanwhile: then the count was another incarnation's.
+  if (segment->header->base.load(shm::acquire) != base) return 0;
+  return base + count <= std::min(hint, log.held_from()) ? count : 0;
+}
+
+namespace detail {
+
+/// The live segments' bases and the bytes of their files.
+struct LiveSegments {
+  std::vector<std::uint64_t> bases;
+  std::vector<std::uint64_t> sizes;
+  std::uint64_t bytes = 0;
+  std::size_t gone = 0;
+
+  static LiveSegments of(const PartitionLog& log) {
+    LiveSegments live;
+    auto bases = log.bases();
+    if (!bases) return live;
+    live.bases = std::move(*bases);
+    for (const std::uint64_t base : live.bases) {
+      const auto info = log.directory().identify(log.segment_name(base).data());
+      live.bytes += live.sizes.emplace_back(info ? info->bytes : 0);
+    }
+    return live;
+  }
+  [[nodiscard]] std::size_t count() const noexcept { return bases.size() - gone; }
+
+  /// Retires the oldest. False if it must stay.
+  bool retire_front(const PartitionLog& log, const shm::Member& member) {
+    if (count() == 0) return false;
+    const std::uint64_t slots = retirable_slots(log, bases[gone]);
+    if (slots == 0 || Recycler{&log, &member}.retire(bases[gone], slots) == Retired::no) return false;
+    bytes -= sizes[gone++];
+    return true;
+  }
+};
+
+}  // namespace detail
+
+/// May the log grow by a segment of `bytes`? Always, unless the topic waits for its readers: then what all of them have
+/// read goes first. Two segments are always allowed, or nobody could ever get on. The member must have nothing
+/// reserved.
+inline bool make_room_for_readers(const PartitionLog& log, const shm::Member& member, std::uint64_t bytes) {
+  const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
+  if (!log.waits_for_readers() || limit == 0) return true;
+  if (log.state().live_bytes.load(shm::relaxed) + bytes <= limit) return true;
+  auto live = detail::LiveSegments::of(log);
+  while (live.bytes + bytes > limit && live.count() > 1 && live.retire_front(log, member)) {
+  }
+  return live.bytes + bytes <= limit || live.count() <= 1;
+}
+
+/// Retires the oldest segments when the log is two segments above its limit, that is, when nobody maintains it in time.
+/// The member must have nothing reserved.
+inline void enforce_retention(const PartitionLog& log, const shm::Member& member) {
+  const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
+  const std::uint64_t slack = 2 * log.words().segment_bytes.load(shm::relaxed);
+  if (limit == 0 || log.state().live_bytes.load(shm::relaxed) <= limit + slack) return;
+  // The word only says when to look closer, for a kill may leave it wrong; what goes is decided by what is there.
+  auto live = detail::LiveSegments::of(log);
+  while (live.bytes > limit && live.retire_front(log, member)) {
+  }
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/rolling.hpp ----
+
+// How the chain of segments grows (protocol.md OPEN, NEXT, TAKE): the members of PartitionLog that make files.
+// Any process may do any step at any time; renames decide who wins, and the losers' files go away.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+inline Geometry PartitionLog::following(const Segment& last, Need need) const noexcept {
+  const std::uint64_t target = std::max(parts_.words->segment_bytes.load(shm::relaxed), first_segment_bytes);
+  const Geometry now = last.geometry();
+  const std::uint64_t bytes = std::max(std::min(now.segment_bytes * 4, target), first_segment_bytes);
+  const std::uint64_t tail = last.header->tail.load(shm::relaxed);
+  const std::uint64_t sealed = last.sealed_count();
+  const std::uint64_t taken = sealed != 0 ? sealed : std::min(Tail::count(tail), last.slot_count);
+  const std::uint64_t used = std::max<std::uint64_t>(1, taken);
+  const std::uint64_t filled = Tail::is_closed(tail) ? last.capacity : std::min(Tail::bytes(tail), last.capacity);
+  // Keep the shape while it serves, so that recycled files fit: slots must not run out long before the data does, and
+  // less than half of them idle.
+  const bool ran_out = used >= last.slot_limit && filled < last.capacity / 8 * 7;
+  const bool idle = used < last.slot_count / 2 && now.data_offset > data_alignment;
+  if (bytes == align_up(now.segment_bytes, data_alignment) && !ran_out && !idle && last.can_hold(need)) return now;
+  return Geometry::plan(bytes, filled / used, need);
+}
+
+inline Result<void> PartitionLog::write_file(const char* own, const Geometry& shape) const {
+  if (auto folder = parts_.directory->make_folder(parts_.folder.c_str());
+      !folder && folder.error() != Errc::already_exists)
+    return folder.error() == Errc::not_found ? Failure{Errc::topic_deleted, "its folder is gone"} : folder.error();
+  auto file = parts_.directory->create(own, 0640);
+  if (!file) return file.error();
+  TOWPATH_FAILPOINT("make.created");
+  if (auto room = shm::allocate(*file, 0, shape.segment_bytes); !room) return room;
+  SegmentHeader header{};
+  header.magic = segment_magic;
+  header.version = segment_format_version;
+  header.features = parts_.format.checksummed ? feature_checksummed : 0u;
+  header.layout_hash = segment_layout_hash;
+  header.segment_bytes = shape.segment_bytes;
+  header.slot_count = shape.slot_count;
+  header.data_offset = shape.data_offset;
+  header.uuid.store(shm::random_bits(), shm::relaxed);
+  header.tail.store(Tail::closed, shm::relaxed);
+  header.base.store(unset_base, shm::relaxed);
+  header.generation.store(1, shm::relaxed);
+  header.sealed.store(0, shm::relaxed);
+  TOWPATH_FAILPOINT("make.allocated");
+  return shm::write_all(*file, &header, sizeof header, 0);
+}
+
+inline Result<Segment> PartitionLog::make_file(const char* own, const Geometry& shape) const {
+  const auto written = write_file(own, shape);  // its descriptor is closed again before the next is opened
+  auto segment =
+      written ? Segment::open(*parts_.directory, own, unset_base, Use::append) : Result<Segment>{written.error()};
+  if (!segment) {
+    parts_.directory->remove(own).ignore();  // whatever is there of it, so that tries on a full machine pile nothing up
+    return segment;
+  }
+  // Small ones are given their pages now, half a millisecond per MiB, instead of by a fault every 4 KiB. Large ones are
+  // made ahead by maintenance.
+  constexpr std::uint64_t small = std::uint64_t{1} << 20;
+  if (shape.segment_bytes <= small) segment->control->populate(0, segment->control->size(), true);
+  return segment;
+}
+
+inline Result<Segment> PartitionLog::take_spare(const char* own, const Geometry& shape) const {
+  for (std::uint64_t i = 0; i < spare_names; ++i) {
+    if (!parts_.directory->rename(spare_name(i).data(), own)) continue;  // the first success owns it
+    TOWPATH_FAILPOINT("take.spare_owned");
+    auto spare = Segment::open(*parts_.directory, own, unset_base, Use::append);
+    if (spare && spare->geometry() == shape && spare->checksummed == parts_.format.checksummed) return spare;
+    if (spare) spare->header->base.store(gone_base, shm::release);
+    parts_.directory->remove(own).ignore();
+  }
+  return Failure{Errc::not_found, "no spare"};
+}
+
+inline Result<bool> PartitionLog::take(const shm::Member& member, std::uint64_t base, const Geometry& shape) const {
+  const auto own = own_name(member);
+  auto segment = take_spare(own.data(), shape);
+  const bool recycled = segment.has_value();
+  if (!recycled) segment = make_file(own.data(), shape);
+  if (!segment) return segment.error();
+  if (!recycled) parts_.state->fresh.fetch_add(1, shm::relaxed);
+  TOWPATH_FAILPOINT("take.owned");
+  segment->header->base.store(base, shm::relaxed);  // T2: a stale reserver that comes in after T3 sees it
+  TOWPATH_FAILPOINT("take.based");
+  segment->header->tail.store(0, shm::release);  // T3: pairs with the acquire in RESERVE
+  TOWPATH_FAILPOINT("take.opened");
+  const auto named = parts_.directory->rename(own.data(), segment_name(base).data());  // T4: one of all takers wins
+  if (named) {
+    parts_.state->live_bytes.fetch_add(segment->geometry().segment_bytes,
+                                       shm::seq_cst);  // pairs with Reader::has_something()
+    TOWPATH_FAILPOINT("take.named");
+    return true;
+  }
+  segment->header->tail.exchange(Tail::closed, shm::acq_rel);  // nobody but a stale reserver ever came here
+  segment->header->base.store(gone_base, shm::release);
+  parts_.directory->remove(own.data()).ignore();
+  return named.error() == Errc::already_exists ? Result<bool>{false} : named.error();
+}
+
+namespace detail {
+
+/// How often a name may be taken and yet lead to no segment, before it counts as damaged: a healthy log needs one try.
+inline constexpr int most_tries = 100;
+
+}  // namespace detail
+
+inline Result<Segment> PartitionLog::active(const shm::Member& member, Need need) const {
+  for (int tries = 0;; ++tries) {
+    if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+    const std::uint64_t base = parts_.state->hint.load(shm::acquire);
+    auto segment = open(base, Use::append);
+    if (!segment && segment.error() != Errc::not_found) return segment;
+    if (segment) {
+      if (is_deleted()) continue;  // after the open: whoever deletes sets the flag before looking for segments to close
+      // A maker that stood still may have put a retired name back.
+      const std::uint64_t start = parts_.state->log_start.load(shm::seq_cst);
+      if (base >= start) return segment;
+      if (start > parts_.state->hint.load(shm::seq_cst)) return Failure{Errc::corrupt, "a log begins behind its end"};
+      std::this_thread::yield();
+      continue;
+    }
+    if (parts_.state->hint.load(shm::acquire) != base) continue;
+    if (was_made(base, base) || tries > detail::most_tries) return damaged();
+    if (has_failed()) return failed_partition();
+    // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
+    const std::uint64_t mean = std::max(need.bytes / need.slots, parts_.format.typical_frame);
+    const auto taken = take(member, base, Geometry::plan(first_segment_bytes, mean, need));
+    if (!taken) return unless_deleted(taken.error());
+    if (*taken && base < parts_.state->log_start.load(shm::seq_cst)) Recycler{this, &member}.retire(base, 0, true);
+  }
+}
+
+inline void PartitionLog::after_roll(const shm::Member& member) const {
+  parts_.state->rolls.fetch_add(1, shm::relaxed);
+  parts_.state->last_roll.store(static_cast<std::uint64_t>(parts_.clock.steady().time_since_epoch().count()),
+                                shm::relaxed);
+  wake_maintenance();
+  forget_gone_segments();
+  enforce_retention(*this, member);
+}
+
+inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segment& full, std::uint64_t next_base,
+                                          bool crosser, Need need) const {
+  const Geometry shape = following(full, need);
+  for (int waited = 0, tries = 0; tries <= detail::most_tries;) {
+    if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+    if (has_failed()) return failed_partition();  // whoever failed it closes its last segment
+    if (next_base < parts_.state->log_start.load(shm::seq_cst)) return active(member, need);
+    bool made = false;
+    auto segment = open(next_base, Use::append);
+    if (!segment) {
+      if (segment.error() != Errc::not_found) return segment;
+      if (parts_.state->hint.load(shm::acquire) > next_base) return active(member, need);
+      if (!crosser && waited++ < 40) {
+        std::this_thread::sleep_for(std::chrono::microseconds{5});
+        continue;
+      }
+      if (!make_room_for_readers(*this, member, shape.segment_bytes))
+        return Failure{Errc::queue_full, "a reader of the topic's list has not read what would have to go"};
+      TOWPATH_FAILPOINT("next.before_take");
+      const auto taken = take(member, next_base, shape);
+      if (!taken) return unless_deleted(taken.error());
+      made = *taken;
+      segment = open(next_base, Use::append);
+      if (!segment && ++tries > 0) continue;
+    }
+    if (next_base <
+        parts_.state->log_start.load(shm::seq_cst)) {  // retired meanwhile: a file made now would resurrect it
+      if (made) Recycler{this, &member}.retire(next_base, 0, true);
+      return active(member, need);
+    }
+    TOWPATH_FAILPOINT("next.before_hint");
+    const bool raised = parts_.state->hint.raise_to(next_base, shm::seq_cst);  // pairs with Reader::has_something()
+    if (is_deleted()) continue;                                                // after the open, as in active()
+    if (raised) after_roll(member);
+    return segment;
+  }
+  return damaged();
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
 
 // ---- towpath/topic/catalog.hpp ----
 
@@ -9325,8 +9405,9 @@ namespace towpath::inline TOWPATH_ABI::detail {
 struct ReadTopic {
   std::shared_ptr<TopicFiles> files;
   std::shared_ptr<log::Pins> pins;
-  std::int32_t old_partitions = 0;  // those below were there when it was subscribed to
-  std::int32_t taken_on = 0;        // those below are assigned; only where all are
+  std::int32_t old_partitions = 0;     // those below were there when it was subscribed to
+  std::int32_t taken_on = 0;           // those below are assigned; only where all are
+  std::unique_ptr<ReaderSeat> seat{};  // of a consumer with a name
 
   [[nodiscard]] const std::string& name() const noexcept { return files->name(); }
 };
@@ -9462,6 +9543,13 @@ class Assignment {
     return first;
   }
 
+  /// Says how far a consumer with a name has come: what it polled before, it is done with.
+  TOWPATH_COLD void publish() const noexcept {
+    for (const auto& assigned : all_)
+      if (assigned->has_position && assigned->topic->seat)
+        assigned->topic->seat->publish(assigned->id.value, assigned->reader.position());
+  }
+
   // ---- what is read
 
   [[nodiscard]] TOWPATH_HOT List& all() noexcept { return all_; }
@@ -9511,7 +9599,12 @@ class Assignment {
     auto pins = files->open_pins_holder();
     if (!pins) return pins.error();
     const std::int32_t old = is_old ? files->partitions() : 0;
-    return std::make_shared<ReadTopic>(ReadTopic{std::move(files), std::move(*pins), old});
+    auto topic = std::make_shared<ReadTopic>(ReadTopic{std::move(files), std::move(*pins), old});
+    if (config_.name.empty()) return topic;
+    auto seat = ReaderSeat::take(*topic->files, config_.name);
+    if (!seat) return seat.error();
+    topic->seat = std::make_unique<ReaderSeat>(std::move(*seat));
+    return topic;
   }
 
   /// A topic of an assignment: one that is read, one of `opened`, or one that is opened now.
@@ -9534,6 +9627,15 @@ class Assignment {
     auto log = topic->files->partition(id);
     if (!log) return log.error();
     auto assigned = std::make_unique<Assigned>(id, **log, topic);
+    if (topic->seat) {
+      if (auto room = topic->seat->grow(topic->files->partitions()); !room) return room.error();
+      if (const auto before = topic->seat->stood_at(id.value)) {
+        assigned->reader.seek(*before);
+        assigned->has_position = true;
+        return assigned;
+      }
+      if (topic->files->waits_for(config_.name)) policy = OffsetReset::earliest;  // what was kept for it
+    }
     if (policy == OffsetReset::none) return assigned;
     if (policy == OffsetReset::earliest)
       assigned->reader.seek((*log)->state().log_start.load(shm::seq_cst));
@@ -9788,19 +9890,24 @@ class ConsumerCore {
   /// For liveness: somebody else may see that this consumer polls.
   TOWPATH_HOT void note_progress() noexcept {
     if (member_) member_.line().progress.store(++polls_, shm::relaxed);
+    if (has_name_) [[unlikely]]
+      assignment_.publish();
   }
   [[nodiscard]] const shm::Member* member() const noexcept { return member_ ? &member_ : nullptr; }
 
  private:
   ConsumerCore(const Bus& bus, ConsumerConfig config, const Schema& schema)
-      : bus_{bus.core()}, config_{std::move(config)}, assignment_{bus, config_, schema} {}
+      : bus_{bus.core()},
+        config_{std::move(config)},
+        has_name_{!config_.name.empty()},
+        assignment_{bus, config_, schema} {}
 
   static Result<std::unique_ptr<ConsumerCore>> make(const Bus& bus, ConsumerConfig config, const Schema& schema,
                                                     std::string_view label) {
     if (auto fine = bus.core()->usable(); !fine) return fine.error();
     if (config.max_poll_records < 1) return Failure{Errc::invalid_argument, "max_poll_records: 1 or more"};
-    if (!config.name.empty() && !check_topic_name(config.name))
-      return Failure{Errc::invalid_argument, "name: 1 to 249 of [A-Za-z0-9._-], not . or .."};
+    if (!config.name.empty() && (!check_topic_name(config.name) || config.name.size() > ReaderList::max_name))
+      return Failure{Errc::invalid_argument, "name: 1 to 240 of [A-Za-z0-9._-], not . or .."};
     auto core = std::unique_ptr<ConsumerCore>{new ConsumerCore{bus, std::move(config), schema}};
     if (!core->bus_->members()) return core;
     const auto& name = core->config_.name;
@@ -9840,6 +9947,7 @@ class ConsumerCore {
 
   std::shared_ptr<BusCore> bus_;
   ConsumerConfig config_;
+  bool has_name_;
   shm::Member member_;
   Assignment assignment_;  // goes before the member that is registered
   std::uint64_t polls_ = 0;
@@ -10229,7 +10337,8 @@ class Consumer<T, S, Bus> : public ConsumerBase {
  public:
   using iterator = ConsumerIterator<Consumer, T, S>;
 
-  /// Throws Error: too_many_members, unknown_partition, invalid_argument, forked, and those of mapping.
+  /// Throws Error: too_many_members, unknown_partition, invalid_argument, busy (another live Consumer has the name),
+  /// forked, and those of mapping.
   explicit Consumer(const Topic<T, S>& topic, const ConsumerConfig& config = {})
       : Consumer{open(topic, config).value()} {}
 
@@ -10445,6 +10554,7 @@ class Consumer<T, S, Bus> : public ConsumerBase {
   TOWPATH_COLD void tell(detail::Assigned& assigned, Batch<T, S>& batch) noexcept {
     batch.missed_ = std::exchange(assigned.missed, 0);
     missed_ += batch.missed_;
+    if (assigned.topic->seat) assigned.topic->seat->missed(assigned.id.value, batch.missed_);
   }
 
   [[nodiscard]] TOWPATH_HOT bool is_quiet() const noexcept {

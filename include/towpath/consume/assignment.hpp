@@ -5,6 +5,7 @@
 #include <deque>
 
 #include <towpath/consume/consumer_config.hpp>
+#include <towpath/consume/reader_seat.hpp>
 #include <towpath/consume/subscription.hpp>
 #include <towpath/log/time_index.hpp>
 #include <towpath/topic/topic.hpp>
@@ -15,8 +16,9 @@ namespace towpath::inline TOWPATH_ABI::detail {
 struct ReadTopic {
   std::shared_ptr<TopicFiles> files;
   std::shared_ptr<log::Pins> pins;
-  std::int32_t old_partitions = 0;  // those below were there when it was subscribed to
-  std::int32_t taken_on = 0;        // those below are assigned; only where all are
+  std::int32_t old_partitions = 0;     // those below were there when it was subscribed to
+  std::int32_t taken_on = 0;           // those below are assigned; only where all are
+  std::unique_ptr<ReaderSeat> seat{};  // of a consumer with a name
 
   [[nodiscard]] const std::string& name() const noexcept { return files->name(); }
 };
@@ -152,6 +154,13 @@ class Assignment {
     return first;
   }
 
+  /// Says how far a consumer with a name has come: what it polled before, it is done with.
+  TOWPATH_COLD void publish() const noexcept {
+    for (const auto& assigned : all_)
+      if (assigned->has_position && assigned->topic->seat)
+        assigned->topic->seat->publish(assigned->id.value, assigned->reader.position());
+  }
+
   // ---- what is read
 
   [[nodiscard]] TOWPATH_HOT List& all() noexcept { return all_; }
@@ -201,7 +210,12 @@ class Assignment {
     auto pins = files->open_pins_holder();
     if (!pins) return pins.error();
     const std::int32_t old = is_old ? files->partitions() : 0;
-    return std::make_shared<ReadTopic>(ReadTopic{std::move(files), std::move(*pins), old});
+    auto topic = std::make_shared<ReadTopic>(ReadTopic{std::move(files), std::move(*pins), old});
+    if (config_.name.empty()) return topic;
+    auto seat = ReaderSeat::take(*topic->files, config_.name);
+    if (!seat) return seat.error();
+    topic->seat = std::make_unique<ReaderSeat>(std::move(*seat));
+    return topic;
   }
 
   /// A topic of an assignment: one that is read, one of `opened`, or one that is opened now.
@@ -224,6 +238,15 @@ class Assignment {
     auto log = topic->files->partition(id);
     if (!log) return log.error();
     auto assigned = std::make_unique<Assigned>(id, **log, topic);
+    if (topic->seat) {
+      if (auto room = topic->seat->grow(topic->files->partitions()); !room) return room.error();
+      if (const auto before = topic->seat->stood_at(id.value)) {
+        assigned->reader.seek(*before);
+        assigned->has_position = true;
+        return assigned;
+      }
+      if (topic->files->waits_for(config_.name)) policy = OffsetReset::earliest;  // what was kept for it
+    }
     if (policy == OffsetReset::none) return assigned;
     if (policy == OffsetReset::earliest)
       assigned->reader.seek((*log)->state().log_start.load(shm::seq_cst));

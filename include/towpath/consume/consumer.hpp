@@ -29,7 +29,8 @@ class Consumer<T, S, Bus> : public ConsumerBase {
  public:
   using iterator = ConsumerIterator<Consumer, T, S>;
 
-  /// Throws Error: too_many_members, unknown_partition, invalid_argument, forked, and those of mapping.
+  /// Throws Error: too_many_members, unknown_partition, invalid_argument, busy (another live Consumer has the name),
+  /// forked, and those of mapping.
   explicit Consumer(const Topic<T, S>& topic, const ConsumerConfig& config = {})
       : Consumer{open(topic, config).value()} {}
 
@@ -245,6 +246,7 @@ class Consumer<T, S, Bus> : public ConsumerBase {
   TOWPATH_COLD void tell(detail::Assigned& assigned, Batch<T, S>& batch) noexcept {
     batch.missed_ = std::exchange(assigned.missed, 0);
     missed_ += batch.missed_;
+    if (assigned.topic->seat) assigned.topic->seat->missed(assigned.id.value, batch.missed_);
   }
 
   [[nodiscard]] TOWPATH_HOT bool is_quiet() const noexcept {

@@ -31,7 +31,10 @@ struct ConsumerConfig {
   OffsetReset auto_offset_reset = OffsetReset::latest;
   /// Which partitions, for a Consumer of one Topic. Default: all, also those that are added later.
   std::vector<PartitionId> partitions = {};
-  /// The reader's name, 1 to 249 of [A-Za-z0-9._-]: as in TopicConfig::readers. Default: none.
+  /// The reader's name, 1 to 240 of [A-Za-z0-9._-], as in TopicConfig::readers; one live Consumer of a topic has it, a
+  /// second gets `busy`. It leaves behind how far it came: a later Consumer of that name goes on there, with what the
+  /// last one had polled last; topics that list it keep what it has not read, from the first record on. Each poll says
+  /// that what was polled before is done with. Default: none.
   std::string name = {};
   /// Records in one Batch, 1 or more. Default 1,024.
   std::size_t max_poll_records = 1'024;

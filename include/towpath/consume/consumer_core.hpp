@@ -175,19 +175,24 @@ class ConsumerCore {
   /// For liveness: somebody else may see that this consumer polls.
   TOWPATH_HOT void note_progress() noexcept {
     if (member_) member_.line().progress.store(++polls_, shm::relaxed);
+    if (has_name_) [[unlikely]]
+      assignment_.publish();
   }
   [[nodiscard]] const shm::Member* member() const noexcept { return member_ ? &member_ : nullptr; }
 
  private:
   ConsumerCore(const Bus& bus, ConsumerConfig config, const Schema& schema)
-      : bus_{bus.core()}, config_{std::move(config)}, assignment_{bus, config_, schema} {}
+      : bus_{bus.core()},
+        config_{std::move(config)},
+        has_name_{!config_.name.empty()},
+        assignment_{bus, config_, schema} {}
 
   static Result<std::unique_ptr<ConsumerCore>> make(const Bus& bus, ConsumerConfig config, const Schema& schema,
                                                     std::string_view label) {
     if (auto fine = bus.core()->usable(); !fine) return fine.error();
     if (config.max_poll_records < 1) return Failure{Errc::invalid_argument, "max_poll_records: 1 or more"};
-    if (!config.name.empty() && !check_topic_name(config.name))
-      return Failure{Errc::invalid_argument, "name: 1 to 249 of [A-Za-z0-9._-], not . or .."};
+    if (!config.name.empty() && (!check_topic_name(config.name) || config.name.size() > ReaderList::max_name))
+      return Failure{Errc::invalid_argument, "name: 1 to 240 of [A-Za-z0-9._-], not . or .."};
     auto core = std::unique_ptr<ConsumerCore>{new ConsumerCore{bus, std::move(config), schema}};
     if (!core->bus_->members()) return core;
     const auto& name = core->config_.name;
@@ -227,6 +232,7 @@ class ConsumerCore {
 
   std::shared_ptr<BusCore> bus_;
   ConsumerConfig config_;
+  bool has_name_;
   shm::Member member_;
   Assignment assignment_;  // goes before the member that is registered
   std::uint64_t polls_ = 0;

@@ -52,13 +52,16 @@ class ReaderFile {
     ReaderFile found;
     const auto info = directory.identify(file.c_str());
     if (!info) return info.error();
-    if (writable && info->bytes < bytes_for(partitions)) {
+    const bool grows = writable && info->bytes < bytes_for(partitions);
+    if (grows) {
       auto fd = directory.open(file.c_str(), shm::Access::read_write);
       if (!fd) return fd.error();
       if (auto room = shm::allocate(*fd, 0, bytes_for(partitions)); !room) return room.error();
     }
     const auto view = writable ? shm::View::whole : shm::View::readable;
-    auto region = shm::RegionCache::instance().map(directory, file.c_str(), view, sizeof(ReaderHeader));
+    // As much as there is: a shorter map of before would do for the header.
+    const auto at_least = grows ? bytes_for(partitions) : std::max<std::size_t>(info->bytes, sizeof(ReaderHeader));
+    auto region = shm::RegionCache::instance().map(directory, file.c_str(), view, at_least);
     if (!region) return region.error();
     const auto* header = reinterpret_cast<const ReaderHeader*>((*region)->data());
     if (header->magic != reader_magic || header->entry_bytes != sizeof(ReaderEntry))

@@ -29,6 +29,12 @@ class ReaderTable final : public log::ReaderHold {
     return lowest;
   }
 
+  [[nodiscard]] bool contains(std::string_view reader) {
+    const std::lock_guard hold{mutex_};
+    if (directory_) follow_config();
+    return directory_ && list_.contains(reader) && words_->on_full.load(shm::relaxed) != 0;
+  }
+
  private:
   static constexpr std::uint64_t nobody = ~std::uint64_t{0};
 

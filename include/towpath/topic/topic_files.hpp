@@ -53,6 +53,9 @@ class TopicFiles {
   /// The topic's folder, whatever it is called by now.
   [[nodiscard]] shm::Directory& directory() const noexcept { return *folder_; }
 
+  /// Is the reader on the topic's list, so that what it has not read is kept?
+  [[nodiscard]] bool waits_for(std::string_view reader) const { return readers_.contains(reader); }
+
   /// How many partitions there are now; another process may add some.
   [[nodiscard]] std::int32_t partitions() const noexcept {
     return static_cast<std::int32_t>(
