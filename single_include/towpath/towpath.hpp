@@ -7569,13 +7569,18 @@ class Refusals {
     at->second = Refusal{failure, id, at->second.is_old && is_old};
     return true;
   }
-  /// The topic can be read, or is gone. Returns whether it was there from the beginning and only could not be read.
-  bool forget(const std::string& topic) {
+  /// The topic can be read, or is gone. Returns whether this one was there from the beginning and only could not be
+  /// read.
+  bool forget(const std::string& topic, const std::string& id = {}) {
     const auto found = all_.find(topic);
     if (found == all_.end()) return false;
-    const bool was_old = found->second.is_old;
+    const bool was_old = found->second.is_old && (found->second.id.empty() || found->second.id == id);
     all_.erase(found);
     return was_old;
+  }
+  /// Of topics that are not `wanted` (sorted) any more nothing was said.
+  void keep_only(const std::vector<std::string>& wanted) {
+    std::erase_if(all_, [&](const auto& it) { return !std::binary_search(wanted.begin(), wanted.end(), it.first); });
   }
   void clear() noexcept { all_.clear(); }
 
@@ -9552,6 +9557,16 @@ class Assignment {
 
   // ---- what is read
 
+  /// To the first record (earliest) or behind the last (latest). Errors: those of mapping.
+  static Result<void> reset(Assigned& assigned, OffsetReset policy) {
+    if (policy == OffsetReset::earliest)
+      assigned.reader.seek(assigned.reader.log().state().log_start.load(shm::seq_cst));
+    else if (auto end = assigned.reader.find_end(); !end)
+      return end.error();
+    assigned.has_position = true;
+    return {};
+  }
+
   [[nodiscard]] TOWPATH_HOT List& all() noexcept { return all_; }
   [[nodiscard]] bool is_fixed() const noexcept { return is_fixed_; }
 
@@ -9637,11 +9652,7 @@ class Assignment {
       if (topic->files->waits_for(config_.name)) policy = OffsetReset::earliest;  // what was kept for it
     }
     if (policy == OffsetReset::none) return assigned;
-    if (policy == OffsetReset::earliest)
-      assigned->reader.seek((*log)->state().log_start.load(shm::seq_cst));
-    else if (auto end = assigned->reader.find_end(); !end)
-      return end.error();
-    assigned->has_position = true;
+    if (auto done = reset(*assigned, policy); !done) return done.error();
     return assigned;
   }
 
@@ -9673,7 +9684,7 @@ class Assignment {
     const auto wanted =
         is_assigned_by_hand ? Result<std::vector<std::string>>{topics()} : subscription_.wanted(bus_.catalog());
     if (!wanted) return tell({}, wanted.error(), {}, is_old);
-    refusals_.forget({});
+    refusals_.keep_only(*wanted);
     drop_if([&](const ReadTopic& topic) { return !std::binary_search(wanted->begin(), wanted->end(), topic.name()); });
     for (const auto& name : *wanted) {
       auto files = bus_.catalog().open(name);
@@ -9696,7 +9707,7 @@ class Assignment {
       return tell(name, fine.error(), (*files)->stored().id, is_old);
     auto topic = open(*files, is_old);
     if (!topic) return tell(name, topic.error(), (*files)->stored().id, is_old);
-    if (refusals_.forget(name)) (*topic)->old_partitions = (*files)->partitions();
+    if (refusals_.forget(name, (*files)->stored().id)) (*topic)->old_partitions = (*files)->partitions();
     topics_.push_back(std::move(*topic));
   }
 
@@ -9769,17 +9780,6 @@ class ConsumerCore {
   /// The offset after the last record that can be read; moves no position. Errors: those of mapping.
   [[nodiscard]] static Result<Offset> end_of(const Assigned& assigned) {
     return log::Reader{assigned.reader.log(), assigned.topic->pins}.find_end();
-  }
-
-  /// To the first record (earliest) or behind the last (latest). Errors: those of mapping.
-  static Result<void> reset(Assigned& assigned, OffsetReset policy) {
-    if (policy == OffsetReset::earliest) {
-      assigned.reader.seek(assigned.reader.log().state().log_start.load(shm::seq_cst));
-    } else if (auto end = assigned.reader.find_end(); !end) {
-      return end.error();
-    }
-    assigned.has_position = true;
-    return {};
   }
 
   /// The position is outside the log: to where auto_offset_reset says, unless records came up to it meanwhile.
@@ -10147,7 +10147,7 @@ class ConsumerBase {
   }
 
   Result<void> reset_one(detail::Assigned& assigned, OffsetReset policy) {
-    auto done = core_->reset(assigned, policy);
+    auto done = detail::Assignment::reset(assigned, policy);
     assigned.missed = 0;  // asked for, not missed
     if (done) go_on();
     return done;

@@ -133,6 +133,16 @@ TEST_CASE("a topic of another type is told once by its name, and the others go o
   CHECK(SubscriptionBench::read(consumer, 1) == Texts{"my.number:seven"});
 }
 
+TEST_CASE("a topic that could not be read and is made again begins with its first record") {
+  SubscriptionBench bench;
+  Topic<std::int64_t>{bench.bus, "my.topic"};
+  Consumer<std::string> consumer{bench.bus, matching("^my", OffsetReset::latest)};
+  CHECK(consumer.poll(0ms).error() == Errc::type_mismatch);
+  Admin{bench.bus}.delete_topic("my.topic").value();
+  bench.send("my.topic", "first");
+  CHECK(SubscriptionBench::read(consumer, 1) == Texts{"my.topic:first"});
+}
+
 TEST_CASE("a deleted topic is told once if it was named, never if a pattern found it, and read anew when it is back") {
   SubscriptionBench bench;
   Admin admin{bench.bus};

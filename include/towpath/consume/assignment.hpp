@@ -163,6 +163,16 @@ class Assignment {
 
   // ---- what is read
 
+  /// To the first record (earliest) or behind the last (latest). Errors: those of mapping.
+  static Result<void> reset(Assigned& assigned, OffsetReset policy) {
+    if (policy == OffsetReset::earliest)
+      assigned.reader.seek(assigned.reader.log().state().log_start.load(shm::seq_cst));
+    else if (auto end = assigned.reader.find_end(); !end)
+      return end.error();
+    assigned.has_position = true;
+    return {};
+  }
+
   [[nodiscard]] TOWPATH_HOT List& all() noexcept { return all_; }
   [[nodiscard]] bool is_fixed() const noexcept { return is_fixed_; }
 
@@ -248,11 +258,7 @@ class Assignment {
       if (topic->files->waits_for(config_.name)) policy = OffsetReset::earliest;  // what was kept for it
     }
     if (policy == OffsetReset::none) return assigned;
-    if (policy == OffsetReset::earliest)
-      assigned->reader.seek((*log)->state().log_start.load(shm::seq_cst));
-    else if (auto end = assigned->reader.find_end(); !end)
-      return end.error();
-    assigned->has_position = true;
+    if (auto done = reset(*assigned, policy); !done) return done.error();
     return assigned;
   }
 
@@ -284,7 +290,7 @@ class Assignment {
     const auto wanted =
         is_assigned_by_hand ? Result<std::vector<std::string>>{topics()} : subscription_.wanted(bus_.catalog());
     if (!wanted) return tell({}, wanted.error(), {}, is_old);
-    refusals_.forget({});
+    refusals_.keep_only(*wanted);
     drop_if([&](const ReadTopic& topic) { return !std::binary_search(wanted->begin(), wanted->end(), topic.name()); });
     for (const auto& name : *wanted) {
       auto files = bus_.catalog().open(name);
@@ -307,7 +313,7 @@ class Assignment {
       return tell(name, fine.error(), (*files)->stored().id, is_old);
     auto topic = open(*files, is_old);
     if (!topic) return tell(name, topic.error(), (*files)->stored().id, is_old);
-    if (refusals_.forget(name)) (*topic)->old_partitions = (*files)->partitions();
+    if (refusals_.forget(name, (*files)->stored().id)) (*topic)->old_partitions = (*files)->partitions();
     topics_.push_back(std::move(*topic));
   }
 

@@ -188,7 +188,7 @@ class ConsumerBase {
   }
 
   Result<void> reset_one(detail::Assigned& assigned, OffsetReset policy) {
-    auto done = core_->reset(assigned, policy);
+    auto done = detail::Assignment::reset(assigned, policy);
     assigned.missed = 0;  // asked for, not missed
     if (done) go_on();
     return done;

@@ -56,17 +56,6 @@ class ConsumerCore {
     return log::Reader{assigned.reader.log(), assigned.topic->pins}.find_end();
   }
 
-  /// To the first record (earliest) or behind the last (latest). Errors: those of mapping.
-  static Result<void> reset(Assigned& assigned, OffsetReset policy) {
-    if (policy == OffsetReset::earliest) {
-      assigned.reader.seek(assigned.reader.log().state().log_start.load(shm::seq_cst));
-    } else if (auto end = assigned.reader.find_end(); !end) {
-      return end.error();
-    }
-    assigned.has_position = true;
-    return {};
-  }
-
   /// The position is outside the log: to where auto_offset_reset says, unless records came up to it meanwhile.
   /// Errors: log_truncated (it is behind the end of a log that was recovered; moved there nevertheless),
   /// offset_out_of_range for none, corrupt, those of mapping.

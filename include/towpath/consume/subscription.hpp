@@ -81,13 +81,18 @@ class Refusals {
     at->second = Refusal{failure, id, at->second.is_old && is_old};
     return true;
   }
-  /// The topic can be read, or is gone. Returns whether it was there from the beginning and only could not be read.
-  bool forget(const std::string& topic) {
+  /// The topic can be read, or is gone. Returns whether this one was there from the beginning and only could not be
+  /// read.
+  bool forget(const std::string& topic, const std::string& id = {}) {
     const auto found = all_.find(topic);
     if (found == all_.end()) return false;
-    const bool was_old = found->second.is_old;
+    const bool was_old = found->second.is_old && (found->second.id.empty() || found->second.id == id);
     all_.erase(found);
     return was_old;
+  }
+  /// Of topics that are not `wanted` (sorted) any more nothing was said.
+  void keep_only(const std::vector<std::string>& wanted) {
+    std::erase_if(all_, [&](const auto& it) { return !std::binary_search(wanted.begin(), wanted.end(), it.first); });
   }
   void clear() noexcept { all_.clear(); }
 
