@@ -2683,7 +2683,8 @@ struct PartitionState {
   Word64 log_start;   // readers and producers stay at or above; raised (seq_cst) before a segment goes
   Word64 live_bytes;  // of live segments' files; approximate after a crash, put right by maintenance
   Word64 last_roll;   // monotonic ns of whoever rolled; for maintenance's thrift only
-  std::uint64_t reserved1[4];
+  std::uint64_t reserved1[3];
+  Word64 deleted_to;  // readers stay at or above: an administrator deleted what is below; never past resolved_to
   // Raised by whoever looked.
   Word64 resolved_to;  // all below is committed or aborted
   Word64 durable_to;   // all below is on stable storage
@@ -2860,6 +2861,12 @@ class PartitionLog {
   [[nodiscard]] const std::string& folder() const noexcept { return parts_.folder; }
   [[nodiscard]] bool is_deleted() const noexcept {
     return (parts_.state->flags.load(shm::acquire) & partition_deleted) != 0;
+  }
+  /// The first offset that may be read. log_start is always some segment's base, and decides which files are there;
+  /// records in the middle of a segment are deleted by raising another word.
+  [[nodiscard]] std::uint64_t begin() const noexcept {
+    // Pairs with R1's raise and with delete_records().
+    return std::max(state().log_start.load(shm::seq_cst), state().deleted_to.load(shm::seq_cst));
   }
   /// Whoever may only read never helps.
   [[nodiscard]] bool may_help() const noexcept { return parts_.writable; }
@@ -3266,7 +3273,7 @@ enum class Progress {
   records,       ///< the run holds at least one committed record
   idle,          ///< at the end of the log
   blocked,       ///< a slot ahead is reserved but open: help() may get on
-  out_of_range,  ///< the position is below log_start, or past the end
+  out_of_range,  ///< the position is below the log's begin, or past the end
   refused,       ///< the record at the position was not accepted; the position stays
   failed,        ///< a segment cannot be opened: failure() says why
 };
@@ -3295,6 +3302,9 @@ class Reader {
   template <class Accept>
   TOWPATH_HOT Progress collect(Run& run, std::uint64_t max, Accept&& accept) {
     for (;;) {
+      // Pairs with delete_records(): a poll that begins after it returns nothing that it deleted.
+      if (cursor_ < log_->state().deleted_to.load(shm::acquire)) [[unlikely]]
+        settled_ = false;
       if (!settled_) [[unlikely]]
         if (const auto at = settle(); at != Progress::records) return at;
       const Segment& segment = *current_;
@@ -3353,13 +3363,13 @@ class Reader {
   /// Walks slots from the word on: short while maintenance runs. Errors: those of opening a segment.
   Result<Offset> find_end() {
     Run run;
-    seek(std::max(log_->state().resolved_to.load(shm::acquire), log_->state().log_start.load(shm::seq_cst)));
+    seek(std::max(log_->state().resolved_to.load(shm::acquire), log_->begin()));
     for (;;) {
       const auto at = collect(run, ~std::uint64_t{0}, [](auto&&...) { return true; });
       run = Run{};
       if (at == Progress::failed) return failure_;
       if (at == Progress::out_of_range) {
-        const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
+        const std::uint64_t start = log_->begin();
         if (position_ == start) return Failure{Errc::corrupt, "a log begins behind its end"};
         seek(start);
       }
@@ -3428,7 +3438,7 @@ class Reader {
 
   /// Finds the segment that holds the position.
   TOWPATH_COLD Progress settle() {
-    if (position_ < log_->state().log_start.load(shm::seq_cst)) return Progress::out_of_range;
+    if (position_ < log_->begin()) return Progress::out_of_range;
     if (current_ && !holds_position()) keep_recent();
     if (!current_) find_recent();
     if (!current_) {
@@ -3700,6 +3710,7 @@ struct PartitionTimeOffset {
 // block of slots, so that one block is scanned instead of the segment. The index is derived: whoever needs it makes it,
 // and one that is missing, cut short, foreign or damaged is made anew, never trusted. The active segment is scanned.
 //   auto first = offset_for_time(log, pins, &member, at).value();     // nullopt: every record is older
+//   auto last = newest_record(log, pins, &member).value();            // nullopt: there is none
 // Thread-safe and process-safe; two that make the same index write the same bytes. After a crash the index is there
 // whole or not at all.
 
@@ -3730,6 +3741,19 @@ static_assert(sizeof(TimeIndexHeader) == 64 && offsetof(TimeIndexHeader, header_
 /// Errors: those of opening a segment; topic_deleted; corrupt if a segment is missing in the middle.
 inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
                                                      const shm::Member* member, Timestamp at);
+
+struct TimedOffset {
+  Offset offset;
+  Timestamp timestamp;
+};
+
+/// The same, with the record's own timestamp.
+inline Result<std::optional<TimedOffset>> record_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                          const shm::Member* member, Timestamp at);
+
+/// The earliest record with the highest timestamp (Kafka's max timestamp). Errors as offset_for_time().
+inline Result<std::optional<TimedOffset>> newest_record(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                        const shm::Member* member);
 
 namespace detail {
 
@@ -3844,24 +3868,42 @@ class TimeIndex {
   shm::FileDescriptor file_;
 };
 
-inline std::optional<std::uint64_t> find_in_sealed(const PartitionLog& log, const shm::Member* member,
-                                                   const Segment& segment, std::uint64_t count, std::int64_t at) {
-  auto index = TimeIndex::open(log, segment, count);
-  if (index && index->newest() < at) return std::nullopt;
-  if (!index || !index->read_blocks()) {
-    const bool lasting = member && log.may_help();
-    index = lasting ? TimeIndex::build(segment, count) : std::nullopt;
-    if (!index) return scan_for_time(segment, 0, count, at);
-    index->leave_behind(log, *member);
-  }
-  return scan_for_time(segment, index->first_candidate(at), count, at);
+/// The index of a sealed segment as it was left, or made anew and left for others; nothing if it cannot be made.
+inline std::optional<TimeIndex> index_of(const PartitionLog& log, const shm::Member* member, const Segment& segment,
+                                         std::uint64_t count) {
+  const bool lasting = member && log.may_help();
+  auto index = lasting ? TimeIndex::build(segment, count) : std::nullopt;
+  if (index) index->leave_behind(log, *member);
+  return index;
 }
 
-}  // namespace detail
+/// The first slot from `from` on whose record is of `at` or later.
+inline std::optional<std::uint64_t> find_in_sealed(const PartitionLog& log, const shm::Member* member,
+                                                   const Segment& segment, std::uint64_t from, std::uint64_t count,
+                                                   std::int64_t at) {
+  auto index = TimeIndex::open(log, segment, count);
+  if (index && index->newest() < at) return std::nullopt;
+  if (!index || !index->read_blocks()) index = index_of(log, member, segment, count);
+  return scan_for_time(segment, index ? std::max(from, index->first_candidate(at)) : from, count, at);
+}
 
-inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
-                                                     const shm::Member* member, Timestamp at) {
-  const std::int64_t wanted = at.time_since_epoch().count();
+/// The highest timestamp in slots [from, to); no_timestamp if there is no record.
+inline std::int64_t newest_in(const PartitionLog& log, const shm::Member* member, const Segment& segment,
+                              std::uint64_t from, std::uint64_t to, bool is_sealed) {
+  if (from == 0 && is_sealed) {
+    auto index = TimeIndex::open(log, segment, to);
+    if (!index) index = index_of(log, member, segment, to);
+    if (index) return index->newest();
+  }
+  std::int64_t newest = no_timestamp;
+  for (std::uint64_t n = from; n < to; ++n)
+    if (const auto timestamp = timestamp_of(segment, n)) newest = std::max(newest, *timestamp);
+  return newest;
+}
+
+/// Calls look(segment, from, to, is_sealed) for the slots of each segment in turn that may be read, until it says true.
+template <class Look>
+Result<void> for_each_segment(const PartitionLog& log, const std::shared_ptr<Pins>& pins, const Look& look) {
   std::uint64_t base = log.state().log_start.load(shm::seq_cst);
   for (;;) {
     const std::uint64_t hint = log.state().hint.load(shm::acquire);  // before the look for the file, as in Reader
@@ -3872,19 +3914,56 @@ inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, co
       if (log.is_deleted()) return log.damaged();
       const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
       if (start <= base && log.was_made(base, hint)) return log.damaged();
-      if (start <= base) return std::optional<Offset>{};  // the end of the log
-      base = start;                                       // overtaken by retention
+      if (start <= base) return {};  // the end of the log
+      base = start;                  // overtaken by retention
       continue;
     }
     const Segment& here = **segment;
     const std::uint64_t sealed = here.sealed_count();
     const std::uint64_t reserved = std::min(Tail::count(here.header->tail.load(shm::acquire)), here.slot_count);
-    const auto found = sealed != 0 ? detail::find_in_sealed(log, member, here, sealed, wanted)
-                                   : detail::scan_for_time(here, 0, reserved, wanted);
-    if (found) return std::optional<Offset>{Offset{static_cast<std::int64_t>(base + *found)}};
-    if (sealed == 0) return std::optional<Offset>{};
+    const std::uint64_t from = std::max(log.begin(), base) - base;  // what is before was deleted
+    const std::uint64_t to = sealed != 0 ? sealed : reserved;
+    if (from < to && look(here, from, to, sealed != 0)) return {};
+    if (sealed == 0) return {};
     base += sealed;
   }
+}
+
+}  // namespace detail
+
+inline Result<std::optional<TimedOffset>> record_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                          const shm::Member* member, Timestamp at) {
+  const std::int64_t wanted = at.time_since_epoch().count();
+  std::optional<TimedOffset> found;
+  const auto look = [&](const Segment& here, std::uint64_t from, std::uint64_t to, bool is_sealed) {
+    const auto n = is_sealed ? detail::find_in_sealed(log, member, here, from, to, wanted)
+                             : detail::scan_for_time(here, from, to, wanted);
+    if (!n) return false;
+    const std::int64_t timestamp = detail::timestamp_of(here, *n).value_or(wanted);
+    found = {Offset{static_cast<std::int64_t>(here.base + *n)}, Timestamp{std::chrono::nanoseconds{timestamp}}};
+    return true;
+  };
+  if (auto looked = detail::for_each_segment(log, pins, look); !looked) return looked.error();
+  return found;
+}
+
+inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                     const shm::Member* member, Timestamp at) {
+  const auto found = record_for_time(log, pins, member, at);
+  if (!found) return found.error();
+  return *found ? std::optional{(*found)->offset} : std::nullopt;
+}
+
+inline Result<std::optional<TimedOffset>> newest_record(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                        const shm::Member* member) {
+  std::int64_t newest = detail::no_timestamp;
+  const auto look = [&](const Segment& here, std::uint64_t from, std::uint64_t to, bool is_sealed) {
+    newest = std::max(newest, detail::newest_in(log, member, here, from, to, is_sealed));
+    return false;
+  };
+  if (auto looked = detail::for_each_segment(log, pins, look); !looked) return looked.error();
+  if (newest == detail::no_timestamp) return std::optional<TimedOffset>{};
+  return record_for_time(log, pins, member, Timestamp{std::chrono::nanoseconds{newest}});
 }
 
 }  // namespace towpath::inline TOWPATH_ABI::log
@@ -5123,7 +5202,7 @@ class ConsumerCore {
   /// To the first record (earliest) or behind the last (latest). Errors: those of mapping.
   Result<void> reset(Assigned& assigned, OffsetReset policy) {
     if (policy == OffsetReset::earliest) {
-      assigned.reader.seek(assigned.reader.log().state().log_start.load(shm::seq_cst));
+      assigned.reader.seek(assigned.reader.log().begin());
     } else if (auto end = assigned.reader.find_end(); !end) {
       return end.error();
     }
@@ -5138,7 +5217,7 @@ class ConsumerCore {
     const auto end = end_of(assigned);
     if (!end) return end.error();
     const auto behind = static_cast<std::uint64_t>(end->value);
-    const std::uint64_t start = assigned.reader.log().state().log_start.load(shm::seq_cst);
+    const std::uint64_t start = assigned.reader.log().begin();
     if (start > behind) return Failure{Errc::corrupt, "the log begins behind its end"};
     const bool is_inside = before >= start && before <= behind;
     if (!is_inside && config_.auto_offset_reset == OffsetReset::none)
@@ -5963,6 +6042,51 @@ class Appender {
 
 }  // namespace towpath::inline TOWPATH_ABI::log
 
+// ---- towpath/log/deletion.hpp ----
+
+// Deleting records on request, from a log's begin up to an offset (Kafka's DeleteRecords). The offset may lie inside a
+// segment, where log_start may not: every step of the protocol that asks "is this segment retired?" compares its base
+// with log_start. So the request raises a word of its own, which only readers look at, and whole segments below it are
+// retired like any others: docs/decisions/0025. Thread-safe and process-safe. After a crash the records are deleted or
+// not, as the word says; maintenance retires what is left.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+inline constexpr std::int64_t up_to_the_end = -1;  ///< as Kafka's DeleteRecords has it: the high watermark
+
+/// How many slots the segment at `base` has, if it may go and every record in it is deleted. Else 0.
+inline std::uint64_t deleted_slots(const PartitionLog& log, std::uint64_t base) {
+  const std::uint64_t deleted = log.state().deleted_to.load(shm::acquire);
+  if (base >= deleted) return 0;
+  const std::uint64_t count = retirable_slots(log, base);
+  return base + count <= deleted ? count : 0;
+}
+
+/// Deletes the records before an offset, or all that can be read now for up_to_the_end. Less than what is deleted
+/// already changes nothing. Returns the log's begin. `member` is the caller's and has nothing reserved. Errors:
+/// offset_out_of_range (negative, or past the last record that can be read), topic_deleted, those of mapping.
+inline Result<Offset> delete_records(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                     const shm::Member& member, std::int64_t before) {
+  if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+  const auto end = Reader{log, pins}.find_end();  // raises resolved_to
+  if (!end) return end.error();
+  if (before < up_to_the_end)
+    return Failure{Errc::offset_out_of_range, "before: an offset, or -1 for all that can be read"};
+  if (before > end->value) return Failure{Errc::offset_out_of_range, "before: past the last record that can be read"};
+  const auto wanted = static_cast<std::uint64_t>(before == up_to_the_end ? end->value : before);
+  log.state().deleted_to.raise_to(wanted, shm::seq_cst);  // pairs with begin() and Reader::collect()
+  TOWPATH_FAILPOINT("delete_records.raised");
+  const auto bases = log.bases();
+  for (std::size_t i = 0; bases && i < bases->size(); ++i) {
+    const std::uint64_t count = deleted_slots(log, (*bases)[i]);
+    if (count == 0) break;
+    Recycler{&log, &member}.retire((*bases)[i], count);
+  }
+  return Offset{static_cast<std::int64_t>(log.begin())};
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
 // ---- towpath/log/maintenance.hpp ----
 
 // What a partition needs now and then, and nobody waits for: sweeping private files of the dead, finishing retirements
@@ -5997,6 +6121,7 @@ class PartitionMaintenance {
     // Puts right what a crash between rename and count left, unless somebody rolled or retired meanwhile.
     log_->state().live_bytes.compare_exchange(counted, total(), shm::seq_cst, shm::relaxed);
     finish_retirements();
+    retire_deleted();
     forget_gone_segments();
     if (log_->waits()) WaiterRegistration::sweep(*log_->waits(), *member_);
     retire_by_bytes();
@@ -6052,6 +6177,12 @@ class PartitionMaintenance {
     while (!live_.empty() && live_.front().base < start) {
       recycler_.retire(live_.front().base, 0, true);  // its file stands although log_start passed it
       live_.erase(live_.begin());
+    }
+  }
+
+  /// What delete_records() had no time for: it was killed, or the active segment is sealed by now.
+  void retire_deleted() {
+    while (!live_.empty() && deleted_slots(*log_, live_.front().base) != 0 && retire_front()) {
     }
   }
 
@@ -7060,7 +7191,7 @@ class Consumer<T, S, Bus> {
   /// The first offset that each assigned partition still has.
   [[nodiscard]] Result<std::vector<PartitionOffset>> beginning_offsets() const {
     return each([](detail::Assigned& assigned) -> Result<Offset> {
-      return Offset{static_cast<std::int64_t>(assigned.reader.log().state().log_start.load(shm::acquire))};
+      return Offset{static_cast<std::int64_t>(assigned.reader.log().begin())};
     });
   }
   /// The offset after the last record that can be read, of each assigned partition. Moves no position.
@@ -8125,7 +8256,7 @@ class Partition {
   /// The first offset that can still be read.
   [[nodiscard]] Offset begin_offset() const noexcept {
     if (!is_mine()) return {};
-    return {static_cast<std::int64_t>(log_->state().log_start.load(shm::acquire))};
+    return {static_cast<std::int64_t>(log_->begin())};
   }
 
   /// The offset after the last record below which every record is committed or aborted. Errors: those of mapping.

@@ -106,7 +106,7 @@ class ConsumerCore {
   /// To the first record (earliest) or behind the last (latest). Errors: those of mapping.
   Result<void> reset(Assigned& assigned, OffsetReset policy) {
     if (policy == OffsetReset::earliest) {
-      assigned.reader.seek(assigned.reader.log().state().log_start.load(shm::seq_cst));
+      assigned.reader.seek(assigned.reader.log().begin());
     } else if (auto end = assigned.reader.find_end(); !end) {
       return end.error();
     }
@@ -121,7 +121,7 @@ class ConsumerCore {
     const auto end = end_of(assigned);
     if (!end) return end.error();
     const auto behind = static_cast<std::uint64_t>(end->value);
-    const std::uint64_t start = assigned.reader.log().state().log_start.load(shm::seq_cst);
+    const std::uint64_t start = assigned.reader.log().begin();
     if (start > behind) return Failure{Errc::corrupt, "the log begins behind its end"};
     const bool is_inside = before >= start && before <= behind;
     if (!is_inside && config_.auto_offset_reset == OffsetReset::none)
