@@ -8777,10 +8777,12 @@ class Admin {
     return Place{std::move(*files), *log, std::move(*pins)};
   }
 
-  /// What the topic would be like if it were made here and now without settings.
+  /// What the topic would be like if it were made here and now without settings; records as large as it can take now.
   [[nodiscard]] detail::StoredConfig defaults_of(const detail::StoredConfig& stored) const {
     auto defaults = stored;
+    const auto fitting = bus_.catalog().settle(TopicConfig{.segment_bytes = stored.config.segment_bytes}, Schema{});
     defaults.config = bus_.catalog().settle(TopicConfig{}, Schema{{}, {}, 0, stored.type_alignment});
+    defaults.config.max_message_bytes = fitting.max_message_bytes;
     return defaults;
   }
 

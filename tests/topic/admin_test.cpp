@@ -111,7 +111,8 @@ TEST_CASE("what is named is changed, at once for every process, and what is not 
   Admin admin{bus};
   Admin beside{other};
   must(admin.create_topic("t", {.segment_bytes = 1_MiB, .retention = {.bytes = 9_MiB}}));
-  must(beside.describe_topic("t"));  // it has the topic open
+  Topic<Bytes> here{bus, "t"};  // held open: what is kept of it from now on is old
+  Topic<Bytes> there{other, "t"};
   must(admin.alter_configs("t",
                            {{"retention.ms", "60000"}, {"towpath.on.full", "block"}, {"towpath.readers", "rec,plan"}}));
   must(beside.alter_configs("t", {{"retention.bytes", "-1"}, {"towpath.grace.ms", "20"}}));
@@ -132,6 +133,9 @@ TEST_CASE("what is named is changed, at once for every process, and what is not 
   CHECK(configs_of(admin, "t").at("retention.ms").is_default);
   CHECK(configs_of(beside, "t").at("towpath.on.full").value == "drop_oldest");
   must(admin.alter_configs("t", {}));
+  must(admin.alter_configs("t", {{"max.message.bytes", "7"}}));
+  must(admin.alter_configs("t", {{"max.message.bytes", {}, ConfigOperation::remove}}));
+  CHECK(configs_of(admin, "t").at("max.message.bytes").value == "1048576");  // what a segment holds
 }
 
 TEST_CASE("names are added to a list and taken out of it, whatever else stands there") {
