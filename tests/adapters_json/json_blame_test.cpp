@@ -6,27 +6,33 @@
 using namespace towpath;
 using namespace towpath::test;
 
-namespace {
-
-template <class T>
-std::string blame(const char* json) {
-  return refused_by<JsonSerde<T>>(std::string_view{json});
-}
+namespace towpath::test {
 
 /// Reads a field that may be missing before one that may not.
 struct Lenient {
   double first = 0;
   int second = 0;
 };
-void to_json(nlohmann::json& json, const Lenient& value) { json = {{"first", value.first}, {"second", value.second}}; }
-void from_json(const nlohmann::json& json, Lenient& value) {
+inline void to_json(nlohmann::json& json, const Lenient& value) {
+  json = {{"first", value.first}, {"second", value.second}};
+}
+inline void from_json(const nlohmann::json& json, Lenient& value) {
   value.first = json.value("first", 1.0);
   value.second = json.at("second").get<int>();
 }
 
 struct Thrower {};
-void to_json(nlohmann::json& json, const Thrower&) { json = 1; }
-void from_json(const nlohmann::json&, Thrower&) { throw 5; }
+inline void to_json(nlohmann::json& json, const Thrower&) { json = 1; }
+inline void from_json(const nlohmann::json&, Thrower&) { throw 5; }
+
+}  // namespace towpath::test
+
+namespace {
+
+template <class T>
+std::string blame(const char* json) {
+  return refused_by<JsonSerde<T>>(std::string_view{json});
+}
 
 }  // namespace
 
