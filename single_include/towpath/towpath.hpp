@@ -2629,7 +2629,8 @@ struct PartitionState {
   Word64 log_start;   // readers and producers stay at or above; raised (seq_cst) before a segment goes
   Word64 live_bytes;  // of live segments' files; approximate after a crash, put right by maintenance
   Word64 last_roll;   // monotonic ns of whoever rolled; for maintenance's thrift only
-  std::uint64_t reserved1[4];
+  std::uint64_t reserved1[3];
+  Word64 deleted_to;  // readers stay at or above: an administrator deleted what is below; never past resolved_to
   // Raised by whoever looked.
   Word64 resolved_to;  // all below is committed or aborted
   Word64 durable_to;   // all below is on stable storage; stored after that is so
@@ -2828,6 +2829,12 @@ class PartitionLog {
   /// Did an I/O error make it read-only?
   [[nodiscard]] bool has_failed() const noexcept {
     return (parts_.state->flags.load(shm::acquire) & partition_failed) != 0;
+  }
+  /// The first offset that may be read. log_start is always some segment's base, and decides which files are there;
+  /// records in the middle of a segment are deleted by raising another word.
+  [[nodiscard]] std::uint64_t begin() const noexcept {
+    // Pairs with R1's raise and with delete_records().
+    return std::max(state().log_start.load(shm::seq_cst), state().deleted_to.load(shm::seq_cst));
   }
   /// Whoever may only read never helps.
   [[nodiscard]] bool may_help() const noexcept { return parts_.writable; }
@@ -4090,7 +4097,7 @@ enum class Progress {
   records,       ///< the run holds at least one committed record
   idle,          ///< at the end of the log
   blocked,       ///< a slot ahead is reserved but open: help() may get on
-  out_of_range,  ///< the position is below log_start, or past the end
+  out_of_range,  ///< the position is below the log's begin, or past the end
   refused,       ///< the record at the position was not accepted; the position stays
   failed,        ///< a segment cannot be opened: failure() says why
 };
@@ -4119,6 +4126,9 @@ class Reader {
   template <class Accept>
   TOWPATH_HOT Progress collect(Run& run, std::uint64_t max, Accept&& accept) {
     for (;;) {
+      // Pairs with delete_records(): a poll that begins after it returns nothing that it deleted.
+      if (std::max(cursor_, position_) < log_->state().deleted_to.load(shm::acquire)) [[unlikely]]
+        settled_ = false;
       if (!settled_) [[unlikely]]
         if (const auto at = settle(); at != Progress::records) return at;
       const Segment& segment = *current_;
@@ -4174,13 +4184,13 @@ class Reader {
   /// Walks slots from the word on: short while maintenance runs. Errors: those of opening a segment.
   Result<Offset> find_end() {
     Run run;
-    seek(std::max(log_->state().resolved_to.load(shm::acquire), log_->state().log_start.load(shm::seq_cst)));
+    seek(std::max(log_->state().resolved_to.load(shm::acquire), log_->begin()));
     for (;;) {
       const auto at = collect(run, ~std::uint64_t{0}, [](auto&&...) { return Verdict::take; });
       run = Run{};
       if (at == Progress::failed) return failure_;
       if (at == Progress::out_of_range) {
-        const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
+        const std::uint64_t start = log_->begin();
         if (position_ == start) return Failure{Errc::corrupt, "a log begins behind its end"};
         seek(start);
       }
@@ -4302,7 +4312,7 @@ class Reader {
 
   /// Finds the segment that holds the position.
   TOWPATH_COLD Progress settle() {
-    if (position_ < log_->state().log_start.load(shm::seq_cst)) return Progress::out_of_range;
+    if (position_ < log_->begin()) return Progress::out_of_range;
     if (current_ && !holds_position()) keep_recent();
     if (!current_) find_recent();
     if (!current_) {
@@ -7343,13 +7353,19 @@ class Catalog {
     return opened;
   }
 
-  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, too_many_members, forked.
-  Result<void> create(const std::string& name, TopicConfig config, const Schema& schema) {
+  /// Could a topic be made now? Errors: topic_exists, invalid_name, invalid_argument, read_only.
+  [[nodiscard]] Result<void> check_new(const std::string& name, const TopicConfig& config) const {
     if (auto fine = check_topic_name(name); !fine) return fine;
     if (auto fine = check_topic_config(config); !fine) return fine;
     if (core_->is_read_only()) return Failure{Errc::read_only, "this process may only read the bus"};
     if (core_->directory().identify(("topics/" + name).c_str()))
       return Failure{Errc::topic_exists, "a topic of that name exists"};
+    return {};
+  }
+
+  /// Errors: those of check_new(), no_space, too_many_members, forked.
+  Result<void> create(const std::string& name, TopicConfig config, const Schema& schema) {
+    if (auto fine = check_new(name, config); !fine) return fine;
     auto member = core_->claim(shm::MemberKind::maintenance, "create topic");
     if (!member) return member.error();
     const auto folder = private_folder("~new-", *member);
@@ -7383,11 +7399,35 @@ class Catalog {
   }
 
   /// Grows a topic to `partitions`; the present ones and their keys stay where they are. Errors: invalid_argument
-  /// (fewer than now), unknown_topic, busy (somebody else grows it), no_space, read_only.
-  Result<void> grow(const std::string& name, std::int32_t partitions);
+  /// (fewer than now), unknown_topic, busy (somebody else grows it), no_space, read_only. Changes nothing for
+  /// `validate_only`.
+  Result<void> grow(const std::string& name, std::int32_t partitions, bool validate_only = false);
 
   /// Changes what may change. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), read_only.
   Result<void> alter(const std::string& name, const TopicConfig& config);
+
+  /// As alter(), where what is wanted depends on what is there: `change` is called under the lock of the settings.
+  /// Nothing is written for `validate_only`. Errors: those of alter() and of `change`, busy, no_space.
+  using Change = std::function<Result<TopicConfig>(const StoredConfig& now)>;
+  Result<void> edit(const std::string& name, const Change& change, bool validate_only = false);
+
+  /// A topic's settings and schema as they are now, whoever changed them. Errors: unknown_topic, corrupt, newer_format.
+  static Result<StoredConfig> settings(TopicFiles& topic);
+
+  /// The config with every automatic value decided.
+  [[nodiscard]] TopicConfig settle(TopicConfig config, const Schema& schema) const {
+    const bool memory = !core_->directory().is_lasting();
+    if (config.retention.bytes == Retention::by_storage) {
+      const std::uint64_t share = std::min(std::uint64_t{256} << 20, core_->directory().free_bytes() / 8);
+      config.retention.bytes = memory ? std::max(share, std::uint64_t{1} << 20) : Retention::unlimited;
+    }
+    if (memory) config.durability.kind = DurabilityKind::none;
+    if (config.durability.interval == Durability::by_storage) config.durability.interval = std::chrono::seconds{1};
+    if (config.max_message_bytes == 0)
+      config.max_message_bytes = std::min(std::uint64_t{16} << 20, config.segment_bytes);
+    config.record_alignment = std::max({config.record_alignment, std::uint64_t{8}, schema.alignment});
+    return config;
+  }
 
   /// Removes what dead processes left of creations and deletions, and the doorbells of dead consumers.
   void sweep() {
@@ -7463,21 +7503,6 @@ class Catalog {
     return std::string{"topics/"} + prefix + std::to_string(member.index()) + "." +
            std::to_string(member.line().incarnation.load(shm::relaxed)) + "." +
            std::to_string(next.fetch_add(1, std::memory_order_relaxed));
-  }
-
-  /// The config with every automatic value decided.
-  [[nodiscard]] TopicConfig settle(TopicConfig config, const Schema& schema) const {
-    const bool memory = !core_->directory().is_lasting();
-    if (config.retention.bytes == Retention::by_storage) {
-      const std::uint64_t share = std::min(std::uint64_t{256} << 20, core_->directory().free_bytes() / 8);
-      config.retention.bytes = memory ? std::max(share, std::uint64_t{1} << 20) : Retention::unlimited;
-    }
-    if (memory) config.durability.kind = DurabilityKind::none;
-    if (config.durability.interval == Durability::by_storage) config.durability.interval = std::chrono::seconds{1};
-    if (config.max_message_bytes == 0)
-      config.max_message_bytes = std::min(std::uint64_t{16} << 20, config.segment_bytes);
-    config.record_alignment = std::max({config.record_alignment, std::uint64_t{8}, schema.alignment});
-    return config;
   }
 
   Result<void> fill(const std::string& folder, const TopicConfig& config, const Schema& schema,
@@ -7596,6 +7621,7 @@ class Refusals {
 // block of slots, so that one block is scanned instead of the segment. The index is derived: whoever needs it makes it,
 // and one that is missing, cut short, foreign or damaged is made anew, never trusted. The active segment is scanned.
 //   auto first = offset_for_time(log, pins, &member, at).value();     // nullopt: every record is older
+//   auto last = newest_record(log, pins, &member).value();            // nullopt: there is none
 // Thread-safe and process-safe; two that make the same index write the same bytes. After a crash the index is there
 // whole or not at all.
 
@@ -7626,6 +7652,19 @@ static_assert(sizeof(TimeIndexHeader) == 64 && offsetof(TimeIndexHeader, header_
 /// Errors: those of opening a segment; topic_deleted; corrupt if a segment is missing in the middle.
 inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
                                                      const shm::Member* member, Timestamp at);
+
+struct TimedOffset {
+  Offset offset;
+  Timestamp timestamp;
+};
+
+/// The same, with the record's own timestamp.
+inline Result<std::optional<TimedOffset>> record_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                          const shm::Member* member, Timestamp at);
+
+/// The earliest record with the highest timestamp (Kafka's max timestamp). Errors as offset_for_time().
+inline Result<std::optional<TimedOffset>> newest_record(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                        const shm::Member* member);
 
 namespace detail {
 
@@ -7744,24 +7783,43 @@ class TimeIndex {
   shm::FileDescriptor file_;
 };
 
-inline std::optional<std::uint64_t> find_in_sealed(const PartitionLog& log, const shm::Member* member,
-                                                   const Segment& segment, std::uint64_t count, std::int64_t at) {
-  auto index = TimeIndex::open(log, segment, count);
-  if (index && index->newest() < at) return std::nullopt;
-  if (!index || !index->read_blocks()) {
-    const bool lasting = member && log.may_help();
-    index = lasting ? TimeIndex::build(segment, count) : std::nullopt;
-    if (!index) return scan_for_time(segment, 0, count, at);
-    index->leave_behind(log, *member);
-  }
-  return scan_for_time(segment, index->first_candidate(at), count, at);
+/// The index of a sealed segment as it was left, or made anew and left for others; nothing if it cannot be made.
+inline std::optional<TimeIndex> index_of(const PartitionLog& log, const shm::Member* member, const Segment& segment,
+                                         std::uint64_t count) {
+  const bool lasting = member && log.may_help();
+  auto index = lasting ? TimeIndex::build(segment, count) : std::nullopt;
+  if (index) index->leave_behind(log, *member);
+  return index;
 }
 
-}  // namespace detail
+/// The first slot from `from` on whose record is of `at` or later.
+inline std::optional<std::uint64_t> find_in_sealed(const PartitionLog& log, const shm::Member* member,
+                                                   const Segment& segment, std::uint64_t from, std::uint64_t count,
+                                                   std::int64_t at) {
+  auto index = TimeIndex::open(log, segment, count);
+  if (index && index->newest() < at) return std::nullopt;
+  if (!index || !index->read_blocks()) index = index_of(log, member, segment, count);
+  return scan_for_time(segment, index ? std::max(from, index->first_candidate(at)) : from, count, at);
+}
 
-inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
-                                                     const shm::Member* member, Timestamp at) {
-  const std::int64_t wanted = at.time_since_epoch().count();
+/// The highest timestamp in slots [from, to); no_timestamp if there is no record.
+inline std::int64_t newest_in(const PartitionLog& log, const shm::Member* member, const Segment& segment,
+                              std::uint64_t from, std::uint64_t to, bool is_sealed) {
+  if (from == 0 && is_sealed) {
+    auto index = TimeIndex::open(log, segment, to);
+    if (!index) index = index_of(log, member, segment, to);
+    if (index) return index->newest();
+  }
+  std::int64_t newest = no_timestamp;
+  BatchHeads heads;
+  for (std::uint64_t n = from; n < to; ++n)
+    if (const auto timestamp = timestamp_of(segment, n, heads)) newest = std::max(newest, *timestamp);
+  return newest;
+}
+
+/// Calls look(segment, from, to, is_sealed) for the slots of each segment in turn that may be read, until it says true.
+template <class Look>
+Result<void> for_each_segment(const PartitionLog& log, const std::shared_ptr<Pins>& pins, const Look& look) {
   std::uint64_t base = log.state().log_start.load(shm::seq_cst);
   for (;;) {
     const std::uint64_t hint = log.state().hint.load(shm::acquire);  // before the look for the file, as in Reader
@@ -7772,19 +7830,57 @@ inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, co
       if (log.is_deleted()) return log.damaged();
       const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
       if (start <= base && log.was_made(base, hint)) return log.damaged();
-      if (start <= base) return std::optional<Offset>{};  // the end of the log
-      base = start;                                       // overtaken by retention
+      if (start <= base) return {};  // the end of the log
+      base = start;                  // overtaken by retention
       continue;
     }
     const Segment& here = **segment;
     const std::uint64_t sealed = here.sealed_count();
     const std::uint64_t reserved = std::min(Tail::count(here.header->tail.load(shm::acquire)), here.slot_count);
-    const auto found = sealed != 0 ? detail::find_in_sealed(log, member, here, sealed, wanted)
-                                   : detail::scan_for_time(here, 0, reserved, wanted);
-    if (found) return std::optional<Offset>{Offset{static_cast<std::int64_t>(base + *found)}};
-    if (sealed == 0) return std::optional<Offset>{};
+    const std::uint64_t from = std::max(log.begin(), base) - base;  // what is before was deleted
+    const std::uint64_t to = sealed != 0 ? sealed : reserved;
+    if (from < to && look(here, from, to, sealed != 0)) return {};
+    if (sealed == 0) return {};
     base += sealed;
   }
+}
+
+}  // namespace detail
+
+inline Result<std::optional<TimedOffset>> record_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                          const shm::Member* member, Timestamp at) {
+  const std::int64_t wanted = at.time_since_epoch().count();
+  std::optional<TimedOffset> found;
+  const auto look = [&](const Segment& here, std::uint64_t from, std::uint64_t to, bool is_sealed) {
+    const auto n = is_sealed ? detail::find_in_sealed(log, member, here, from, to, wanted)
+                             : detail::scan_for_time(here, from, to, wanted);
+    if (!n) return false;
+    BatchHeads heads;
+    const std::int64_t timestamp = detail::timestamp_of(here, *n, heads).value_or(wanted);
+    found = {Offset{static_cast<std::int64_t>(here.base + *n)}, Timestamp{std::chrono::nanoseconds{timestamp}}};
+    return true;
+  };
+  if (auto looked = detail::for_each_segment(log, pins, look); !looked) return looked.error();
+  return found;
+}
+
+inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                     const shm::Member* member, Timestamp at) {
+  const auto found = record_for_time(log, pins, member, at);
+  if (!found) return found.error();
+  return *found ? std::optional{(*found)->offset} : std::nullopt;
+}
+
+inline Result<std::optional<TimedOffset>> newest_record(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                        const shm::Member* member) {
+  std::int64_t newest = detail::no_timestamp;
+  const auto look = [&](const Segment& here, std::uint64_t from, std::uint64_t to, bool is_sealed) {
+    newest = std::max(newest, detail::newest_in(log, member, here, from, to, is_sealed));
+    return false;
+  };
+  if (auto looked = detail::for_each_segment(log, pins, look); !looked) return looked.error();
+  if (newest == detail::no_timestamp) return std::optional<TimedOffset>{};
+  return record_for_time(log, pins, member, Timestamp{std::chrono::nanoseconds{newest}});
 }
 
 }  // namespace towpath::inline TOWPATH_ABI::log
@@ -8066,6 +8162,51 @@ class Appender {
 
 }  // namespace towpath::inline TOWPATH_ABI::log
 
+// ---- towpath/log/deletion.hpp ----
+
+// Deleting records on request, from a log's begin up to an offset (Kafka's DeleteRecords). The offset may lie inside a
+// segment, where log_start may not: every step of the protocol that asks "is this segment retired?" compares its base
+// with log_start. So the request raises a word of its own, which only readers look at, and whole segments below it are
+// retired like any others: docs/decisions/0025. Thread-safe and process-safe. After a crash the records are deleted or
+// not, as the word says; maintenance retires what is left.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+inline constexpr std::int64_t up_to_the_end = -1;  ///< as Kafka's DeleteRecords has it: the high watermark
+
+/// How many slots the segment at `base` has, if it may go and every record in it is deleted. Else 0.
+inline std::uint64_t deleted_slots(const PartitionLog& log, std::uint64_t base) {
+  const std::uint64_t deleted = log.state().deleted_to.load(shm::acquire);
+  if (base >= deleted) return 0;
+  const std::uint64_t count = retirable_slots(log, base);
+  return base + count <= deleted ? count : 0;
+}
+
+/// Deletes the records before an offset, or all that can be read now for up_to_the_end. Less than what is deleted
+/// already changes nothing. Returns the log's begin. `member` is the caller's and has nothing reserved. Errors:
+/// offset_out_of_range (negative, or past the last record that can be read), topic_deleted, those of mapping.
+inline Result<Offset> delete_records(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                     const shm::Member& member, std::int64_t before) {
+  if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
+  const auto end = Reader{log, pins}.find_end();  // raises resolved_to
+  if (!end) return end.error();
+  if (before < up_to_the_end)
+    return Failure{Errc::offset_out_of_range, "before: an offset, or -1 for all that can be read"};
+  if (before > end->value) return Failure{Errc::offset_out_of_range, "before: past the last record that can be read"};
+  const auto wanted = static_cast<std::uint64_t>(before == up_to_the_end ? end->value : before);
+  log.state().deleted_to.raise_to(wanted, shm::seq_cst);  // pairs with begin() and Reader::collect()
+  TOWPATH_FAILPOINT("delete_records.raised");
+  const auto bases = log.bases();
+  for (std::size_t i = 0; bases && i < bases->size(); ++i) {
+    const std::uint64_t count = deleted_slots(log, (*bases)[i]);
+    if (count == 0) break;
+    Recycler{&log, &member}.retire((*bases)[i], count);
+  }
+  return Offset{static_cast<std::int64_t>(log.begin())};
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
 // ---- towpath/log/maintenance.hpp ----
 
 // What a partition needs now and then, and nobody waits for: sweeping private files of the dead, finishing retirements
@@ -8103,6 +8244,7 @@ class PartitionMaintenance {
     // Puts right what a crash between rename and count left, unless somebody rolled or retired meanwhile.
     log_->state().live_bytes.compare_exchange(counted, total(), shm::seq_cst, shm::relaxed);
     finish_retirements();
+    retire_deleted();
     forget_gone_segments();
     if (log_->waits()) WaiterRegistration::sweep(*log_->waits(), *member_);
     const bool has_failed = log_->has_failed();
@@ -8185,6 +8327,12 @@ class PartitionMaintenance {
     while (!live_.empty() && live_.front().base < start) {
       recycler_.retire(live_.front().base, 0, true);  // its file stands although log_start passed it
       live_.erase(live_.begin());
+    }
+  }
+
+  /// What delete_records() had no time for: it was killed, or the active segment is sealed by now.
+  void retire_deleted() {
+    while (!live_.empty() && deleted_slots(*log_, live_.front().base) != 0 && retire_front()) {
     }
   }
 
@@ -8395,36 +8543,71 @@ inline Result<shm::LockDescriptor> Catalog::lock_config(TopicFiles& topic) {
   return lock;
 }
 
-inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& wanted) {
+/// The words rule over what the file says: a change that was cut off between the two has not happened.
+inline void read_settings(const log::TopicWords& words, TopicConfig& config) noexcept {
+  const std::uint64_t bytes = words.retention_bytes.load(shm::relaxed);
+  const std::uint64_t age = words.retention_age_ns.load(shm::relaxed);
+  config.segment_bytes = words.segment_bytes.load(shm::relaxed);
+  config.retention.bytes = bytes == 0 ? Retention::unlimited : bytes;
+  config.retention.age = age == 0 ? Duration::max() : Duration{static_cast<std::int64_t>(age)};
+  config.max_message_bytes = words.max_message_bytes.load(shm::relaxed);
+  config.grace = Duration{static_cast<std::int64_t>(words.grace_ns.load(shm::relaxed))};
+  config.on_full = static_cast<OnFull>(words.on_full.load(shm::relaxed));
+  config.durability = {static_cast<DurabilityKind>(words.durability.load(shm::relaxed)),
+                       Duration{static_cast<std::int64_t>(words.flush_interval_ns.load(shm::relaxed))}};
+}
+
+inline Result<StoredConfig> Catalog::settings(TopicFiles& topic) {
+  auto text = shm::read_file(topic.directory(), "config", 64 * 1024);
+  if (!text)
+    return text.error() == Errc::not_found ? Failure{Errc::unknown_topic, "the topic is going away"} : text.error();
+  auto stored = parse_config(*text);
+  if (!stored) return stored;
+  stored->config.partitions = topic.partitions();
+  read_settings(topic.words(), stored->config);
+  return stored;
+}
+
+inline Result<void> Catalog::edit(const std::string& name, const Change& change, bool validate_only) {
   auto topic = open(name);
   if (!topic) return topic.error();
-  if (auto fine = check_topic_config(wanted); !fine) return fine;
-  const auto& before = (*topic)->stored();
-  if (wanted.record_alignment != 0 && wanted.record_alignment != before.config.record_alignment)
-    return Failure{Errc::config_mismatch, "record_alignment is fixed when a topic is created"};
-  if (wanted.partitions != TopicConfig{}.partitions && wanted.partitions != (*topic)->partitions())
-    return Failure{Errc::invalid_argument, "partitions: altering changes no count; use create_partitions"};
   auto lock = lock_config(**topic);
   if (!lock) return lock.error();
-  StoredConfig after = before;
-  after.config = settle(wanted, Schema{});
-  after.config.record_alignment = before.config.record_alignment;
-  for (std::size_t i = 0; i < after.config.readers.size(); ++i)
-    if (auto done = ReaderFile::make((*topic)->directory(), ReaderFile::name_of(after.config.readers[i]),
+  auto after = settings(**topic);
+  if (!after) return after.error();
+  const std::uint64_t alignment = after->config.record_alignment;
+  auto wanted = change(*after);
+  if (!wanted) return wanted.error();
+  if (auto fine = check_topic_config(*wanted); !fine || validate_only) return fine;
+  after->config = settle(*wanted, Schema{});
+  after->config.record_alignment = alignment;
+  for (std::size_t i = 0; i < after->config.readers.size(); ++i)
+    if (auto done = ReaderFile::make((*topic)->directory(), ReaderFile::name_of(after->config.readers[i]),
                                      (*topic)->partitions());
         !done)
       return done;
   // The words rule; the file is for people and for the next to open the topic. It goes first, for it may find no room.
-  if (auto written = shm::write_file((*topic)->directory(), "config", to_text(after), 0640, true); !written)
+  if (auto written = shm::write_file((*topic)->directory(), "config", to_text(*after), 0640, true); !written)
     return written;
   if (auto kept = (*topic)->directory().flush_folder(""); !kept) return kept;  // recovery goes by the file
   TOWPATH_FAILPOINT("alter.written");
-  publish_settings((*topic)->words(), after.config);
+  publish_settings((*topic)->words(), after->config);
   core_->control().catalog_generation.fetch_add(1, shm::release);
   return {};
 }
 
-inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitions) {
+inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& wanted) {
+  auto topic = open(name);
+  if (!topic) return topic.error();
+  if (auto fine = check_topic_config(wanted); !fine) return fine;
+  if (wanted.record_alignment != 0 && wanted.record_alignment != (*topic)->stored().config.record_alignment)
+    return Failure{Errc::config_mismatch, "record_alignment is fixed when a topic is created"};
+  if (wanted.partitions != TopicConfig{}.partitions && wanted.partitions != (*topic)->partitions())
+    return Failure{Errc::invalid_argument, "partitions: altering changes no count; use create_partitions"};
+  return edit(name, [&](const StoredConfig&) { return wanted; });
+}
+
+inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitions, bool validate_only) {
   auto topic = open(name);
   if (!topic) return topic.error();
   auto lock = lock_config(**topic);
@@ -8432,7 +8615,7 @@ inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitio
   const std::int32_t before = (*topic)->partitions();
   if (partitions < before || partitions > max_partitions)
     return Failure{Errc::invalid_argument, "partitions: a topic only grows, to 32,767 at most"};
-  if (partitions == before) return {};
+  if (partitions == before || validate_only) return {};
   const auto added = static_cast<std::uint64_t>(partitions - before);
   const std::uint64_t first = core_->control().next_uid.fetch_add(added, shm::relaxed) + 1;
   const auto extend = [&](const char* file, std::uint32_t block_bytes, bool with_uids) -> Result<void> {
@@ -9031,6 +9214,7 @@ class LogRecovery {
     for (const auto& kept : kept_) bytes += kept.bytes;
     state.hint.store(kept_.empty() ? end_ : kept_.back().base, shm::relaxed);
     state.log_start.store(start_, shm::relaxed);
+    state.deleted_to.store(std::min(state.deleted_to.load(shm::relaxed), end_), shm::relaxed);
     state.resolved_to.store(end_, shm::relaxed);
     state.durable_to.store(end_, shm::relaxed);
     state.live_bytes.store(bytes, shm::relaxed);
@@ -9560,7 +9744,7 @@ class Assignment {
   /// To the first record (earliest) or behind the last (latest). Errors: those of mapping.
   static Result<void> reset(Assigned& assigned, OffsetReset policy) {
     if (policy == OffsetReset::earliest)
-      assigned.reader.seek(assigned.reader.log().state().log_start.load(shm::seq_cst));
+      assigned.reader.seek(assigned.reader.log().begin());
     else if (auto end = assigned.reader.find_end(); !end)
       return end.error();
     assigned.has_position = true;
@@ -9790,7 +9974,7 @@ class ConsumerCore {
     const auto end = end_of(assigned);
     if (!end) return end.error();
     const auto behind = static_cast<std::uint64_t>(end->value);
-    const std::uint64_t start = assigned.reader.log().state().log_start.load(shm::seq_cst);
+    const std::uint64_t start = assigned.reader.log().begin();
     if (start > behind) return Failure{Errc::corrupt, "the log begins behind its end"};
     const bool is_inside = before >= start && before <= behind;
     if (before > behind && assigned.reader.log().state().log_epoch.load(shm::acquire) > 0) {
@@ -10069,7 +10253,7 @@ class ConsumerBase {
   /// The first offset that each assigned partition still has.
   [[nodiscard]] Result<std::vector<PartitionOffset>> beginning_offsets() const {
     return each<PartitionOffset>([](detail::Assigned& assigned) -> Result<Offset> {
-      return Offset{static_cast<std::int64_t>(assigned.reader.log().state().log_start.load(shm::acquire))};
+      return Offset{static_cast<std::int64_t>(assigned.reader.log().begin())};
     });
   }
   /// The offset after the last record that can be read, of each assigned partition. Moves no position.
@@ -10972,7 +11156,7 @@ inline ProducerMark mark_of(const Segment& segment, std::uint64_t slot) noexcept
 /// The mark of the last record that producer `id` has in the partition. Errors: those of mapping.
 inline Result<ProducerMark> last_mark(const PartitionLog& log, const std::shared_ptr<Pins>& pins, std::int64_t id) {
   Reader reader{log, pins};
-  reader.seek(log.state().log_start.load(shm::seq_cst));
+  reader.seek(log.begin());
   ProducerMark last;
   const auto look = [&](std::uint64_t slot, std::uint64_t, const Segment& segment) noexcept {
     const auto mark = mark_of(segment, slot);
@@ -10984,7 +11168,7 @@ inline Result<ProducerMark> last_mark(const PartitionLog& log, const std::shared
     run = Run{};
     if (at == Progress::idle) return last;
     if (at == Progress::failed) return reader.failure();
-    if (at == Progress::out_of_range) reader.seek(log.state().log_start.load(shm::seq_cst));
+    if (at == Progress::out_of_range) reader.seek(log.begin());
     if (at == Progress::blocked && !reader.help()) {
       if (!log.may_help()) return last;
       std::this_thread::sleep_for(std::chrono::microseconds{20});
@@ -12052,12 +12236,304 @@ Producer(const Topic<T, S, Bus>&, P) -> Producer<T, S, Bus, P>;
 
 }  // namespace towpath::inline TOWPATH_ABI
 
-// ---- towpath/topic/admin.hpp ----
+// ---- towpath/core/kafka_error.hpp ----
 
-// Admin looks after the topics of a bus: create, list, describe, alter, grow, delete. Thread-safe and process-safe;
-// every change is whole or not at all, whoever dies in the middle.
+// What Kafka calls an error of ours: the number and name that its protocol and its clients have for it.
+//   if (auto done = admin.create_topic(name, config); !done) reply(kafka_error(done.error()).number);
+// Kafka's protocol has fewer words than the machine has ways to fail, so several codes share one; docs/kafka.md has the
+// table. Constant functions of their argument: thread-safe.
 
 namespace towpath::inline TOWPATH_ABI {
+
+struct KafkaError {
+  std::int16_t number = 0;
+  std::string_view name = "NONE";
+
+  friend constexpr bool operator==(const KafkaError&, const KafkaError&) noexcept = default;
+};
+
+namespace detail {
+
+struct KafkaErrorOf {
+  Errc code;
+  KafkaError error;
+};
+
+inline constexpr KafkaError kafka_unknown{-1, "UNKNOWN_SERVER_ERROR"};
+inline constexpr KafkaError kafka_out_of_range{1, "OFFSET_OUT_OF_RANGE"};
+inline constexpr KafkaError kafka_unknown_topic{3, "UNKNOWN_TOPIC_OR_PARTITION"};
+inline constexpr KafkaError kafka_try_again{7, "REQUEST_TIMED_OUT"};
+inline constexpr KafkaError kafka_unauthorized{29, "TOPIC_AUTHORIZATION_FAILED"};
+inline constexpr KafkaError kafka_invalid_config{40, "INVALID_CONFIG"};
+inline constexpr KafkaError kafka_storage{56, "KAFKA_STORAGE_ERROR"};
+inline constexpr KafkaError kafka_invalid_record{87, "INVALID_RECORD"};
+
+inline constexpr KafkaErrorOf kafka_errors[] = {
+    {Errc::ok, {0, "NONE"}},
+    {Errc::invalid_argument, {42, "INVALID_REQUEST"}},
+    {Errc::invalid_name, {17, "INVALID_TOPIC_EXCEPTION"}},
+    {Errc::unknown_topic, kafka_unknown_topic},
+    {Errc::unknown_partition, kafka_unknown_topic},
+    {Errc::topic_exists, {36, "TOPIC_ALREADY_EXISTS"}},
+    {Errc::topic_deleted, kafka_unknown_topic},
+    {Errc::config_mismatch, kafka_invalid_config},
+    {Errc::type_mismatch, kafka_invalid_record},
+    {Errc::message_too_large, {10, "MESSAGE_TOO_LARGE"}},
+    {Errc::loan_open, kafka_unknown},
+    {Errc::no_group, {24, "INVALID_GROUP_ID"}},
+    {Errc::no_offset, kafka_out_of_range},
+    {Errc::offset_out_of_range, kafka_out_of_range},
+    {Errc::not_assigned, kafka_unknown},
+    {Errc::invalid_pattern, {128, "INVALID_REGULAR_EXPRESSION"}},
+    {Errc::queue_full, {44, "POLICY_VIOLATION"}},
+    {Errc::duplicate_sequence, {46, "DUPLICATE_SEQUENCE_NUMBER"}},
+    {Errc::unsupported_compression, {76, "UNSUPPORTED_COMPRESSION_TYPE"}},
+    {Errc::undecodable, kafka_invalid_record},
+    {Errc::corrupt, {2, "CORRUPT_MESSAGE"}},
+    {Errc::newer_format, {35, "UNSUPPORTED_VERSION"}},
+    {Errc::log_truncated, kafka_out_of_range},
+    {Errc::not_found, kafka_storage},
+    {Errc::already_exists, kafka_storage},
+    {Errc::permission_denied, kafka_unauthorized},
+    {Errc::not_a_directory, kafka_storage},
+    {Errc::unsafe_directory, kafka_unauthorized},
+    {Errc::unsupported_filesystem, kafka_storage},
+    {Errc::no_space, kafka_storage},
+    {Errc::out_of_memory, kafka_storage},
+    {Errc::too_many_files, kafka_storage},
+    {Errc::too_many_maps, kafka_storage},
+    {Errc::too_many_members, kafka_unknown},
+    {Errc::partition_failed, kafka_storage},
+    {Errc::io_error, kafka_storage},
+    {Errc::unsupported_platform, kafka_unknown},
+    {Errc::recovery_needed, kafka_storage},
+    {Errc::recovery_in_progress, {5, "LEADER_NOT_AVAILABLE"}},
+    {Errc::read_only, kafka_unauthorized},
+    {Errc::forked, kafka_unknown},
+    {Errc::closed, kafka_unknown},
+    {Errc::busy, kafka_try_again},
+    {Errc::fenced, {22, "ILLEGAL_GENERATION"}},
+    {Errc::timed_out, kafka_try_again},
+};
+
+/// Fields whose wrong values Kafka calls INVALID_CONFIG. The detail of an invalid_argument begins with the field.
+inline constexpr std::string_view config_fields[] = {
+    "segment_bytes", "max_message_bytes", "retention",  "grace",    "record_alignment",
+    "on_full",       "readers",           "durability", "flush.ms", "cleanup.policy",
+    "segment.bytes", "max.message.bytes", "towpath.",   "property"};
+
+}  // namespace detail
+
+/// By the code alone: invalid_argument is INVALID_REQUEST, whatever the argument was.
+constexpr KafkaError kafka_error(Errc code) noexcept {
+  for (const auto& known : detail::kafka_errors)
+    if (known.code == code) return known.error;
+  return detail::kafka_unknown;
+}
+
+/// As above; a refused number of partitions is INVALID_PARTITIONS and another refused setting INVALID_CONFIG.
+constexpr KafkaError kafka_error(const Failure& failure) noexcept {
+  if (failure.code != Errc::invalid_argument) return kafka_error(failure.code);
+  const std::string_view detail = failure.detail;
+  if (detail.starts_with("partitions")) return {37, "INVALID_PARTITIONS"};
+  for (const auto field : detail::config_fields)
+    if (detail.starts_with(field)) return detail::kafka_invalid_config;
+  return kafka_error(failure.code);
+}
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/topic/config_changes.hpp ----
+
+// A topic's settings by Kafka's property names, one at a time: what Admin's describe_configs and alter_configs do.
+//   admin.alter_configs("pose", {{"retention.ms", "60000"}, {.name = "retention.bytes", .operation =
+//   ConfigOperation::remove}})
+// Stateless, so thread-safe; who reads, changes and writes a topic's settings holds its lock meanwhile (Catalog::edit).
+
+namespace towpath::inline TOWPATH_ABI {
+
+/// Kafka's AlterConfigOp, with its numbers.
+enum class ConfigOperation : std::int8_t {
+  set = 0,
+  remove = 1,    ///< Kafka's DELETE: back to the default
+  append = 2,    ///< adds names to a list; only towpath.readers is one
+  subtract = 3,  ///< takes names out of a list
+};
+
+struct ConfigChange {
+  std::string name;     ///< a Kafka property, or one that begins with "towpath."
+  std::string value{};  ///< as the config file has it; not looked at for remove
+  ConfigOperation operation = ConfigOperation::set;
+};
+
+struct ConfigEntry {
+  std::string name;
+  std::string value;
+  std::string default_value;  ///< what a topic gets that is made here and now without this setting
+  bool is_default = false;    ///< whether both are the same
+  bool is_read_only = false;  ///< fixed when the topic is created
+};
+
+namespace detail {
+
+struct TopicProperty {
+  std::string_view name;
+  const char* rule;  ///< what a failure says; begins with the name
+  bool is_read_only = false;
+  bool is_list = false;
+};
+
+inline constexpr std::array<TopicProperty, 11> topic_properties{{
+    {"cleanup.policy", "cleanup.policy: delete (this version does not compact)"},
+    {"retention.bytes", "retention.bytes: -1 (unlimited) or above 0"},
+    {"retention.ms", "retention.ms: -1 (unlimited) or 1 to 9223372036854"},
+    {"segment.bytes", "segment.bytes: 262144 (256 KiB) to 4294967296 (4 GiB)"},
+    {"max.message.bytes", "max.message.bytes: 1 to segment.bytes, and below 2 GiB"},
+    {"flush.ms", "flush.ms: 1 to 86400000"},
+    {"towpath.durability", "towpath.durability: none, interval or each; only none in memory and on tmpfs"},
+    {"towpath.on.full", "towpath.on.full: drop_oldest, block or fail"},
+    {"towpath.readers", "towpath.readers: 16 names at most, comma-separated, each as a topic's and once", false, true},
+    {"towpath.grace.ms", "towpath.grace.ms: 1 to 3600000"},
+    {"towpath.record.alignment", "towpath.record.alignment is fixed when a topic is created", true},
+}};
+
+inline const TopicProperty* find_property(std::string_view name) noexcept {
+  for (const auto& property : topic_properties)
+    if (property.name == name) return &property;
+  return nullptr;
+}
+
+/// The config file's text with another value for one property.
+inline std::string with_property(const std::string& text, std::string_view name, std::string_view value) {
+  const auto line = "\n" + std::string{name} + "=";
+  const auto at = text.find(line);
+  if (at == std::string::npos) return text;
+  const auto from = at + line.size();
+  return text.substr(0, from) + std::string{value} + text.substr(text.find('\n', from));
+}
+
+inline std::string property_of(const StoredConfig& stored, std::string_view name) {
+  return PropertyReader{to_text(stored)}.text(std::string{name}.c_str());
+}
+
+/// The names of `list` with those of `other` added or taken out.
+inline std::string changed_list(const std::string& list, const std::string& other, ConfigOperation operation) {
+  const auto names = ReaderList::of(list);
+  const auto changes = ReaderList::of(other);
+  if (!changes.is_valid()) return other;  // is refused as a value
+  ReaderList changed = operation == ConfigOperation::append ? names : ReaderList{};
+  for (std::size_t i = 0; operation == ConfigOperation::append && i < changes.size(); ++i) changed.add(changes[i]);
+  for (std::size_t i = 0; operation == ConfigOperation::subtract && i < names.size(); ++i)
+    if (!changes.contains(names[i])) changed.add(names[i]);
+  return changed.is_valid() ? std::string{changed.text()} : list + "," + other;
+}
+
+/// The changes of one request to one topic, judged together: the order of properties in it does not matter.
+class ConfigChanges {
+ public:
+  explicit ConfigChanges(std::span<const ConfigChange> changes) noexcept : changes_{changes} {}
+
+  /// What the settings become. `settle` decides what depends on where the bus lies. Errors: invalid_argument (a name
+  /// that is none, twice or no list; a value that is refused, with its rule), config_mismatch (fixed at creation).
+  template <class Settle>
+  [[nodiscard]] Result<TopicConfig> apply(const StoredConfig& now, const StoredConfig& defaults,
+                                          const Settle& settle) const {
+    if (auto fine = check_names(); !fine) return fine.error();
+    const auto all = attempt(changes_, now, defaults, settle);
+    if (all) return *all;
+    for (std::size_t i = 0; i < changes_.size(); ++i)  // who is to blame?
+      if (!attempt(changes_.subspan(i, 1), now, defaults, settle)) return refused(changes_[i]);
+    return Failure{Errc::invalid_argument, "property values that do not fit each other: see max.message.bytes"};
+  }
+
+ private:
+  [[nodiscard]] Result<void> check_names() const noexcept {
+    for (std::size_t i = 0; i < changes_.size(); ++i) {
+      const auto* property = find_property(changes_[i].name);
+      if (!property) return Failure{Errc::invalid_argument, "property: topics have none of that name"};
+      if (property->is_read_only) return Failure{Errc::config_mismatch, property->rule};
+      const bool edits_list = changes_[i].operation > ConfigOperation::remove;
+      if (changes_[i].operation > ConfigOperation::subtract || changes_[i].operation < ConfigOperation::set)
+        return Failure{Errc::invalid_argument, "property: an operation that is none of set, remove, append, subtract"};
+      if (edits_list && !property->is_list)
+        return Failure{Errc::invalid_argument, "property: append and subtract are for lists"};
+      for (std::size_t k = 0; k < i; ++k)
+        if (changes_[k].name == changes_[i].name)
+          return Failure{Errc::invalid_argument, "property: named twice in one request"};
+    }
+    return {};
+  }
+
+  static Failure refused(const ConfigChange& change) noexcept {
+    return {Errc::invalid_argument, find_property(change.name)->rule};
+  }
+
+  /// None if the file's parser refuses it, or makes something else of a value than what was asked for.
+  template <class Settle>
+  static std::optional<TopicConfig> attempt(std::span<const ConfigChange> changes, const StoredConfig& now,
+                                            const StoredConfig& defaults, const Settle& settle) {
+    std::string text = to_text(now);
+    std::vector<std::string> values;
+    for (const auto& change : changes) {
+      auto& value = values.emplace_back(change.value);
+      if (change.operation == ConfigOperation::remove) value = property_of(defaults, change.name);
+      if (change.operation > ConfigOperation::remove)
+        value = changed_list(property_of(now, change.name), change.value, change.operation);
+      if (value.find('\n') != std::string::npos) return std::nullopt;
+      text = with_property(text, change.name, value);
+    }
+    auto parsed = parse_config(text);
+    if (!parsed) return std::nullopt;
+    parsed->config.partitions = now.config.partitions;
+    parsed->config = settle(parsed->config);
+    for (std::size_t i = 0; i < changes.size(); ++i)
+      if (property_of(*parsed, changes[i].name) != values[i]) return std::nullopt;
+    return parsed->config;
+  }
+
+  std::span<const ConfigChange> changes_;
+};
+
+inline std::vector<ConfigEntry> config_entries(const StoredConfig& now, const StoredConfig& defaults) {
+  std::vector<ConfigEntry> entries;
+  PropertyReader values{to_text(now)};
+  PropertyReader usual{to_text(defaults)};
+  for (const auto& property : topic_properties) {
+    const std::string name{property.name};
+    auto value = values.text(name.c_str());
+    auto default_value = usual.text(name.c_str());
+    const bool is_default = value == default_value;
+    entries.push_back({name, std::move(value), std::move(default_value), is_default, property.is_read_only});
+  }
+  return entries;
+}
+
+}  // namespace detail
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/topic/admin_types.hpp ----
+
+// What Admin is asked with and what it answers: plain values that keep nothing of the bus.
+
+namespace towpath::inline TOWPATH_ABI {
+
+struct NewTopic {
+  std::string name;
+  TopicConfig config{};
+};
+
+/// What became of one of several topics: a value or why not, the others' fate is their own.
+template <class T = void>
+struct TopicOutcome {
+  std::string topic;
+  Result<T> result;
+};
+
+struct AdminOptions {
+  /// Only say whether it would be done; change nothing. Default false.
+  bool validate_only = false;
+};
 
 /// What there is to know about a topic.
 struct TopicDescription {
@@ -12070,14 +12546,137 @@ struct TopicDescription {
   std::uint64_t type_alignment = 1;
 };
 
+/// Which offset of a partition.
+struct OffsetSpec {
+  enum class Kind {
+    earliest,       ///< the first record that can be read
+    latest,         ///< behind the last record that can be read
+    max_timestamp,  ///< the earliest record with the highest timestamp
+    at,             ///< the earliest record as late as a time
+  };
+  Kind kind = Kind::latest;
+  Timestamp time{};
+
+  static constexpr OffsetSpec earliest() noexcept { return {Kind::earliest, {}}; }
+  static constexpr OffsetSpec latest() noexcept { return {Kind::latest, {}}; }
+  static constexpr OffsetSpec max_timestamp() noexcept { return {Kind::max_timestamp, {}}; }
+  static constexpr OffsetSpec for_timestamp(Timestamp at) noexcept { return {Kind::at, at}; }
+};
+
+struct ListedOffset {
+  PartitionId partition;
+  std::optional<Offset> offset = std::nullopt;        ///< none: there is no such record
+  std::optional<Timestamp> timestamp = std::nullopt;  ///< of that record; none for earliest and latest, as in Kafka
+};
+
+/// Deletes what stands before an offset.
+struct RecordsToDelete {
+  PartitionId partition;
+  Offset before;
+};
+
+/// Offset{-1}: everything that can be read now.
+inline constexpr Offset all_records{-1};
+
+struct DeletedRecords {
+  PartitionId partition;
+  Result<Offset> low_watermark;  ///< the first offset that is left
+};
+
+/// Somebody who has a line in the bus's member table.
+struct ClusterMember {
+  enum class Kind { producer = 1, consumer = 2, maintenance = 3 };
+  Kind kind = Kind::maintenance;
+  std::uint32_t pid = 0;  ///< for people: in a container it is the container's
+  std::string name;       ///< the topic, or what is maintained; 27 characters at most
+};
+
+struct ClusterDescription {
+  std::string cluster_id;  ///< 32 hexadecimal digits, made with the bus
+  std::int32_t node_id = 0;
+  /// Whoever maintains the bus; none if nobody does, or if this process may only read, for then it cannot ask.
+  std::optional<ClusterMember> controller = std::nullopt;
+  /// Alive now; empty if this process may only read.
+  std::vector<ClusterMember> members = {};
+  std::size_t topics = 0;
+  std::size_t partitions = 0;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI
+
+// ---- towpath/topic/cluster.hpp ----
+
+// Who takes part in a bus, for people: its id, who maintains it, who produces and consumes.
+// Thread-safe and process-safe; a look at words that others change, so true for a moment only.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// The member in line `i`, if it lives.
+inline std::optional<ClusterMember> cluster_member(const shm::Members& members, unsigned i) {
+  const auto& line = members.line(i);
+  const std::uint32_t kind = line.kind.load(shm::acquire);
+  if (kind < 1 || kind > 3 || !members.is_alive(i)) return std::nullopt;
+  ClusterMember member{static_cast<ClusterMember::Kind>(kind), line.pid.load(shm::relaxed), {}};
+  for (const char c : line.name) {
+    if (c == '\0') break;
+    member.name += c >= ' ' && c <= '~' ? c : '?';
+  }
+  return member;
+}
+
+/// Errors: corrupt (meta.properties), not_found, those of listing a folder.
+inline Result<ClusterDescription> describe_cluster(Catalog& catalog) {
+  const auto& core = *catalog.core();
+  const auto text = shm::read_file(core.directory(), "meta.properties", 64 * 1024);
+  if (!text) return text.error();
+  PropertyReader properties{*text};
+  ClusterDescription found;
+  found.cluster_id = properties.text("cluster.id");
+  found.node_id = static_cast<std::int32_t>(properties.number("node.id"));
+  if (!properties.is_whole()) return Failure{Errc::corrupt, "meta.properties lacks cluster.id or node.id"};
+  const auto names = catalog.names();
+  if (!names) return names.error();
+  for (const auto& name : *names) {
+    const auto topic = catalog.open(name);
+    if (!topic) continue;  // deleted meanwhile, or damaged: who names it is told
+    ++found.topics;
+    found.partitions += static_cast<std::size_t>((*topic)->partitions());
+  }
+  const auto* members = core.members();
+  if (!members) return found;
+  for (unsigned i = 0; i < members->used(); ++i)
+    if (auto member = cluster_member(*members, i)) found.members.push_back(std::move(*member));
+  const std::uint32_t maintainer = core.control().maintainer.load(shm::acquire);
+  if (maintainer != 0 && maintainer <= shm::max_members) found.controller = cluster_member(*members, maintainer - 1);
+  return found;
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
+// ---- towpath/topic/admin.hpp ----
+
+// Admin looks after the topics of a bus, with the calls of Kafka's AdminClient: create, list, describe, alter, grow,
+// delete, delete records, list offsets, describe the cluster. Thread-safe and process-safe; every change is whole or
+// not at all, whoever dies in the middle. Calls for several topics go on after one that fails.
+// kafka_error(failure) of core/kafka_error.hpp says what Kafka calls a failure.
+
+namespace towpath::inline TOWPATH_ABI {
+
 class Admin {
  public:
   explicit Admin(const Bus& bus) noexcept : bus_{bus} {}
 
+  // ---- topics
+
   /// Makes a topic of untyped bytes; a typed one is made by Topic<T>{bus, name, config}.
   /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, forked, too_many_members.
-  Result<void> create_topic(std::string_view name, const TopicConfig& config = {}) {
-    return usable() ? bus_.catalog().create(std::string{name}, config, schema_of<Bytes, Serde<Bytes>>()) : usable();
+  Result<void> create_topic(std::string_view name, const TopicConfig& config = {}, const AdminOptions& options = {}) {
+    if (auto fine = usable(); !fine) return fine;
+    if (options.validate_only) return bus_.catalog().check_new(std::string{name}, config);
+    return bus_.catalog().create(std::string{name}, config, schema_of<Bytes, Serde<Bytes>>());
+  }
+  std::vector<TopicOutcome<>> create_topics(const std::vector<NewTopic>& topics, const AdminOptions& options = {}) {
+    return each(topics, [&](const NewTopic& topic) { return create_topic(topic.name, topic.config, options); });
   }
 
   /// Sorted by name. Errors: those of listing a folder.
@@ -12091,26 +12690,21 @@ class Admin {
     if (auto fine = usable(); !fine) return fine.error();
     auto files = bus_.catalog().open(std::string{name});
     if (!files) return files.error();
-    const auto& stored = (*files)->stored();
-    TopicDescription found{(*files)->name(), stored.id,        stored.config,        stored.type_name,
-                           stored.encoding,  stored.type_size, stored.type_alignment};
-    found.config.partitions = (*files)->partitions();
-    read_settings((*files)->words(), found.config);
-    return found;
+    auto stored = detail::Catalog::settings(**files);
+    if (!stored) return stored.error();
+    return TopicDescription{(*files)->name(), stored->id,        stored->config,        stored->type_name,
+                            stored->encoding, stored->type_size, stored->type_alignment};
   }
-
-  /// Changes retention, max_message_bytes, segment_bytes, on_full, readers, durability and grace, for all processes at
-  /// once, all of them: a field that is left out gets its default, so begin with describe_topic(name).config.
-  /// `partitions` is the topic's count or left out. Errors: unknown_topic, invalid_argument, config_mismatch
-  /// (alignment), busy, read_only, forked, no_space (nothing was changed).
-  Result<void> alter_topic(std::string_view name, const TopicConfig& config) {
-    return usable() ? bus_.catalog().alter(std::string{name}, config) : usable();
+  [[nodiscard]] std::vector<TopicOutcome<TopicDescription>> describe_topics(
+      const std::vector<std::string>& names) const {
+    return each<TopicDescription>(names, [&](const std::string& name) { return describe_topic(name); });
   }
 
   /// Grows a topic to `partitions`. Records with a key may go elsewhere from then on, as in Kafka.
   /// Errors: unknown_topic, invalid_argument (fewer than now), busy, no_space, read_only.
-  Result<void> create_partitions(std::string_view name, std::int32_t partitions) {
-    return usable() ? bus_.catalog().grow(std::string{name}, partitions) : usable();
+  Result<void> create_partitions(std::string_view name, std::int32_t partitions, const AdminOptions& options = {}) {
+    if (auto fine = usable(); !fine) return fine;
+    return bus_.catalog().grow(std::string{name}, partitions, options.validate_only);
   }
 
   /// Its records are gone; whoever has it open gets topic_deleted. Errors: unknown_topic, read_only, forked,
@@ -12118,22 +12712,142 @@ class Admin {
   Result<void> delete_topic(std::string_view name) {
     return usable() ? bus_.catalog().remove(std::string{name}) : usable();
   }
+  std::vector<TopicOutcome<>> delete_topics(const std::vector<std::string>& names) {
+    return each(names, [&](const std::string& name) { return delete_topic(name); });
+  }
+
+  // ---- settings
+
+  /// Changes retention, max_message_bytes, segment_bytes, on_full, readers, durability and grace, for all processes at
+  /// once, all of them: a field that is left out gets its default, so begin with describe_topic(name).config, or use
+  /// alter_configs(). `partitions` is the topic's count or left out. Errors: unknown_topic, invalid_argument,
+  /// config_mismatch (alignment), busy, read_only, forked, no_space (nothing was changed).
+  Result<void> alter_topic(std::string_view name, const TopicConfig& config) {
+    return usable() ? bus_.catalog().alter(std::string{name}, config) : usable();
+  }
+
+  /// Every setting by its Kafka name. Errors as describe_topic().
+  [[nodiscard]] Result<std::vector<ConfigEntry>> describe_configs(std::string_view name) const {
+    if (auto fine = usable(); !fine) return fine.error();
+    auto files = bus_.catalog().open(std::string{name});
+    if (!files) return files.error();
+    const auto stored = detail::Catalog::settings(**files);
+    if (!stored) return stored.error();
+    return detail::config_entries(*stored, defaults_of(*stored));
+  }
+
+  /// Changes only what is named (Kafka's IncrementalAlterConfigs), all of it or nothing; others may alter the topic at
+  /// the same time. Errors: unknown_topic, invalid_argument (a name or a value, with its rule), config_mismatch (fixed
+  /// at creation), busy, read_only, forked, no_space.
+  Result<void> alter_configs(std::string_view name, const std::vector<ConfigChange>& changes,
+                             const AdminOptions& options = {}) {
+    if (auto fine = usable(); !fine) return fine;
+    const auto change = [&](const detail::StoredConfig& now) {
+      const auto settle = [&](const TopicConfig& config) { return bus_.catalog().settle(config, Schema{}); };
+      return detail::ConfigChanges{changes}.apply(now, defaults_of(now), settle);
+    };
+    return bus_.catalog().edit(std::string{name}, change, options.validate_only);
+  }
+
+  // ---- records
+
+  /// Deletes a partition's records before an offset, or all that can be read for all_records; what is deleted already
+  /// stays so. Returns the first offset that is left. Readers below it are moved on as by retention. Room comes back
+  /// with whole segments, and the last one stays. Errors: unknown_topic, unknown_partition, offset_out_of_range
+  /// (nothing was deleted), read_only, forked, too_many_members, those of mapping.
+  Result<Offset> delete_records(std::string_view name, PartitionId partition, Offset before) {
+    auto place = find(name, partition);
+    if (!place) return place.error();
+    if (!place->files->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
+    const auto member = bus_.core()->claim(shm::MemberKind::maintenance, "delete records");
+    if (!member) return member.error();
+    return log::delete_records(*place->log, place->pins, *member, before.value);
+  }
+  std::vector<DeletedRecords> delete_records(std::string_view name, const std::vector<RecordsToDelete>& wanted) {
+    std::vector<DeletedRecords> done;
+    for (const auto& one : wanted) done.push_back({one.partition, delete_records(name, one.partition, one.before)});
+    return done;
+  }
+
+  /// An offset of a partition, and the record's timestamp where one was looked for by time.
+  /// Errors: unknown_topic, unknown_partition, forked, those of mapping.
+  [[nodiscard]] Result<ListedOffset> list_offset(std::string_view name, PartitionId partition,
+                                                 const OffsetSpec& spec) const {
+    auto place = find(name, partition);
+    if (!place) return place.error();
+    if (spec.kind == OffsetSpec::Kind::earliest)
+      return ListedOffset{partition, Offset{static_cast<std::int64_t>(place->log->begin())}};
+    if (spec.kind == OffsetSpec::Kind::latest) {
+      const auto end = log::Reader{*place->log, place->pins}.find_end();
+      return end ? Result<ListedOffset>{ListedOffset{partition, *end}} : end.error();
+    }
+    const auto claimed = bus_.core()->claim(shm::MemberKind::maintenance, "list offsets");
+    const auto* member = claimed ? &*claimed : nullptr;  // without a line no time index is left behind
+    const auto found = spec.kind == OffsetSpec::Kind::max_timestamp
+                           ? log::newest_record(*place->log, place->pins, member)
+                           : log::record_for_time(*place->log, place->pins, member, spec.time);
+    if (!found) return found.error();
+    return *found ? ListedOffset{partition, (*found)->offset, (*found)->timestamp} : ListedOffset{partition};
+  }
+  /// The same of every partition, in order.
+  [[nodiscard]] Result<std::vector<ListedOffset>> list_offsets(std::string_view name, const OffsetSpec& spec) const {
+    if (auto fine = usable(); !fine) return fine.error();
+    const auto files = bus_.catalog().open(std::string{name});
+    if (!files) return files.error();
+    std::vector<ListedOffset> offsets;
+    for (std::int32_t i = 0; i < (*files)->partitions(); ++i) {
+      auto offset = list_offset(name, {i}, spec);
+      if (!offset) return offset.error();
+      offsets.push_back(*offset);
+    }
+    return offsets;
+  }
+
+  // ---- the bus
+
+  /// Its id, who maintains it, who takes part, how much there is. Errors: corrupt, forked, those of listing a folder.
+  [[nodiscard]] Result<ClusterDescription> describe_cluster() const {
+    if (auto fine = usable(); !fine) return fine.error();
+    return detail::describe_cluster(bus_.catalog());
+  }
 
  private:
+  struct Place {
+    std::shared_ptr<detail::TopicFiles> files;
+    const log::PartitionLog* log;
+    std::shared_ptr<log::Pins> pins;
+  };
+
   [[nodiscard]] Result<void> usable() const noexcept { return bus_.core()->usable(); }
 
-  /// The words rule over what the file said when it was opened.
-  static void read_settings(const log::TopicWords& words, TopicConfig& config) noexcept {
-    const std::uint64_t bytes = words.retention_bytes.load(shm::relaxed);
-    const std::uint64_t age = words.retention_age_ns.load(shm::relaxed);
-    config.segment_bytes = words.segment_bytes.load(shm::relaxed);
-    config.retention.bytes = bytes == 0 ? Retention::unlimited : bytes;
-    config.retention.age = age == 0 ? Duration::max() : Duration{static_cast<std::int64_t>(age)};
-    config.max_message_bytes = words.max_message_bytes.load(shm::relaxed);
-    config.grace = Duration{static_cast<std::int64_t>(words.grace_ns.load(shm::relaxed))};
-    config.on_full = static_cast<OnFull>(words.on_full.load(shm::relaxed));
-    config.durability = {static_cast<DurabilityKind>(words.durability.load(shm::relaxed)),
-                         Duration{static_cast<std::int64_t>(words.flush_interval_ns.load(shm::relaxed))}};
+  [[nodiscard]] Result<Place> find(std::string_view name, PartitionId partition) const {
+    if (auto fine = usable(); !fine) return fine.error();
+    auto files = bus_.catalog().open(std::string{name});
+    if (!files) return files.error();
+    const auto log = (*files)->partition(partition);
+    if (!log) return log.error();
+    auto pins = (*files)->open_pins_holder();
+    if (!pins) return pins.error();
+    return Place{std::move(*files), *log, std::move(*pins)};
+  }
+
+  /// What the topic would be like if it were made here and now without settings; records as large as it can take now.
+  [[nodiscard]] detail::StoredConfig defaults_of(const detail::StoredConfig& stored) const {
+    auto defaults = stored;
+    const auto fitting = bus_.catalog().settle(TopicConfig{.segment_bytes = stored.config.segment_bytes}, Schema{});
+    defaults.config = bus_.catalog().settle(TopicConfig{}, Schema{{}, {}, 0, stored.type_alignment});
+    defaults.config.max_message_bytes = fitting.max_message_bytes;
+    return defaults;
+  }
+
+  static const std::string& name_of(const NewTopic& topic) noexcept { return topic.name; }
+  static const std::string& name_of(const std::string& name) noexcept { return name; }
+
+  template <class T = void, class Topics, class Do>
+  static std::vector<TopicOutcome<T>> each(const Topics& topics, const Do& act) {
+    std::vector<TopicOutcome<T>> outcomes;
+    for (const auto& topic : topics) outcomes.push_back({name_of(topic), act(topic)});
+    return outcomes;
   }
 
   Bus bus_;
@@ -12176,7 +12890,7 @@ class Partition {
   /// The first offset that can still be read.
   [[nodiscard]] Offset begin_offset() const noexcept {
     if (!is_mine()) return {};
-    return {static_cast<std::int64_t>(log_->state().log_start.load(shm::acquire))};
+    return {static_cast<std::int64_t>(log_->begin())};
   }
 
   /// The offset after the last record below which every record is committed or aborted. Errors: those of mapping.

@@ -6,27 +6,33 @@
 using namespace towpath;
 using namespace towpath::test;
 
-namespace {
-
-template <class T>
-std::string blame(const char* json) {
-  return refused_by<JsonSerde<T>>(std::string_view{json});
-}
+namespace towpath::test {
 
 /// Reads a field that may be missing before one that may not.
 struct Lenient {
   double first = 0;
   int second = 0;
 };
-void to_json(nlohmann::json& json, const Lenient& value) { json = {{"first", value.first}, {"second", value.second}}; }
-void from_json(const nlohmann::json& json, Lenient& value) {
+inline void to_json(nlohmann::json& json, const Lenient& value) {
+  json = {{"first", value.first}, {"second", value.second}};
+}
+inline void from_json(const nlohmann::json& json, Lenient& value) {
   value.first = json.value("first", 1.0);
   value.second = json.at("second").get<int>();
 }
 
 struct Thrower {};
-void to_json(nlohmann::json& json, const Thrower&) { json = 1; }
-void from_json(const nlohmann::json&, Thrower&) { throw 5; }
+inline void to_json(nlohmann::json& json, const Thrower&) { json = 1; }
+inline void from_json(const nlohmann::json&, Thrower&) { throw 5; }
+
+}  // namespace towpath::test
+
+namespace {
+
+template <class T>
+std::string blame(const char* json) {
+  return refused_by<JsonSerde<T>>(std::string_view{json});
+}
 
 }  // namespace
 
@@ -64,6 +70,13 @@ TEST_CASE("what a user's from_json throws is said, with no field; an exception o
   CHECK(blame<Counted>(R"({"number": 101})") == "no number above a hundred");
   CHECK(blame<Thrower>("1") == "an exception of an unknown type");
   CHECK(std::string_view{JsonSerde<Counted>::decode(R"({"number": 101})").error().detail}.find("from_json threw") == 0);
+}
+
+TEST_CASE("a field of the outer object is found although thousands of the same kind stand deeper before it") {
+  nlohmann::json route = a_route();
+  for (int i = 0; i < 20'000; ++i) route["counts"][std::to_string(i)] = i;
+  route["goal"] = 5;
+  CHECK(JsonSerde<Route>::explain(route.dump()) == "/goal: string expected, number found");
 }
 
 TEST_CASE("a large document is explained in bounded time, with a place or without") {

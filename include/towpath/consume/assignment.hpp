@@ -166,7 +166,7 @@ class Assignment {
   /// To the first record (earliest) or behind the last (latest). Errors: those of mapping.
   static Result<void> reset(Assigned& assigned, OffsetReset policy) {
     if (policy == OffsetReset::earliest)
-      assigned.reader.seek(assigned.reader.log().state().log_start.load(shm::seq_cst));
+      assigned.reader.seek(assigned.reader.log().begin());
     else if (auto end = assigned.reader.find_end(); !end)
       return end.error();
     assigned.has_position = true;

@@ -110,7 +110,7 @@ class ConsumerBase {
   /// The first offset that each assigned partition still has.
   [[nodiscard]] Result<std::vector<PartitionOffset>> beginning_offsets() const {
     return each<PartitionOffset>([](detail::Assigned& assigned) -> Result<Offset> {
-      return Offset{static_cast<std::int64_t>(assigned.reader.log().state().log_start.load(shm::acquire))};
+      return Offset{static_cast<std::int64_t>(assigned.reader.log().begin())};
     });
   }
   /// The offset after the last record that can be read, of each assigned partition. Moves no position.

@@ -64,7 +64,7 @@ class ConsumerCore {
     const auto end = end_of(assigned);
     if (!end) return end.error();
     const auto behind = static_cast<std::uint64_t>(end->value);
-    const std::uint64_t start = assigned.reader.log().state().log_start.load(shm::seq_cst);
+    const std::uint64_t start = assigned.reader.log().begin();
     if (start > behind) return Failure{Errc::corrupt, "the log begins behind its end"};
     const bool is_inside = before >= start && before <= behind;
     if (before > behind && assigned.reader.log().state().log_epoch.load(shm::acquire) > 0) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <towpath/log/appender.hpp>
+#include <towpath/log/deletion.hpp>
 #include <towpath/log/reader.hpp>
 #include <towpath/log/recycling.hpp>
 #include <towpath/log/time_index.hpp>
@@ -39,6 +40,7 @@ class PartitionMaintenance {
     // Puts right what a crash between rename and count left, unless somebody rolled or retired meanwhile.
     log_->state().live_bytes.compare_exchange(counted, total(), shm::seq_cst, shm::relaxed);
     finish_retirements();
+    retire_deleted();
     forget_gone_segments();
     if (log_->waits()) WaiterRegistration::sweep(*log_->waits(), *member_);
     const bool has_failed = log_->has_failed();
@@ -121,6 +123,12 @@ class PartitionMaintenance {
     while (!live_.empty() && live_.front().base < start) {
       recycler_.retire(live_.front().base, 0, true);  // its file stands although log_start passed it
       live_.erase(live_.begin());
+    }
+  }
+
+  /// What delete_records() had no time for: it was killed, or the active segment is sealed by now.
+  void retire_deleted() {
+    while (!live_.empty() && deleted_slots(*log_, live_.front().base) != 0 && retire_front()) {
     }
   }
 

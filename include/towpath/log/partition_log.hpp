@@ -76,6 +76,12 @@ class PartitionLog {
   [[nodiscard]] bool has_failed() const noexcept {
     return (parts_.state->flags.load(shm::acquire) & partition_failed) != 0;
   }
+  /// The first offset that may be read. log_start is always some segment's base, and decides which files are there;
+  /// records in the middle of a segment are deleted by raising another word.
+  [[nodiscard]] std::uint64_t begin() const noexcept {
+    // Pairs with R1's raise and with delete_records().
+    return std::max(state().log_start.load(shm::seq_cst), state().deleted_to.load(shm::seq_cst));
+  }
   /// Whoever may only read never helps.
   [[nodiscard]] bool may_help() const noexcept { return parts_.writable; }
 

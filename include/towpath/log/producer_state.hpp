@@ -35,7 +35,7 @@ inline ProducerMark mark_of(const Segment& segment, std::uint64_t slot) noexcept
 /// The mark of the last record that producer `id` has in the partition. Errors: those of mapping.
 inline Result<ProducerMark> last_mark(const PartitionLog& log, const std::shared_ptr<Pins>& pins, std::int64_t id) {
   Reader reader{log, pins};
-  reader.seek(log.state().log_start.load(shm::seq_cst));
+  reader.seek(log.begin());
   ProducerMark last;
   const auto look = [&](std::uint64_t slot, std::uint64_t, const Segment& segment) noexcept {
     const auto mark = mark_of(segment, slot);
@@ -47,7 +47,7 @@ inline Result<ProducerMark> last_mark(const PartitionLog& log, const std::shared
     run = Run{};
     if (at == Progress::idle) return last;
     if (at == Progress::failed) return reader.failure();
-    if (at == Progress::out_of_range) reader.seek(log.state().log_start.load(shm::seq_cst));
+    if (at == Progress::out_of_range) reader.seek(log.begin());
     if (at == Progress::blocked && !reader.help()) {
       if (!log.may_help()) return last;
       std::this_thread::sleep_for(std::chrono::microseconds{20});

@@ -45,7 +45,7 @@ enum class Progress {
   records,       ///< the run holds at least one committed record
   idle,          ///< at the end of the log
   blocked,       ///< a slot ahead is reserved but open: help() may get on
-  out_of_range,  ///< the position is below log_start, or past the end
+  out_of_range,  ///< the position is below the log's begin, or past the end
   refused,       ///< the record at the position was not accepted; the position stays
   failed,        ///< a segment cannot be opened: failure() says why
 };
@@ -74,6 +74,9 @@ class Reader {
   template <class Accept>
   TOWPATH_HOT Progress collect(Run& run, std::uint64_t max, Accept&& accept) {
     for (;;) {
+      // Pairs with delete_records(): a poll that begins after it returns nothing that it deleted.
+      if (std::max(cursor_, position_) < log_->state().deleted_to.load(shm::acquire)) [[unlikely]]
+        settled_ = false;
       if (!settled_) [[unlikely]]
         if (const auto at = settle(); at != Progress::records) return at;
       const Segment& segment = *current_;
@@ -129,13 +132,13 @@ class Reader {
   /// Walks slots from the word on: short while maintenance runs. Errors: those of opening a segment.
   Result<Offset> find_end() {
     Run run;
-    seek(std::max(log_->state().resolved_to.load(shm::acquire), log_->state().log_start.load(shm::seq_cst)));
+    seek(std::max(log_->state().resolved_to.load(shm::acquire), log_->begin()));
     for (;;) {
       const auto at = collect(run, ~std::uint64_t{0}, [](auto&&...) { return Verdict::take; });
       run = Run{};
       if (at == Progress::failed) return failure_;
       if (at == Progress::out_of_range) {
-        const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
+        const std::uint64_t start = log_->begin();
         if (position_ == start) return Failure{Errc::corrupt, "a log begins behind its end"};
         seek(start);
       }
@@ -257,7 +260,7 @@ class Reader {
 
   /// Finds the segment that holds the position.
   TOWPATH_COLD Progress settle() {
-    if (position_ < log_->state().log_start.load(shm::seq_cst)) return Progress::out_of_range;
+    if (position_ < log_->begin()) return Progress::out_of_range;
     if (current_ && !holds_position()) keep_recent();
     if (!current_) find_recent();
     if (!current_) {

@@ -249,6 +249,7 @@ class LogRecovery {
     for (const auto& kept : kept_) bytes += kept.bytes;
     state.hint.store(kept_.empty() ? end_ : kept_.back().base, shm::relaxed);
     state.log_start.store(start_, shm::relaxed);
+    state.deleted_to.store(std::min(state.deleted_to.load(shm::relaxed), end_), shm::relaxed);
     state.resolved_to.store(end_, shm::relaxed);
     state.durable_to.store(end_, shm::relaxed);
     state.live_bytes.store(bytes, shm::relaxed);

@@ -66,7 +66,8 @@ struct PartitionState {
   Word64 log_start;   // readers and producers stay at or above; raised (seq_cst) before a segment goes
   Word64 live_bytes;  // of live segments' files; approximate after a crash, put right by maintenance
   Word64 last_roll;   // monotonic ns of whoever rolled; for maintenance's thrift only
-  std::uint64_t reserved1[4];
+  std::uint64_t reserved1[3];
+  Word64 deleted_to;  // readers stay at or above: an administrator deleted what is below; never past resolved_to
   // Raised by whoever looked.
   Word64 resolved_to;  // all below is committed or aborted
   Word64 durable_to;   // all below is on stable storage; stored after that is so

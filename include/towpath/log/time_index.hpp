@@ -2,6 +2,7 @@
 // block of slots, so that one block is scanned instead of the segment. The index is derived: whoever needs it makes it,
 // and one that is missing, cut short, foreign or damaged is made anew, never trusted. The active segment is scanned.
 //   auto first = offset_for_time(log, pins, &member, at).value();     // nullopt: every record is older
+//   auto last = newest_record(log, pins, &member).value();            // nullopt: there is none
 // Thread-safe and process-safe; two that make the same index write the same bytes. After a crash the index is there
 // whole or not at all.
 #pragma once
@@ -39,6 +40,19 @@ static_assert(sizeof(TimeIndexHeader) == 64 && offsetof(TimeIndexHeader, header_
 /// Errors: those of opening a segment; topic_deleted; corrupt if a segment is missing in the middle.
 inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
                                                      const shm::Member* member, Timestamp at);
+
+struct TimedOffset {
+  Offset offset;
+  Timestamp timestamp;
+};
+
+/// The same, with the record's own timestamp.
+inline Result<std::optional<TimedOffset>> record_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                          const shm::Member* member, Timestamp at);
+
+/// The earliest record with the highest timestamp (Kafka's max timestamp). Errors as offset_for_time().
+inline Result<std::optional<TimedOffset>> newest_record(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                        const shm::Member* member);
 
 namespace detail {
 
@@ -157,24 +171,43 @@ class TimeIndex {
   shm::FileDescriptor file_;
 };
 
-inline std::optional<std::uint64_t> find_in_sealed(const PartitionLog& log, const shm::Member* member,
-                                                   const Segment& segment, std::uint64_t count, std::int64_t at) {
-  auto index = TimeIndex::open(log, segment, count);
-  if (index && index->newest() < at) return std::nullopt;
-  if (!index || !index->read_blocks()) {
-    const bool lasting = member && log.may_help();
-    index = lasting ? TimeIndex::build(segment, count) : std::nullopt;
-    if (!index) return scan_for_time(segment, 0, count, at);
-    index->leave_behind(log, *member);
-  }
-  return scan_for_time(segment, index->first_candidate(at), count, at);
+/// The index of a sealed segment as it was left, or made anew and left for others; nothing if it cannot be made.
+inline std::optional<TimeIndex> index_of(const PartitionLog& log, const shm::Member* member, const Segment& segment,
+                                         std::uint64_t count) {
+  const bool lasting = member && log.may_help();
+  auto index = lasting ? TimeIndex::build(segment, count) : std::nullopt;
+  if (index) index->leave_behind(log, *member);
+  return index;
 }
 
-}  // namespace detail
+/// The first slot from `from` on whose record is of `at` or later.
+inline std::optional<std::uint64_t> find_in_sealed(const PartitionLog& log, const shm::Member* member,
+                                                   const Segment& segment, std::uint64_t from, std::uint64_t count,
+                                                   std::int64_t at) {
+  auto index = TimeIndex::open(log, segment, count);
+  if (index && index->newest() < at) return std::nullopt;
+  if (!index || !index->read_blocks()) index = index_of(log, member, segment, count);
+  return scan_for_time(segment, index ? std::max(from, index->first_candidate(at)) : from, count, at);
+}
 
-inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
-                                                     const shm::Member* member, Timestamp at) {
-  const std::int64_t wanted = at.time_since_epoch().count();
+/// The highest timestamp in slots [from, to); no_timestamp if there is no record.
+inline std::int64_t newest_in(const PartitionLog& log, const shm::Member* member, const Segment& segment,
+                              std::uint64_t from, std::uint64_t to, bool is_sealed) {
+  if (from == 0 && is_sealed) {
+    auto index = TimeIndex::open(log, segment, to);
+    if (!index) index = index_of(log, member, segment, to);
+    if (index) return index->newest();
+  }
+  std::int64_t newest = no_timestamp;
+  BatchHeads heads;
+  for (std::uint64_t n = from; n < to; ++n)
+    if (const auto timestamp = timestamp_of(segment, n, heads)) newest = std::max(newest, *timestamp);
+  return newest;
+}
+
+/// Calls look(segment, from, to, is_sealed) for the slots of each segment in turn that may be read, until it says true.
+template <class Look>
+Result<void> for_each_segment(const PartitionLog& log, const std::shared_ptr<Pins>& pins, const Look& look) {
   std::uint64_t base = log.state().log_start.load(shm::seq_cst);
   for (;;) {
     const std::uint64_t hint = log.state().hint.load(shm::acquire);  // before the look for the file, as in Reader
@@ -185,19 +218,57 @@ inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, co
       if (log.is_deleted()) return log.damaged();
       const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
       if (start <= base && log.was_made(base, hint)) return log.damaged();
-      if (start <= base) return std::optional<Offset>{};  // the end of the log
-      base = start;                                       // overtaken by retention
+      if (start <= base) return {};  // the end of the log
+      base = start;                  // overtaken by retention
       continue;
     }
     const Segment& here = **segment;
     const std::uint64_t sealed = here.sealed_count();
     const std::uint64_t reserved = std::min(Tail::count(here.header->tail.load(shm::acquire)), here.slot_count);
-    const auto found = sealed != 0 ? detail::find_in_sealed(log, member, here, sealed, wanted)
-                                   : detail::scan_for_time(here, 0, reserved, wanted);
-    if (found) return std::optional<Offset>{Offset{static_cast<std::int64_t>(base + *found)}};
-    if (sealed == 0) return std::optional<Offset>{};
+    const std::uint64_t from = std::max(log.begin(), base) - base;  // what is before was deleted
+    const std::uint64_t to = sealed != 0 ? sealed : reserved;
+    if (from < to && look(here, from, to, sealed != 0)) return {};
+    if (sealed == 0) return {};
     base += sealed;
   }
+}
+
+}  // namespace detail
+
+inline Result<std::optional<TimedOffset>> record_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                          const shm::Member* member, Timestamp at) {
+  const std::int64_t wanted = at.time_since_epoch().count();
+  std::optional<TimedOffset> found;
+  const auto look = [&](const Segment& here, std::uint64_t from, std::uint64_t to, bool is_sealed) {
+    const auto n = is_sealed ? detail::find_in_sealed(log, member, here, from, to, wanted)
+                             : detail::scan_for_time(here, from, to, wanted);
+    if (!n) return false;
+    BatchHeads heads;
+    const std::int64_t timestamp = detail::timestamp_of(here, *n, heads).value_or(wanted);
+    found = {Offset{static_cast<std::int64_t>(here.base + *n)}, Timestamp{std::chrono::nanoseconds{timestamp}}};
+    return true;
+  };
+  if (auto looked = detail::for_each_segment(log, pins, look); !looked) return looked.error();
+  return found;
+}
+
+inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                     const shm::Member* member, Timestamp at) {
+  const auto found = record_for_time(log, pins, member, at);
+  if (!found) return found.error();
+  return *found ? std::optional{(*found)->offset} : std::nullopt;
+}
+
+inline Result<std::optional<TimedOffset>> newest_record(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                                        const shm::Member* member) {
+  std::int64_t newest = detail::no_timestamp;
+  const auto look = [&](const Segment& here, std::uint64_t from, std::uint64_t to, bool is_sealed) {
+    newest = std::max(newest, detail::newest_in(log, member, here, from, to, is_sealed));
+    return false;
+  };
+  if (auto looked = detail::for_each_segment(log, pins, look); !looked) return looked.error();
+  if (newest == detail::no_timestamp) return std::optional<TimedOffset>{};
+  return record_for_time(log, pins, member, Timestamp{std::chrono::nanoseconds{newest}});
 }
 
 }  // namespace towpath::inline TOWPATH_ABI::log

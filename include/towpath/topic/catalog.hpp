@@ -3,6 +3,8 @@
 // so. Thread-safe and process-safe; what a dead process left half-made is swept by maintenance.
 #pragma once
 
+#include <functional>
+
 #include <towpath/log/rolling.hpp>
 #include <towpath/topic/topic_files.hpp>
 
@@ -43,13 +45,19 @@ class Catalog {
     return opened;
   }
 
-  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, too_many_members, forked.
-  Result<void> create(const std::string& name, TopicConfig config, const Schema& schema) {
+  /// Could a topic be made now? Errors: topic_exists, invalid_name, invalid_argument, read_only.
+  [[nodiscard]] Result<void> check_new(const std::string& name, const TopicConfig& config) const {
     if (auto fine = check_topic_name(name); !fine) return fine;
     if (auto fine = check_topic_config(config); !fine) return fine;
     if (core_->is_read_only()) return Failure{Errc::read_only, "this process may only read the bus"};
     if (core_->directory().identify(("topics/" + name).c_str()))
       return Failure{Errc::topic_exists, "a topic of that name exists"};
+    return {};
+  }
+
+  /// Errors: those of check_new(), no_space, too_many_members, forked.
+  Result<void> create(const std::string& name, TopicConfig config, const Schema& schema) {
+    if (auto fine = check_new(name, config); !fine) return fine;
     auto member = core_->claim(shm::MemberKind::maintenance, "create topic");
     if (!member) return member.error();
     const auto folder = private_folder("~new-", *member);
@@ -83,11 +91,35 @@ class Catalog {
   }
 
   /// Grows a topic to `partitions`; the present ones and their keys stay where they are. Errors: invalid_argument
-  /// (fewer than now), unknown_topic, busy (somebody else grows it), no_space, read_only.
-  Result<void> grow(const std::string& name, std::int32_t partitions);
+  /// (fewer than now), unknown_topic, busy (somebody else grows it), no_space, read_only. Changes nothing for
+  /// `validate_only`.
+  Result<void> grow(const std::string& name, std::int32_t partitions, bool validate_only = false);
 
   /// Changes what may change. Errors: unknown_topic, invalid_argument, config_mismatch (alignment), read_only.
   Result<void> alter(const std::string& name, const TopicConfig& config);
+
+  /// As alter(), where what is wanted depends on what is there: `change` is called under the lock of the settings.
+  /// Nothing is written for `validate_only`. Errors: those of alter() and of `change`, busy, no_space.
+  using Change = std::function<Result<TopicConfig>(const StoredConfig& now)>;
+  Result<void> edit(const std::string& name, const Change& change, bool validate_only = false);
+
+  /// A topic's settings and schema as they are now, whoever changed them. Errors: unknown_topic, corrupt, newer_format.
+  static Result<StoredConfig> settings(TopicFiles& topic);
+
+  /// The config with every automatic value decided.
+  [[nodiscard]] TopicConfig settle(TopicConfig config, const Schema& schema) const {
+    const bool memory = !core_->directory().is_lasting();
+    if (config.retention.bytes == Retention::by_storage) {
+      const std::uint64_t share = std::min(std::uint64_t{256} << 20, core_->directory().free_bytes() / 8);
+      config.retention.bytes = memory ? std::max(share, std::uint64_t{1} << 20) : Retention::unlimited;
+    }
+    if (memory) config.durability.kind = DurabilityKind::none;
+    if (config.durability.interval == Durability::by_storage) config.durability.interval = std::chrono::seconds{1};
+    if (config.max_message_bytes == 0)
+      config.max_message_bytes = std::min(std::uint64_t{16} << 20, config.segment_bytes);
+    config.record_alignment = std::max({config.record_alignment, std::uint64_t{8}, schema.alignment});
+    return config;
+  }
 
   /// Removes what dead processes left of creations and deletions, and the doorbells of dead consumers.
   void sweep() {
@@ -163,21 +195,6 @@ class Catalog {
     return std::string{"topics/"} + prefix + std::to_string(member.index()) + "." +
            std::to_string(member.line().incarnation.load(shm::relaxed)) + "." +
            std::to_string(next.fetch_add(1, std::memory_order_relaxed));
-  }
-
-  /// The config with every automatic value decided.
-  [[nodiscard]] TopicConfig settle(TopicConfig config, const Schema& schema) const {
-    const bool memory = !core_->directory().is_lasting();
-    if (config.retention.bytes == Retention::by_storage) {
-      const std::uint64_t share = std::min(std::uint64_t{256} << 20, core_->directory().free_bytes() / 8);
-      config.retention.bytes = memory ? std::max(share, std::uint64_t{1} << 20) : Retention::unlimited;
-    }
-    if (memory) config.durability.kind = DurabilityKind::none;
-    if (config.durability.interval == Durability::by_storage) config.durability.interval = std::chrono::seconds{1};
-    if (config.max_message_bytes == 0)
-      config.max_message_bytes = std::min(std::uint64_t{16} << 20, config.segment_bytes);
-    config.record_alignment = std::max({config.record_alignment, std::uint64_t{8}, schema.alignment});
-    return config;
   }
 
   Result<void> fill(const std::string& folder, const TopicConfig& config, const Schema& schema,

@@ -89,36 +89,71 @@ inline Result<shm::LockDescriptor> Catalog::lock_config(TopicFiles& topic) {
   return lock;
 }
 
-inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& wanted) {
+/// The words rule over what the file says: a change that was cut off between the two has not happened.
+inline void read_settings(const log::TopicWords& words, TopicConfig& config) noexcept {
+  const std::uint64_t bytes = words.retention_bytes.load(shm::relaxed);
+  const std::uint64_t age = words.retention_age_ns.load(shm::relaxed);
+  config.segment_bytes = words.segment_bytes.load(shm::relaxed);
+  config.retention.bytes = bytes == 0 ? Retention::unlimited : bytes;
+  config.retention.age = age == 0 ? Duration::max() : Duration{static_cast<std::int64_t>(age)};
+  config.max_message_bytes = words.max_message_bytes.load(shm::relaxed);
+  config.grace = Duration{static_cast<std::int64_t>(words.grace_ns.load(shm::relaxed))};
+  config.on_full = static_cast<OnFull>(words.on_full.load(shm::relaxed));
+  config.durability = {static_cast<DurabilityKind>(words.durability.load(shm::relaxed)),
+                       Duration{static_cast<std::int64_t>(words.flush_interval_ns.load(shm::relaxed))}};
+}
+
+inline Result<StoredConfig> Catalog::settings(TopicFiles& topic) {
+  auto text = shm::read_file(topic.directory(), "config", 64 * 1024);
+  if (!text)
+    return text.error() == Errc::not_found ? Failure{Errc::unknown_topic, "the topic is going away"} : text.error();
+  auto stored = parse_config(*text);
+  if (!stored) return stored;
+  stored->config.partitions = topic.partitions();
+  read_settings(topic.words(), stored->config);
+  return stored;
+}
+
+inline Result<void> Catalog::edit(const std::string& name, const Change& change, bool validate_only) {
   auto topic = open(name);
   if (!topic) return topic.error();
-  if (auto fine = check_topic_config(wanted); !fine) return fine;
-  const auto& before = (*topic)->stored();
-  if (wanted.record_alignment != 0 && wanted.record_alignment != before.config.record_alignment)
-    return Failure{Errc::config_mismatch, "record_alignment is fixed when a topic is created"};
-  if (wanted.partitions != TopicConfig{}.partitions && wanted.partitions != (*topic)->partitions())
-    return Failure{Errc::invalid_argument, "partitions: altering changes no count; use create_partitions"};
   auto lock = lock_config(**topic);
   if (!lock) return lock.error();
-  StoredConfig after = before;
-  after.config = settle(wanted, Schema{});
-  after.config.record_alignment = before.config.record_alignment;
-  for (std::size_t i = 0; i < after.config.readers.size(); ++i)
-    if (auto done = ReaderFile::make((*topic)->directory(), ReaderFile::name_of(after.config.readers[i]),
+  auto after = settings(**topic);
+  if (!after) return after.error();
+  const std::uint64_t alignment = after->config.record_alignment;
+  auto wanted = change(*after);
+  if (!wanted) return wanted.error();
+  if (auto fine = check_topic_config(*wanted); !fine || validate_only) return fine;
+  after->config = settle(*wanted, Schema{});
+  after->config.record_alignment = alignment;
+  for (std::size_t i = 0; i < after->config.readers.size(); ++i)
+    if (auto done = ReaderFile::make((*topic)->directory(), ReaderFile::name_of(after->config.readers[i]),
                                      (*topic)->partitions());
         !done)
       return done;
   // The words rule; the file is for people and for the next to open the topic. It goes first, for it may find no room.
-  if (auto written = shm::write_file((*topic)->directory(), "config", to_text(after), 0640, true); !written)
+  if (auto written = shm::write_file((*topic)->directory(), "config", to_text(*after), 0640, true); !written)
     return written;
   if (auto kept = (*topic)->directory().flush_folder(""); !kept) return kept;  // recovery goes by the file
   TOWPATH_FAILPOINT("alter.written");
-  publish_settings((*topic)->words(), after.config);
+  publish_settings((*topic)->words(), after->config);
   core_->control().catalog_generation.fetch_add(1, shm::release);
   return {};
 }
 
-inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitions) {
+inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& wanted) {
+  auto topic = open(name);
+  if (!topic) return topic.error();
+  if (auto fine = check_topic_config(wanted); !fine) return fine;
+  if (wanted.record_alignment != 0 && wanted.record_alignment != (*topic)->stored().config.record_alignment)
+    return Failure{Errc::config_mismatch, "record_alignment is fixed when a topic is created"};
+  if (wanted.partitions != TopicConfig{}.partitions && wanted.partitions != (*topic)->partitions())
+    return Failure{Errc::invalid_argument, "partitions: altering changes no count; use create_partitions"};
+  return edit(name, [&](const StoredConfig&) { return wanted; });
+}
+
+inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitions, bool validate_only) {
   auto topic = open(name);
   if (!topic) return topic.error();
   auto lock = lock_config(**topic);
@@ -126,7 +161,7 @@ inline Result<void> Catalog::grow(const std::string& name, std::int32_t partitio
   const std::int32_t before = (*topic)->partitions();
   if (partitions < before || partitions > max_partitions)
     return Failure{Errc::invalid_argument, "partitions: a topic only grows, to 32,767 at most"};
-  if (partitions == before) return {};
+  if (partitions == before || validate_only) return {};
   const auto added = static_cast<std::uint64_t>(partitions - before);
   const std::uint64_t first = core_->control().next_uid.fetch_add(added, shm::relaxed) + 1;
   const auto extend = [&](const char* file, std::uint32_t block_bytes, bool with_uids) -> Result<void> {

@@ -34,7 +34,7 @@ class Partition {
   /// The first offset that can still be read.
   [[nodiscard]] Offset begin_offset() const noexcept {
     if (!is_mine()) return {};
-    return {static_cast<std::int64_t>(log_->state().log_start.load(shm::acquire))};
+    return {static_cast<std::int64_t>(log_->begin())};
   }
 
   /// The offset after the last record below which every record is committed or aborted. Errors: those of mapping.

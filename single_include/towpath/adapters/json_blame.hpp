@@ -1,9 +1,10 @@
 // Finds the field for which from_json refuses a document. nlohmann's exceptions say what was wrong but not where,
 // unless a program is built with JSON_DIAGNOSTICS. So the document is changed, one part at a time, until the complaint
-// changes with it. For messages to people: it converts again and again, a few thousand times at most. Stateless,
-// thread-safe.
+// changes with it. For messages to people: it converts again and again, up to a bound, and names no place when that is
+// reached. Stateless, so thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <array>
 
 #include <towpath/adapters/json_reader.hpp>
@@ -30,7 +31,8 @@ class JsonBlame {
  public:
   using Json = nlohmann::json;
 
-  explicit JsonBlame(const Json& document) : document_(document), complaint_{complaint_about<T>(document)} {}
+  explicit JsonBlame(const Json& document)
+      : document_(document), complaint_{complaint_about<T>(document)}, tries_left_{budget(document)} {}
 
   /// Nothing if the conversion succeeds.
   JsonProblem find() {
@@ -51,24 +53,36 @@ class JsonBlame {
   }
 
  private:
-  static constexpr int max_tries = 4'096;
+  static std::int64_t count_parts(const Json& document) {
+    std::int64_t count = 1;
+    if (document.is_structured())
+      for (const auto& part : document) count += count_parts(part);
+    return count;
+  }
 
+  /// So many conversions of the whole document: the larger it is, the fewer.
+  static std::int64_t budget(const Json& document) {
+    return std::clamp<std::int64_t>(4'000'000 / count_parts(document), 64, 4'096);
+  }
+
+  /// The outermost parts first: there are fewer of them.
   std::string place() {
     std::string found;
-    visit(document_, {}, found);
+    for (std::size_t depth = 0; depth <= max_json_depth && tries_left_ > 0; ++depth)
+      if (visit(document_, depth, {}, found)) break;
     return found;
   }
 
-  /// The part first, then what is inside it. True when it is found; gives up when it was tried too often.
-  bool visit(Json& part, const std::string& pointer, std::string& found) {
-    if (is_to_blame(part)) return found = pointer, true;
-    if (tries_ > max_tries) return false;
+  /// Looks at the parts that stand `depth` levels inside. True when it is found.
+  bool visit(Json& part, std::size_t depth, const std::string& pointer, std::string& found) {
+    if (tries_left_ <= 0) return false;
+    if (depth == 0) return is_to_blame(part) && (found = pointer, true);
     if (part.is_array())
       for (std::size_t i = 0; i < part.size(); ++i)
-        if (visit(part[i], pointer + pointer_step(i), found)) return true;
+        if (visit(part[i], depth - 1, pointer + pointer_step(i), found)) return true;
     if (part.is_object())
       for (auto at = part.begin(); at != part.end(); ++at)
-        if (visit(*at, pointer + pointer_step(std::string_view{at.key()}), found)) return true;
+        if (visit(*at, depth - 1, pointer + pointer_step(std::string_view{at.key()}), found)) return true;
     return false;
   }
 
@@ -101,7 +115,7 @@ class JsonBlame {
 
   /// What is complained of with `other` in the place of `part`.
   std::string with(Json& part, Json other) {
-    if (++tries_ > max_tries) return complaint_;
+    if (--tries_left_ < 0) return complaint_;
     std::swap(part, other);
     auto complaint = complaint_about<T>(document_);
     std::swap(part, other);
@@ -138,7 +152,7 @@ class JsonBlame {
 
   Json document_;
   std::string complaint_;
-  int tries_ = 0;
+  std::int64_t tries_left_;
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::detail

@@ -86,7 +86,7 @@ struct NlohmannSerde {
   }
 
   /// Why decode() refuses the bytes, for people: "/pose/x: number expected, string found". Empty when it takes them.
-  /// May convert the document a few thousand times, so not for each record. Throws only bad_alloc.
+  /// May convert the document thousands of times, so not for each record. Throws only bad_alloc.
   static std::string explain(Bytes bytes) {
     nlohmann::json document;
     if (const auto problem = read(bytes, document)) return problem.text();
