@@ -29,6 +29,12 @@ class TempFolder {
   std::string path_ = "/dev/shm/towpath-example-XXXXXX";
 };
 
+/// Throws when one of these files is not there, before other processes are started to read it.
+inline void must_exist(const std::vector<std::string>& files) {
+  for (const auto& file : files)
+    if (!std::filesystem::exists(file)) throw std::runtime_error{file + " is not there"};
+}
+
 /// This program again, as a process of its own, with these arguments.
 inline pid_t start_again(std::vector<std::string> arguments) {
   std::string self = "/proc/self/exe";

@@ -86,11 +86,12 @@ void play(const std::string& role, const std::string& folder, const std::string&
   towpath::Producer{topic}.send(report, {.key = role}).value();
 }
 
-void show(const std::string& data) {
+void show(const std::string& plaka, const std::string& aava) {
+  must_exist({plaka, aava});
   const TempFolder folder;
   towpath::Bus bus{folder.path()};
-  const auto sentences = start_again({"sentences", folder.path(), data + "/plaka.log"});
-  const auto messages = start_again({"messages", folder.path(), data + "/aava-n2k.data"});
+  const auto sentences = start_again({"sentences", folder.path(), plaka});
+  const auto messages = start_again({"messages", folder.path(), aava});
   pid_t joiner = 0;
   BoatState boat;
   std::uint64_t taken = 0;
@@ -115,9 +116,8 @@ void show(const std::string& data) {
 
 int main(int argc, char** argv) try {
   if (argc == 4) return play(argv[1], argv[2], argv[3]), 0;
-  if (argc == 2) return show(argv[1]), 0;
-  fmt::print(stderr, "which folder has plaka.log and aava-n2k.data? tools/fetch_examples boat says it\n");
-  return 2;
+  if (argc == 2) return show(std::string{argv[1]} + "/plaka.log", std::string{argv[1]} + "/aava-n2k.data"), 0;
+  throw std::runtime_error{"which folder has the recordings? tools/fetch_examples boat fetches them"};
 } catch (const std::exception& error) {
   fmt::print(stderr, "example.boat: {}\n", error.what());
   return 1;

@@ -50,14 +50,17 @@ inline std::optional<std::chrono::seconds> clock_of(std::string_view text) {
   return std::chrono::seconds{*hours * 3'600 + *minutes * 60 + *seconds};
 }
 
-/// "2014-08-15T19:00:00.042Z"
+/// "2014-08-15T19:00:00.042Z". From 1970 to 2261: a Timestamp goes no further.
 inline std::optional<towpath::Timestamp> time_of(std::string_view text) {
-  if (text.size() != 24 || text[10] != 'T' || text[19] != '.' || text[23] != 'Z') return std::nullopt;
-  const auto year = number(text.substr(0, 4), 9'999), month = number(text.substr(5, 2), 12);
+  constexpr std::string_view shape = "0000-00-00T00:00:00.000Z";
+  if (text.size() != shape.size()) return std::nullopt;
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    if (shape[i] != '0' && text[i] != shape[i]) return std::nullopt;
+  const auto year = number(text.substr(0, 4), 2'261), month = number(text.substr(5, 2), 12);
   const auto day = number(text.substr(8, 2), 31), thousandths = number(text.substr(20, 3), 999);
   const std::string digits{text[11], text[12], text[14], text[15], text[17], text[18]};
   const auto clock = clock_of(digits);
-  if (!year || !month || !day || !thousandths || !clock) return std::nullopt;
+  if (!year || *year < 1970 || !month || !day || !thousandths || !clock) return std::nullopt;
   const std::chrono::year_month_day date{std::chrono::year{static_cast<int>(*year)}, std::chrono::month{*month},
                                          std::chrono::day{*day}};
   if (!date.ok()) return std::nullopt;

@@ -109,6 +109,7 @@ void compare(towpath::Bus& bus, const std::vector<Player>& live) {
 int main(int argc, char** argv) try {
   if (argc == 3) return play(argv[1], argv[2]), 0;
   if (argc != 2) throw std::runtime_error{"which folder has the WAD files? tools/fetch_examples game fetches them"};
+  must_exist({std::string{argv[1]} + "/freedoom1.wad", std::string{argv[1]} + "/freedoom2.wad"});
   const TempFolder folder;
   towpath::Bus bus{folder.path()};
   const auto playing = start_again({folder.path(), argv[1]});
