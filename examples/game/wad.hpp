@@ -2,17 +2,18 @@
 // A file that contradicts itself is an exception that says how; nothing outside the file's bytes is ever read.
 #pragma once
 
+#include <filesystem>
 #include <fstream>
-#include <iterator>
 
 #include "topics.hpp"
 
 class Wad {
  public:
   explicit Wad(std::string path) : path_{std::move(path)} {
-    std::ifstream file{path_, std::ios::binary};
-    if (!file) throw std::runtime_error{"cannot read " + path_};
-    file_.assign(std::istreambuf_iterator<char>{file}, {});
+    std::ifstream file{path_, std::ios::binary | std::ios::ate};
+    if (!file || !std::filesystem::is_regular_file(path_)) fail("cannot be read");
+    file_.resize(static_cast<std::size_t>(file.tellg()));
+    if (!file.seekg(0).read(file_.data(), static_cast<std::streamsize>(file_.size()))) fail("cannot be read whole");
     const auto kind = view().substr(0, 4);
     if (file_.size() < 12 || (kind != "IWAD" && kind != "PWAD")) fail("is no WAD file");
     count_ = word(4), directory_ = word(8);
