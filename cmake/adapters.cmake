@@ -10,6 +10,7 @@ if(NOT TARGET towpath::json)
 endif()
 
 # The target that brings what a header of adapters/ needs.
+set(towpath_adapter_compression towpath::compression)
 set(towpath_adapter_json towpath::json)
 set(towpath_adapter_msgpack towpath::json)
 set(towpath_adapter_cbor towpath::json)
