@@ -3011,9 +3011,10 @@ class PartitionLog {
     return Segment::open(*parts_.directory, segment_name(base).data(), base, use);
   }
 
-  /// Did the segment at `base` ever have its name, by what the words say? `hint` as it was read before the look for its
-  /// file. If so, and log_start has not passed it, its file must be there: a roll names it before it raises hint.
-  [[nodiscard]] bool was_made(std::uint64_t base, std::uint64_t hint) const noexcept {
+  /// Did the segment at `base` have its name before now, by what the words say? Ask before the look for its file: if it
+  /// had, and log_start has not passed it, the file must be there, for a roll names it before it raises hint.
+  [[nodiscard]] bool was_made(std::uint64_t base) const noexcept {
+    const std::uint64_t hint = state().hint.load(shm::acquire);
     return hint > base || (hint == base && (base > 0 || state().resolved_to.load(shm::acquire) > base));
   }
 
@@ -3498,7 +3499,7 @@ class Reader {
   Progress attach(std::uint64_t base) {
     // Before the look for the file, and the start after it: the file stands from before the hint passes it until after
     // the start did. Pairs with the roll's raise.
-    const std::uint64_t hint = log_->state().hint.load(shm::acquire);
+    const bool was_made = log_->was_made(base);
     auto pinned = pin_segment(*log_, pins_, base);
     if (pinned) {
       become(std::move(*pinned), 0);
@@ -3508,7 +3509,7 @@ class Reader {
     if (pinned.error() != Errc::not_found) return fail(pinned.error());
     const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
     if (start > position_) return Progress::out_of_range;
-    if (start > base || log_->is_deleted() || !log_->was_made(base, hint)) return Progress::idle;
+    if (start > base || log_->is_deleted() || !was_made) return Progress::idle;
     return fail(log_->damaged());
   }
 
@@ -3955,14 +3956,14 @@ inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, co
   const std::int64_t wanted = at.time_since_epoch().count();
   std::uint64_t base = log.state().log_start.load(shm::seq_cst);
   for (;;) {
-    const std::uint64_t hint = log.state().hint.load(shm::acquire);  // before the look for the file, as in Reader
+    const bool was_made = log.was_made(base);  // before the look for the file, as in Reader
     const auto segment = pin_segment(log, pins, base);
     TOWPATH_FAILPOINT("time.looked");
     if (!segment && segment.error() != Errc::not_found) return segment.error();
     if (!segment) {
       if (log.is_deleted()) return log.damaged();
       const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
-      if (start <= base && log.was_made(base, hint)) return log.damaged();
+      if (start <= base && was_made) return log.damaged();
       if (start <= base) return std::optional<Offset>{};  // the end of the log
       base = start;                                       // overtaken by retention
       continue;
@@ -5950,7 +5951,9 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
   for (int tries = 0;; ++tries) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     const std::uint64_t base = parts_.state->hint.load(shm::acquire);
+    const bool is_made = was_made(base);
     auto segment = open(base, Use::append);
+    if (!segment) TOWPATH_FAILPOINT("active.not_found");
     if (!segment && segment.error() != Errc::not_found) return segment;
     if (segment) {
       if (is_deleted()) continue;  // after the open: whoever deletes sets the flag before looking for segments to close
@@ -5962,7 +5965,7 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, std::uint
       continue;
     }
     if (parts_.state->hint.load(shm::acquire) != base) continue;
-    if (was_made(base, base) || tries > detail::most_tries) return damaged();
+    if (is_made || tries > detail::most_tries) return damaged();
     if (has_failed()) return failed_partition();
     // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
     const std::uint64_t mean = std::max(need, parts_.format.typical_frame);

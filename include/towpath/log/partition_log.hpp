@@ -124,9 +124,10 @@ class PartitionLog {
     return Segment::open(*parts_.directory, segment_name(base).data(), base, use);
   }
 
-  /// Did the segment at `base` ever have its name, by what the words say? `hint` as it was read before the look for its
-  /// file. If so, and log_start has not passed it, its file must be there: a roll names it before it raises hint.
-  [[nodiscard]] bool was_made(std::uint64_t base, std::uint64_t hint) const noexcept {
+  /// Did the segment at `base` have its name before now, by what the words say? Ask before the look for its file: if it
+  /// had, and log_start has not passed it, the file must be there, for a roll names it before it raises hint.
+  [[nodiscard]] bool was_made(std::uint64_t base) const noexcept {
+    const std::uint64_t hint = state().hint.load(shm::acquire);
     return hint > base || (hint == base && (base > 0 || state().resolved_to.load(shm::acquire) > base));
   }
 

@@ -173,14 +173,14 @@ inline Result<std::optional<Offset>> offset_for_time(const PartitionLog& log, co
   const std::int64_t wanted = at.time_since_epoch().count();
   std::uint64_t base = log.state().log_start.load(shm::seq_cst);
   for (;;) {
-    const std::uint64_t hint = log.state().hint.load(shm::acquire);  // before the look for the file, as in Reader
+    const bool was_made = log.was_made(base);  // before the look for the file, as in Reader
     const auto segment = pin_segment(log, pins, base);
     TOWPATH_FAILPOINT("time.looked");
     if (!segment && segment.error() != Errc::not_found) return segment.error();
     if (!segment) {
       if (log.is_deleted()) return log.damaged();
       const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
-      if (start <= base && log.was_made(base, hint)) return log.damaged();
+      if (start <= base && was_made) return log.damaged();
       if (start <= base) return std::optional<Offset>{};  // the end of the log
       base = start;                                       // overtaken by retention
       continue;
