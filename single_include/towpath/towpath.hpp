@@ -526,7 +526,7 @@ enum class Errc : int {
   undecodable,    ///< bytes that are no value of this type; the position stays before them
   corrupt,        ///< a file's content contradicts itself
   newer_format,   ///< written by a newer library
-  log_truncated,  ///< a power cut took records that had been read; the log goes on before them
+  log_truncated,  ///< a restart of the machine took records that were not durable; the log goes on before them
   // the machine
   not_found,               ///< no such file or folder
   already_exists,          ///< a file of that name stands already
@@ -543,8 +543,8 @@ enum class Errc : int {
   io_error,                ///< any other refusal of the operating system; the detail names the call
   unsupported_platform,    ///< page size above 64 KiB, or a kernel without openat2 or OFD locks
   // the state of things
-  recovery_needed,       ///< the machine was restarted since; this build cannot recover a log on disk
-  recovery_in_progress,  ///< another process recovers
+  recovery_needed,       ///< the machine was restarted since, and who may write has not opened the bus yet
+  recovery_in_progress,  ///< another process recovers the bus after a restart of the machine
   read_only,             ///< this member has no right to write
   forked,                ///< used in a child process after fork(): open the bus anew there
   closed,                ///< a loan that was sent already
@@ -609,7 +609,8 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::partition_failed, "partition_failed", "an I/O error made the partition read-only; see the kernel's log"},
     {Errc::io_error, "io_error", "the operating system refused"},
     {Errc::unsupported_platform, "unsupported_platform", "this kernel lacks what a bus needs"},
-    {Errc::recovery_needed, "recovery_needed", "the machine was restarted since this bus was written"},
+    {Errc::recovery_needed, "recovery_needed",
+     "the machine was restarted since; open the bus once by a process that may write it"},
     {Errc::recovery_in_progress, "recovery_in_progress", "another process recovers this bus; try again"},
     {Errc::read_only, "read_only", "this process may only read this bus"},
     {Errc::forked, "forked", "a bus cannot be used after fork(); open it anew in the child"},
@@ -2854,7 +2855,7 @@ class PartitionLog {
   /// What retention must leave: the lowest offset that a reader needs whom the topic waits for.
   [[nodiscard]] std::uint64_t held_from() const noexcept {
     if (!waits_for_readers()) return ~std::uint64_t{0};
-    return parts_.readers->lowest(parts_.partition);
+    return std::max(parts_.readers->lowest(parts_.partition), state().deleted_to.load(shm::acquire));
   }
   [[nodiscard]] bool waits_for_readers() const noexcept {
     return parts_.readers && parts_.words->on_full.load(shm::relaxed) != 0;
@@ -2905,9 +2906,10 @@ class PartitionLog {
     return Segment::open(*parts_.directory, segment_name(base).data(), base, use);
   }
 
-  /// Did the segment at `base` ever have its name, by what the words say? `hint` as it was read before the look for its
-  /// file. If so, and log_start has not passed it, its file must be there: a roll names it before it raises hint.
-  [[nodiscard]] bool was_made(std::uint64_t base, std::uint64_t hint) const noexcept {
+  /// Did the segment at `base` have its name before now, by what the words say? Ask before the look for its file: if it
+  /// had, and log_start has not passed it, the file must be there, for a roll names it before it raises hint.
+  [[nodiscard]] bool was_made(std::uint64_t base) const noexcept {
+    const std::uint64_t hint = state().hint.load(shm::acquire);
     return hint > base || (hint == base && (base > 0 || state().resolved_to.load(shm::acquire) > base));
   }
 
@@ -4291,7 +4293,7 @@ class Reader {
   Progress attach(std::uint64_t base) {
     // Before the look for the file, and the start after it: the file stands from before the hint passes it until after
     // the start did. Pairs with the roll's raise.
-    const std::uint64_t hint = log_->state().hint.load(shm::acquire);
+    const bool was_made = log_->was_made(base);
     auto pinned = pin_segment(*log_, pins_, base);
     if (pinned) {
       become(std::move(*pinned), 0);
@@ -4301,7 +4303,7 @@ class Reader {
     if (pinned.error() != Errc::not_found) return fail(pinned.error());
     const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
     if (start > position_) return Progress::out_of_range;
-    if (start > base || log_->is_deleted() || !log_->was_made(base, hint)) return Progress::idle;
+    if (start > base || log_->is_deleted() || !was_made) return Progress::idle;
     return fail(log_->damaged());
   }
 
@@ -7238,7 +7240,9 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, Need need
   for (int tries = 0;; ++tries) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     const std::uint64_t base = parts_.state->hint.load(shm::acquire);
+    const bool is_made = was_made(base);
     auto segment = open(base, Use::append);
+    if (!segment) TOWPATH_FAILPOINT("active.not_found");
     if (!segment && segment.error() != Errc::not_found) return segment;
     if (segment) {
       if (is_deleted()) continue;  // after the open: whoever deletes sets the flag before looking for segments to close
@@ -7250,7 +7254,7 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, Need need
       continue;
     }
     if (parts_.state->hint.load(shm::acquire) != base) continue;
-    if (was_made(base, base) || tries > detail::most_tries) return damaged();
+    if (is_made || tries > detail::most_tries) return damaged();
     if (has_failed()) return failed_partition();
     // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
     const std::uint64_t mean = std::max(need.bytes / need.slots, parts_.format.typical_frame);
@@ -7822,14 +7826,14 @@ template <class Look>
 Result<void> for_each_segment(const PartitionLog& log, const std::shared_ptr<Pins>& pins, const Look& look) {
   std::uint64_t base = log.state().log_start.load(shm::seq_cst);
   for (;;) {
-    const std::uint64_t hint = log.state().hint.load(shm::acquire);  // before the look for the file, as in Reader
+    const bool was_made = log.was_made(base);  // before the look for the file, as in Reader
     const auto segment = pin_segment(log, pins, base);
     TOWPATH_FAILPOINT("time.looked");
     if (!segment && segment.error() != Errc::not_found) return segment.error();
     if (!segment) {
       if (log.is_deleted()) return log.damaged();
       const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
-      if (start <= base && log.was_made(base, hint)) return log.damaged();
+      if (start <= base && was_made) return log.damaged();
       if (start <= base) return {};  // the end of the log
       base = start;                  // overtaken by retention
       continue;
@@ -8184,7 +8188,7 @@ inline std::uint64_t deleted_slots(const PartitionLog& log, std::uint64_t base) 
 
 /// Deletes the records before an offset, or all that can be read now for up_to_the_end. Less than what is deleted
 /// already changes nothing. Returns the log's begin. `member` is the caller's and has nothing reserved. Errors:
-/// offset_out_of_range (negative, or past the last record that can be read), topic_deleted, those of mapping.
+/// offset_out_of_range (negative, or past the last record that can be read), topic_deleted, io_error, those of mapping.
 inline Result<Offset> delete_records(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
                                      const shm::Member& member, std::int64_t before) {
   if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
@@ -8196,6 +8200,7 @@ inline Result<Offset> delete_records(const PartitionLog& log, const std::shared_
   const auto wanted = static_cast<std::uint64_t>(before == up_to_the_end ? end->value : before);
   log.state().deleted_to.raise_to(wanted, shm::seq_cst);  // pairs with begin() and Reader::collect()
   TOWPATH_FAILPOINT("delete_records.raised");
+  if (auto kept = log.directory().flush("state"); !kept) return kept.error();  // a power cut does not bring them back
   const auto bases = log.bases();
   for (std::size_t i = 0; bases && i < bases->size(); ++i) {
     const std::uint64_t count = deleted_slots(log, (*bases)[i]);
@@ -8669,7 +8674,7 @@ inline std::string checkpoint_text(const std::vector<CheckpointEntry>& entries) 
 class Checkpoints {
  public:
   void add(const std::string& topic, std::int32_t partition, const log::PartitionState& state) {
-    const std::uint64_t start = state.log_start.load(shm::acquire);
+    const std::uint64_t start = std::max(state.log_start.load(shm::acquire), state.deleted_to.load(shm::acquire));
     recovery_.push_back({topic, partition, state.durable_to.load(shm::acquire)});
     replication_.push_back({topic, partition, state.resolved_to.load(shm::acquire)});
     if (start > 0) log_start_.push_back({topic, partition, start});  // Kafka leaves the others out
@@ -8877,7 +8882,7 @@ class Caretaker {
     const bool moves = care.maintenance->is_moving();
     care.due =
         now + std::min(moves ? core_->config().maintenance_interval : look_again_after, longest_pause(*topic.files));
-    const std::uint64_t start = state.log_start.load(shm::relaxed);
+    const std::uint64_t start = std::max(state.log_start.load(shm::relaxed), state.deleted_to.load(shm::relaxed));
     retired_ = retired_ || start != care.log_start;
     care.log_start = start;
     if (care.live_bytes == 0) care.maintenance.reset();

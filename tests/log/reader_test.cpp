@@ -361,6 +361,28 @@ TEST_CASE("a damaged segment in the way is a failure with its reason, and the po
   CHECK(b.reader.position() == read);
 }
 
+TEST_CASE("regression_010: a first record that comes and is seen while somebody looks for its segment is no damage") {
+  for (const std::string point : {"attach.not_found", "active.not_found"}) {
+    CAPTURE(point);
+    ReaderBench b;
+    auto other = b.bench.claim();
+    arm(point, 1, [&](const char*) {
+      Appender first{b.bench.log(), other};
+      put(first, 0);
+      CHECK(must(Reader{b.bench.log(), b.bench.pins()}.find_end()) == Offset{1});
+    });
+    Run run;
+    if (point == "attach.not_found") {
+      CHECK(b.collect(run) != Progress::failed);
+      CHECK(b.collect(run) != Progress::failed);
+    } else {
+      CHECK(append(b.appender, "second").has_value());
+    }
+    CHECK(hits() == 1);
+    disarm();
+  }
+}
+
 TEST_CASE("regression_001: segments that come while a reader looks for the first one are not missing") {
   ReaderBench b{{.segment_bytes = 256_KiB}};
   arm("attach.not_found", 1, [&](const char*) { b.fill(2'000); });

@@ -33,7 +33,7 @@ enum class Errc : int {
   undecodable,    ///< bytes that are no value of this type; the position stays before them
   corrupt,        ///< a file's content contradicts itself
   newer_format,   ///< written by a newer library
-  log_truncated,  ///< a power cut took records that had been read; the log goes on before them
+  log_truncated,  ///< a restart of the machine took records that were not durable; the log goes on before them
   // the machine
   not_found,               ///< no such file or folder
   already_exists,          ///< a file of that name stands already
@@ -50,8 +50,8 @@ enum class Errc : int {
   io_error,                ///< any other refusal of the operating system; the detail names the call
   unsupported_platform,    ///< page size above 64 KiB, or a kernel without openat2 or OFD locks
   // the state of things
-  recovery_needed,       ///< the machine was restarted since; this build cannot recover a log on disk
-  recovery_in_progress,  ///< another process recovers
+  recovery_needed,       ///< the machine was restarted since, and who may write has not opened the bus yet
+  recovery_in_progress,  ///< another process recovers the bus after a restart of the machine
   read_only,             ///< this member has no right to write
   forked,                ///< used in a child process after fork(): open the bus anew there
   closed,                ///< a loan that was sent already
@@ -116,7 +116,8 @@ inline constexpr ErrcText errc_texts[] = {
     {Errc::partition_failed, "partition_failed", "an I/O error made the partition read-only; see the kernel's log"},
     {Errc::io_error, "io_error", "the operating system refused"},
     {Errc::unsupported_platform, "unsupported_platform", "this kernel lacks what a bus needs"},
-    {Errc::recovery_needed, "recovery_needed", "the machine was restarted since this bus was written"},
+    {Errc::recovery_needed, "recovery_needed",
+     "the machine was restarted since; open the bus once by a process that may write it"},
     {Errc::recovery_in_progress, "recovery_in_progress", "another process recovers this bus; try again"},
     {Errc::read_only, "read_only", "this process may only read this bus"},
     {Errc::forked, "forked", "a bus cannot be used after fork(); open it anew in the child"},

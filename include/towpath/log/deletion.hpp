@@ -22,7 +22,7 @@ inline std::uint64_t deleted_slots(const PartitionLog& log, std::uint64_t base) 
 
 /// Deletes the records before an offset, or all that can be read now for up_to_the_end. Less than what is deleted
 /// already changes nothing. Returns the log's begin. `member` is the caller's and has nothing reserved. Errors:
-/// offset_out_of_range (negative, or past the last record that can be read), topic_deleted, those of mapping.
+/// offset_out_of_range (negative, or past the last record that can be read), topic_deleted, io_error, those of mapping.
 inline Result<Offset> delete_records(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
                                      const shm::Member& member, std::int64_t before) {
   if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
@@ -34,6 +34,7 @@ inline Result<Offset> delete_records(const PartitionLog& log, const std::shared_
   const auto wanted = static_cast<std::uint64_t>(before == up_to_the_end ? end->value : before);
   log.state().deleted_to.raise_to(wanted, shm::seq_cst);  // pairs with begin() and Reader::collect()
   TOWPATH_FAILPOINT("delete_records.raised");
+  if (auto kept = log.directory().flush("state"); !kept) return kept.error();  // a power cut does not bring them back
   const auto bases = log.bases();
   for (std::size_t i = 0; bases && i < bases->size(); ++i) {
     const std::uint64_t count = deleted_slots(log, (*bases)[i]);

@@ -100,7 +100,7 @@ class PartitionLog {
   /// What retention must leave: the lowest offset that a reader needs whom the topic waits for.
   [[nodiscard]] std::uint64_t held_from() const noexcept {
     if (!waits_for_readers()) return ~std::uint64_t{0};
-    return parts_.readers->lowest(parts_.partition);
+    return std::max(parts_.readers->lowest(parts_.partition), state().deleted_to.load(shm::acquire));
   }
   [[nodiscard]] bool waits_for_readers() const noexcept {
     return parts_.readers && parts_.words->on_full.load(shm::relaxed) != 0;
@@ -151,9 +151,10 @@ class PartitionLog {
     return Segment::open(*parts_.directory, segment_name(base).data(), base, use);
   }
 
-  /// Did the segment at `base` ever have its name, by what the words say? `hint` as it was read before the look for its
-  /// file. If so, and log_start has not passed it, its file must be there: a roll names it before it raises hint.
-  [[nodiscard]] bool was_made(std::uint64_t base, std::uint64_t hint) const noexcept {
+  /// Did the segment at `base` have its name before now, by what the words say? Ask before the look for its file: if it
+  /// had, and log_start has not passed it, the file must be there, for a roll names it before it raises hint.
+  [[nodiscard]] bool was_made(std::uint64_t base) const noexcept {
+    const std::uint64_t hint = state().hint.load(shm::acquire);
     return hint > base || (hint == base && (base > 0 || state().resolved_to.load(shm::acquire) > base));
   }
 

@@ -239,7 +239,7 @@ class Reader {
   Progress attach(std::uint64_t base) {
     // Before the look for the file, and the start after it: the file stands from before the hint passes it until after
     // the start did. Pairs with the roll's raise.
-    const std::uint64_t hint = log_->state().hint.load(shm::acquire);
+    const bool was_made = log_->was_made(base);
     auto pinned = pin_segment(*log_, pins_, base);
     if (pinned) {
       become(std::move(*pinned), 0);
@@ -249,7 +249,7 @@ class Reader {
     if (pinned.error() != Errc::not_found) return fail(pinned.error());
     const std::uint64_t start = log_->state().log_start.load(shm::seq_cst);
     if (start > position_) return Progress::out_of_range;
-    if (start > base || log_->is_deleted() || !log_->was_made(base, hint)) return Progress::idle;
+    if (start > base || log_->is_deleted() || !was_made) return Progress::idle;
     return fail(log_->damaged());
   }
 

@@ -111,7 +111,9 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, Need need
   for (int tries = 0;; ++tries) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     const std::uint64_t base = parts_.state->hint.load(shm::acquire);
+    const bool is_made = was_made(base);
     auto segment = open(base, Use::append);
+    if (!segment) TOWPATH_FAILPOINT("active.not_found");
     if (!segment && segment.error() != Errc::not_found) return segment;
     if (segment) {
       if (is_deleted()) continue;  // after the open: whoever deletes sets the flag before looking for segments to close
@@ -123,7 +125,7 @@ inline Result<Segment> PartitionLog::active(const shm::Member& member, Need need
       continue;
     }
     if (parts_.state->hint.load(shm::acquire) != base) continue;
-    if (was_made(base, base) || tries > detail::most_tries) return damaged();
+    if (is_made || tries > detail::most_tries) return damaged();
     if (has_failed()) return failed_partition();
     // Only an empty log has no segment at hint: nothing at or above hint is ever retired.
     const std::uint64_t mean = std::max(need.bytes / need.slots, parts_.format.typical_frame);

@@ -210,14 +210,14 @@ template <class Look>
 Result<void> for_each_segment(const PartitionLog& log, const std::shared_ptr<Pins>& pins, const Look& look) {
   std::uint64_t base = log.state().log_start.load(shm::seq_cst);
   for (;;) {
-    const std::uint64_t hint = log.state().hint.load(shm::acquire);  // before the look for the file, as in Reader
+    const bool was_made = log.was_made(base);  // before the look for the file, as in Reader
     const auto segment = pin_segment(log, pins, base);
     TOWPATH_FAILPOINT("time.looked");
     if (!segment && segment.error() != Errc::not_found) return segment.error();
     if (!segment) {
       if (log.is_deleted()) return log.damaged();
       const std::uint64_t start = log.state().log_start.load(shm::seq_cst);
-      if (start <= base && log.was_made(base, hint)) return log.damaged();
+      if (start <= base && was_made) return log.damaged();
       if (start <= base) return {};  // the end of the log
       base = start;                  // overtaken by retention
       continue;

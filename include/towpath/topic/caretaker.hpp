@@ -184,7 +184,7 @@ class Caretaker {
     const bool moves = care.maintenance->is_moving();
     care.due =
         now + std::min(moves ? core_->config().maintenance_interval : look_again_after, longest_pause(*topic.files));
-    const std::uint64_t start = state.log_start.load(shm::relaxed);
+    const std::uint64_t start = std::max(state.log_start.load(shm::relaxed), state.deleted_to.load(shm::relaxed));
     retired_ = retired_ || start != care.log_start;
     care.log_start = start;
     if (care.live_bytes == 0) care.maintenance.reset();

@@ -3,6 +3,7 @@
 // replaced whole. Nothing in towpath reads them: the words in each topic's state file rule.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,7 @@ inline std::string checkpoint_text(const std::vector<CheckpointEntry>& entries) 
 class Checkpoints {
  public:
   void add(const std::string& topic, std::int32_t partition, const log::PartitionState& state) {
-    const std::uint64_t start = state.log_start.load(shm::acquire);
+    const std::uint64_t start = std::max(state.log_start.load(shm::acquire), state.deleted_to.load(shm::acquire));
     recovery_.push_back({topic, partition, state.durable_to.load(shm::acquire)});
     replication_.push_back({topic, partition, state.resolved_to.load(shm::acquire)});
     if (start > 0) log_start_.push_back({topic, partition, start});  // Kafka leaves the others out
