@@ -1,6 +1,6 @@
 // Round trips between two processes that both sleep in epoll_wait: towpath through native_handle(), and beside it the
 // same 32 bytes through a pipe each way, which is what the kernel takes.
-//   bench_epoll epoll_rtt --dir D        bench_epoll epoll_rtt_raw
+//   bench_epoll_towpath epoll_rtt --dir D        bench_epoll_raw epoll_rtt
 #include <towpath/towpath.hpp>
 
 #include <filesystem>
@@ -124,5 +124,5 @@ void epoll_rtt_raw(const Options& options) {
 
 int main(int count, char** arguments) {
   using namespace bench;
-  return run_main(count, arguments, {{"epoll_rtt", epoll_rtt}, {"epoll_rtt_raw", epoll_rtt_raw}});
+  return run_main(count, arguments, {{"epoll_rtt", BENCH_EPOLL_RAW ? epoll_rtt_raw : epoll_rtt}});
 }

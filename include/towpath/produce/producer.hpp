@@ -225,10 +225,26 @@ class Producer<T, S, Bus, P> {
   }
 
   template <class Encode>
-  TOWPATH_HOT Result<RecordMetadata> append(log::FrameSpec& spec, const SendOptions& options,
+  TOWPATH_HOT Result<RecordMetadata> append(const log::FrameSpec& spec, const SendOptions& options,
                                             const Encode& encode) noexcept(encodes_quietly) {
     if (core_->identity()) [[unlikely]]
-      if (const Failure refused = sign(spec.producer, options); refused.code != Errc::ok) return refused;
+      return append_signed(spec, options, encode);
+    return append_as(spec, options, encode, [] {});
+  }
+
+  /// Apart, so that a producer without id keeps what it writes in registers.
+  template <class Encode>
+  [[gnu::noinline]] Result<RecordMetadata> append_signed(log::FrameSpec spec, const SendOptions& options,
+                                                         const Encode& encode) noexcept(encodes_quietly) {
+    if (const Failure refused = sign(spec.producer, options); refused.code != Errc::ok) return refused;
+    return append_as(spec, options, encode, [&] { core_->identity()->sent(spec.producer); });
+  }
+
+  /// `committed()` is called when the record is in the log, whatever is waited for then.
+  template <class Encode, class Committed>
+  TOWPATH_HOT Result<RecordMetadata> append_as(const log::FrameSpec& spec, const SendOptions& options,
+                                               const Encode& encode,
+                                               const Committed& committed) noexcept(encodes_quietly) {
     const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
     if (const Failure refused = core_->refuses(spec, layout); refused.code != Errc::ok) [[unlikely]]
       return refused;
@@ -253,8 +269,7 @@ class Producer<T, S, Bus, P> {
       guard.appender = nullptr;
       if (!appender.commit(*room)) [[unlikely]]
         continue;
-      if (core_->identity()) [[unlikely]]
-        core_->identity()->sent(spec.producer);
+      committed();
       return finish({{*partition}, room->offset, spec.timestamp}, options.visible);
     }
   }
