@@ -8930,14 +8930,15 @@ class Caretaker {
     shm::become_background_thread("towpath-maint");
     while (!stopping_.load(std::memory_order_acquire)) {
       const auto done = guarded_step();
+      Duration pause{};
       {
         const std::lock_guard hold{mutex_};
-        last_ = done;
+        last_ = done, pause = pause_;
       }
       auto& wake = member_.line().wake;
       const std::uint32_t announced = shm::announce_sleep(wake);
       // Pairs with the store in stop(): announced, then looked; stored, then woken.
-      if (!stopping_.load(std::memory_order_seq_cst)) shm::sleep(wake, announced, pause_);
+      if (!stopping_.load(std::memory_order_seq_cst)) shm::sleep(wake, announced, pause);
     }
   }
 
@@ -9302,8 +9303,8 @@ class BusRecovery {
     if (!(*topic)->is_writable())
       return Failure{Errc::recovery_needed,
                      "the machine was restarted; open the bus first by who may write its topics"};
-    auto first = (*topic)->partition({0});
-    if (first && (*first)->is_deleted()) return take_away(name);
+    for (std::int32_t i = 0; i < (*topic)->partitions(); ++i)
+      if (auto log = (*topic)->partition({i}); log && (*log)->is_deleted()) return take_away(name);
     // The file was flushed before the words were changed, which may be half there.
     publish_settings((*topic)->words(), (*topic)->stored().config);
     for (std::int32_t i = 0; i < (*topic)->partitions(); ++i) {

@@ -288,9 +288,9 @@ TEST_CASE("a topic that was being deleted is gone after a restart, and one that 
   disk.prepare(5);
   {
     auto bus = open_bus(disk.path.string());
-    Words doomed{bus, "doomed"};
+    Words doomed{bus, "doomed", {.partitions = 3}};
     Words damaged{bus, "damaged"};
-    log_of(doomed).state().flags.fetch_or(log::partition_deleted, shm::seq_cst);
+    log_of(doomed, 2).state().flags.fetch_or(log::partition_deleted, shm::seq_cst);
   }
   spill(disk.path / "topics/damaged/config", "nonsense");
   disk.restart();

@@ -2,6 +2,7 @@
 #include <shm/shm_support.hpp>
 
 #include <towpath/shm/lock.hpp>
+#include <towpath/shm/region.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -44,6 +45,22 @@ FOR_EACH_DIRECTORY("what is written through one descriptor is read through anoth
   const auto again = must(directory.open("file", Access::read_write));
   must(shm::write_all(again, "J", 1, 0));
   CHECK(must(shm::read_file(directory, "file")) == "Jello");
+}
+
+FOR_EACH_DIRECTORY(
+    "files and folders can be flushed, by name, map and descriptor; on a disk only those that are there") {
+  Place place;
+  auto& directory = *place.directory;
+  must(directory.make_folder("folder"));
+  make_file(directory, "folder/file", 8192);
+  must(directory.flush("folder/file"));
+  must(directory.flush_folder("folder"));
+  must(directory.flush_folder(""));
+  const auto file = must(directory.open("folder/file", Access::read_write));
+  must(shm::flush_file(file));
+  must(must(shm::Region::map(file, 8192, Access::read_write))->flush());
+  CHECK((directory.flush("nothing").error() == Errc::not_found) == directory.is_lasting());
+  CHECK((directory.flush_folder("nothing").error() == Errc::not_found) == directory.is_lasting());
 }
 
 FOR_EACH_DIRECTORY("a descriptor opened for reading refuses to write") {

@@ -232,14 +232,15 @@ class Caretaker {
     shm::become_background_thread("towpath-maint");
     while (!stopping_.load(std::memory_order_acquire)) {
       const auto done = guarded_step();
+      Duration pause{};
       {
         const std::lock_guard hold{mutex_};
-        last_ = done;
+        last_ = done, pause = pause_;
       }
       auto& wake = member_.line().wake;
       const std::uint32_t announced = shm::announce_sleep(wake);
       // Pairs with the store in stop(): announced, then looked; stored, then woken.
-      if (!stopping_.load(std::memory_order_seq_cst)) shm::sleep(wake, announced, pause_);
+      if (!stopping_.load(std::memory_order_seq_cst)) shm::sleep(wake, announced, pause);
     }
   }
 

@@ -62,8 +62,8 @@ class BusRecovery {
     if (!(*topic)->is_writable())
       return Failure{Errc::recovery_needed,
                      "the machine was restarted; open the bus first by who may write its topics"};
-    auto first = (*topic)->partition({0});
-    if (first && (*first)->is_deleted()) return take_away(name);
+    for (std::int32_t i = 0; i < (*topic)->partitions(); ++i)
+      if (auto log = (*topic)->partition({i}); log && (*log)->is_deleted()) return take_away(name);
     // The file was flushed before the words were changed, which may be half there.
     publish_settings((*topic)->words(), (*topic)->stored().config);
     for (std::int32_t i = 0; i < (*topic)->partitions(); ++i) {
