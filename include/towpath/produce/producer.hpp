@@ -257,9 +257,9 @@ class Producer<T, S, Bus, P> {
     log::Appender& appender = **found;
     const log::Need need{align_up(layout.length, core_->record_alignment()), 1};
     for (;;) {
-      const auto room = core_->reserve(appender, need, layout.length);
+      auto room = appender.reserve(need, layout.length);
       if (!room) [[unlikely]]
-        return room.error();
+        if (room = core_->reserve_later(room.error(), appender, need, layout.length); !room) return room.error();
       Guard guard{&appender, &*room};
       log::write_frame(room->frame, layout, spec);
       TOWPATH_FAILPOINT("append.half_written");

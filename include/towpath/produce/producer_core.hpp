@@ -79,11 +79,27 @@ class ProducerCore {
 
   /// Room in the partition's log. In a topic that is on_full = block it waits for the readers,
   /// ProducerConfig::max_block at most. Errors: those of Appender::reserve(), timed_out.
-  TOWPATH_HOT Result<log::Reservation> reserve(log::Appender& appender, log::Need need, std::uint64_t length) {
-    auto room = appender.reserve(need, length);
-    if (room || room.error() != Errc::queue_full) [[likely]]
-      return room;
-    return reserve_later(appender, need, length);
+  Result<log::Reservation> reserve(log::Appender& appender, log::Need need, std::uint64_t length) {
+    const auto room = appender.reserve(need, length);
+    return room ? room : reserve_later(room.error(), appender, need, length);
+  }
+
+  /// After an appender's reserve() said `refused`: waits for readers if that is what it takes, else returns it.
+  /// A reader moves on when it likes and wakes nobody, so this looks again and again, less and less often.
+  TOWPATH_COLD Result<log::Reservation> reserve_later(const Failure& refused, log::Appender& appender, log::Need need,
+                                                      std::uint64_t length) {
+    if (refused != Errc::queue_full) return refused;
+    const auto& clock = files_->core().config().clock;
+    const Monotonic begin = clock.steady();
+    for (Duration pause = std::chrono::microseconds{20};; pause = std::min(pause * 2, longest_pause)) {
+      if (files_->words().on_full.load(shm::relaxed) != static_cast<std::uint64_t>(OnFull::block)) return refused;
+      const Duration left = config_.max_block - (clock.steady() - begin);
+      if (left <= Duration::zero())
+        return Failure{Errc::timed_out, "max_block: a reader of the topic's list did not get on in time"};
+      std::this_thread::sleep_for(std::min(pause, left));
+      auto room = appender.reserve(need, length);
+      if (room || room.error() != Errc::queue_full) return room;
+    }
   }
 
   /// Waits until all below `offset + 1` is resolved; helps like a reader meanwhile, so at most the grace for each
@@ -161,22 +177,6 @@ class ProducerCore {
         clock_{files_->core().config().clock},
         value_alignment_{files_->format().value_alignment},
         record_alignment_{files_->format().record_alignment} {}
-
-  /// A reader moves on when it likes and wakes nobody, so this looks again and again, less and less often.
-  TOWPATH_COLD Result<log::Reservation> reserve_later(log::Appender& appender, log::Need need, std::uint64_t length) {
-    const auto full = Failure{Errc::queue_full, "a reader of the topic's list has not read what would have to go"};
-    const auto& clock = files_->core().config().clock;
-    const Monotonic begin = clock.steady();
-    for (Duration pause = std::chrono::microseconds{20};; pause = std::min(pause * 2, longest_pause)) {
-      if (files_->words().on_full.load(shm::relaxed) != static_cast<std::uint64_t>(OnFull::block)) return full;
-      const Duration left = config_.max_block - (clock.steady() - begin);
-      if (left <= Duration::zero())
-        return Failure{Errc::timed_out, "max_block: a reader of the topic's list did not get on in time"};
-      std::this_thread::sleep_for(std::min(pause, left));
-      auto room = appender.reserve(need, length);
-      if (room || room.error() != Errc::queue_full) return room;
-    }
-  }
 
   TOWPATH_COLD Result<log::Appender*> make_appender(std::int32_t partition) {
     auto log = files_->partition({partition});
