@@ -50,7 +50,7 @@ std::map<std::uint64_t, std::string> read_partition(const log::PartitionLog& log
       complaints.push_back("the log cannot be read to its end");
       return records;
     }
-    bool inside = false;  // of a committed batch
+    bool inside = run.begins_inside;  // of a committed batch
     for (std::uint64_t n = run.first; n < run.last; ++n) {
       const std::uint64_t slot = run.segment->slots[n].load(shm::acquire);
       if (log::Slot::state(slot) != log::Slot::continued) inside = log::Slot::state(slot) == log::Slot::committed;
