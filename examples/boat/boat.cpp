@@ -78,7 +78,7 @@ Report join_late(towpath::Bus& bus) {
 
 /// One process: does what its role says, and reports.
 void play(const std::string& role, const std::string& folder, const std::string& path) {
-  towpath::Bus bus{folder};
+  towpath::Bus bus{folder, {.create = false}};  // who started this process made it
   const Report report = role == "sentences"  ? produce_sentences(bus, path)
                         : role == "messages" ? produce_messages(bus, path)
                                              : join_late(bus);

@@ -18,7 +18,7 @@ void play(const std::string& folder, const std::string& data) {
     const Wad wad{data + "/" + file};
     for (const char* name : {"DEMO1", "DEMO2", "DEMO3", "DEMO4"}) games.push_back(wad.demo(name));
   }
-  towpath::Bus bus{folder};
+  towpath::Bus bus{folder, {.create = false}};  // who started this process made it
   towpath::Topic topic{bus, commands};
   towpath::Producer producer{topic};
   const towpath::Timestamp begin{std::chrono::sys_days{std::chrono::year{2019} / 10 / 22}};
