@@ -1,0 +1,255 @@
+// `towpath topic`: make, list, describe, alter and delete topics.
+#include <nlohmann/json.hpp>
+
+#include "bus_access.hpp"
+#include "members.hpp"
+#include "output.hpp"
+#include "properties.hpp"
+
+namespace towpath::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+void print(std::string text) {
+  Output out;
+  out.buffer() = std::move(text);
+  out.flush();
+}
+
+/// What a named reader of a topic that waits for its readers has read of a partition.
+struct ReaderPlace {
+  std::string name;
+  PartitionId partition;
+  std::optional<Offset> next;  ///< none: it never came
+};
+
+/// One partition as it is described.
+struct PartitionLook {
+  PartitionId id;
+  Offset begin;
+  Offset end;
+  std::uint64_t bytes = 0;
+  std::size_t segments = 0;
+};
+
+struct Look {
+  TopicDescription topic;
+  std::vector<PartitionLook> partitions;
+  std::vector<ReaderPlace> readers;
+  std::size_t producers = 0;  // alive, of this topic
+  std::size_t consumers = 0;
+};
+
+std::vector<ReaderPlace> places_of(const Topic<Bytes>& topic, const ReaderList& readers) {
+  std::vector<ReaderPlace> places;
+  for (std::size_t i = 0; i < readers.size(); ++i) {
+    const auto name = detail::ReaderFile::name_of(readers[i]);
+    const auto file = detail::ReaderFile::open(topic.files()->directory(), name, topic.partitions(), false);
+    for (std::int32_t p = 0; p < topic.partitions(); ++p) {
+      ReaderPlace place{std::string{readers[i]}, {p}, std::nullopt};
+      const auto* entry = file ? file->entry(p) : nullptr;
+      // pairs with the reader's own stores of how far it came
+      const std::uint64_t stands = entry ? entry->stands_at.load(shm::acquire) : 0;
+      if (stands > 0) place.next = Offset{static_cast<std::int64_t>(stands) - 1};
+      places.push_back(std::move(place));
+    }
+  }
+  return places;
+}
+
+Look look_at(Bus& bus, const Common& common, const std::string& name) {
+  const Admin admin{bus};
+  Look look;
+  look.topic = describe(admin, common, name);
+  const auto topic = must(Topic<Bytes>::open(bus, name), name);
+  for (std::int32_t i = 0; i < topic.partitions(); ++i) {
+    const auto partition = must(Partition<Bytes>::open(topic, {i}), name);
+    look.partitions.push_back({{i},
+                               partition.begin_offset(),
+                               must(partition.end_offset(), name),
+                               partition.bytes(),
+                               must(partition.segments(), name)});
+  }
+  look.readers = places_of(topic, look.topic.config.readers);
+  for (const auto& member : live_members(bus)) {
+    if (member.name != shown_name(name)) continue;
+    if (member.kind == shm::MemberKind::producer) ++look.producers;
+    if (member.kind == shm::MemberKind::consumer) ++look.consumers;
+  }
+  return look;
+}
+
+Json as_json(const Look& look) {
+  const auto& topic = look.topic;
+  Json found{{"name", topic.name}, {"id", topic.id}};
+  found["type"] = {{"name", topic.type_name},
+                   {"encoding", topic.encoding},
+                   {"size", topic.type_size},
+                   {"alignment", topic.type_alignment}};
+  auto& config = found["config"] = Json::object();
+  for (const auto& [name, value] : properties_of(topic.config)) config[name] = value;
+  auto& partitions = found["partitions"] = Json::array();
+  for (const auto& one : look.partitions)
+    partitions.push_back({{"partition", one.id.value},
+                          {"begin_offset", one.begin.value},
+                          {"end_offset", one.end.value},
+                          {"bytes", one.bytes},
+                          {"segments", one.segments}});
+  auto& readers = found["readers"] = Json::array();
+  for (const auto& place : look.readers)
+    readers.push_back({{"name", place.name},
+                       {"partition", place.partition.value},
+                       {"next_offset", place.next ? Json(place.next->value) : Json(nullptr)}});
+  found["producers"] = look.producers;
+  found["consumers"] = look.consumers;
+  return found;
+}
+
+std::string as_text(const Look& look) {
+  const auto& topic = look.topic;
+  const std::string size = topic.type_size == 0 ? "of any size" : fmt::format("of {} bytes", topic.type_size);
+  std::string text = fmt::format("topic       {}\nid          {}\nvalues      {}, {}, {}\n", topic.name, topic.id,
+                                 topic.type_name, topic.encoding, size);
+  text += fmt::format("alive       {} producer{}, {} consumer{}\n", look.producers, plural(look.producers),
+                      look.consumers, plural(look.consumers));
+  for (const auto& [name, value] : properties_of(topic.config))
+    text += fmt::format("  {:<24}  {}\n", name, value.empty() ? "-" : value);
+  std::vector<std::vector<std::string>> rows{{"PARTITION", "BEGIN", "END", "BYTES", "SEGMENTS"}};
+  const auto number = [](auto value) { return fmt::format("{}", value); };
+  for (const auto& one : look.partitions)
+    rows.push_back({number(one.id), number(one.begin), number(one.end), number(one.bytes), number(one.segments)});
+  text += table(rows, std::vector<bool>(5, true));
+  if (look.readers.empty()) return text;
+  rows = {{"READER", "PARTITION", "NEXT", "LAG"}};
+  for (const auto& place : look.readers) {
+    const auto& partition = look.partitions[static_cast<std::size_t>(place.partition.value)];
+    const Offset next = std::max(place.next.value_or(partition.begin), partition.begin);
+    rows.push_back({place.name, number(place.partition), place.next ? number(*place.next) : "never came",
+                    number(std::max<std::int64_t>(0, partition.end - next))});
+  }
+  return text + table(rows, {false, true, true, true});
+}
+
+/// Does it for each name; goes on behind one that fails, which is said at once, and ends as the first that failed.
+template <class Do>
+Exit for_each_name(const std::vector<std::string>& names, const Do& act) {
+  Exit result = Exit::ok;
+  std::string last;
+  for (const auto& name : names) try {
+      act(name);
+    } catch (const Quit& quit) {
+      if (!last.empty()) fmt::print(stderr, "towpath: {}\n", last);
+      last = quit.what();
+      if (result == Exit::ok) result = quit.code();
+    }
+  if (result != Exit::ok) throw Quit{result, last};
+  return result;
+}
+
+std::string about(const std::string& name) { return fmt::format("topic '{}'", name); }
+
+/// Says which of the settings that were asked for became something else: what tmpfs cannot do, what is rounded.
+void tell_changes(const Admin& admin, const std::string& name, const TopicConfig& asked,
+                  const std::vector<std::string>& typed) {
+  const auto made = admin.describe_topic(name);
+  if (!made) return;
+  const auto before = properties_of(asked);
+  const auto after = properties_of(made->config);
+  for (std::size_t i = 0; i < after.size(); ++i) {
+    const auto& [property, value] = after[i];
+    const bool was_typed = std::any_of(typed.begin(), typed.end(),
+                                       [&](const std::string& text) { return text.starts_with(property + "="); });
+    if (was_typed && value != before[i].second)
+      talk("{}: {} is {} here, not {}", name, property, value, before[i].second);
+  }
+}
+
+}  // namespace
+
+Exit run(const Common& common, const TopicCreate& arguments) {
+  TopicConfig config;
+  config.partitions = arguments.partitions;
+  set_properties(config, arguments.config);
+  must(check_topic_config(config), "--config");
+  for (const auto& name : arguments.names) must(check_topic_name(name), about(name));
+  const Bus bus = open_bus(common, Presence::make);
+  return for_each_name(arguments.names, [&](const std::string& name) {
+    const auto made = Admin{bus}.create_topic(name, config);
+    if (made.error() == Errc::topic_exists && arguments.if_missing) return;
+    must(made, about(name));
+    tell_changes(Admin{bus}, name, config, arguments.config);
+  });
+}
+
+Exit run(const Common& common, const TopicList& arguments) {
+  const Bus bus = open_bus(common, Presence::visit);
+  const Admin admin{bus};
+  const auto names = must(admin.list_topics(), common.dir);
+  std::string text;
+  auto list = Json::array();
+  for (const auto& name : names) {
+    text += name + "\n";
+    if (arguments.format != "json") continue;
+    const auto found = admin.describe_topic(name);
+    list.push_back({{"name", name}, {"partitions", found ? Json(found->config.partitions) : Json(nullptr)}});
+  }
+  print(arguments.format == "json" ? list.dump(2) + "\n" : text);
+  return Exit::ok;
+}
+
+Exit run(const Common& common, const TopicDescribe& arguments) {
+  Bus bus = open_bus(common, Presence::visit);
+  const bool all = arguments.names.empty();
+  const auto names = all ? must(Admin{bus}.list_topics(), common.dir) : arguments.names;
+  std::string text;
+  auto list = Json::array();
+  const auto describe_one = [&](const std::string& name) {
+    const auto look = look_at(bus, common, name);
+    text += (text.empty() ? "" : "\n") + as_text(look);
+    list.push_back(as_json(look));
+  };
+  const auto show = [&] { print(arguments.format == "json" ? list.dump(2) + "\n" : text); };
+  try {
+    for_each_name(names, describe_one);
+  } catch (const Quit&) {
+    show();
+    throw;
+  }
+  show();
+  return Exit::ok;
+}
+
+Exit run(const Common& common, const TopicAlter& arguments) {
+  if (!arguments.partitions && arguments.config.empty() && arguments.removed.empty())
+    throw Quit{Exit::usage, "nothing to alter: --partitions, --config or --delete-config"};
+  const Bus bus = open_bus(common, Presence::visit);
+  Admin admin{bus};
+  auto config = describe(admin, common, arguments.name).config;
+  const auto had = config.partitions;
+  const auto alignment = config.record_alignment;
+  remove_properties(config, arguments.removed);
+  set_properties(config, arguments.config);
+  must(check_topic_config(config), "--config");
+  if (config.record_alignment != alignment)
+    throw Quit{Exit::usage, "towpath.record.alignment is fixed when a topic is made"};
+  if (arguments.partitions && *arguments.partitions < had)
+    throw Quit{Exit::usage, fmt::format("{} has {} partitions; a topic only grows", about(arguments.name), had)};
+  if (!arguments.config.empty() || !arguments.removed.empty())
+    must(admin.alter_topic(arguments.name, config), about(arguments.name));
+  tell_changes(admin, arguments.name, config, arguments.config);
+  if (arguments.partitions) must(admin.create_partitions(arguments.name, *arguments.partitions), about(arguments.name));
+  return Exit::ok;
+}
+
+Exit run(const Common& common, const TopicDelete& arguments) {
+  const Bus bus = open_bus(common, Presence::visit);
+  Admin admin{bus};
+  return for_each_name(arguments.names, [&](const std::string& name) {
+    const auto gone = admin.delete_topic(name);
+    if (gone.error() == Errc::unknown_topic) throw no_such_topic(admin, common, name);
+    must(gone, about(name));
+  });
+}
+
+}  // namespace towpath::cli
