@@ -36,7 +36,7 @@ class Reading {
   Reading(const Topic<Bytes>& topic, const SourceConfig& config) : consumer_{open(topic, config)} {
     seek(config.from);
     if (!config.until_end) return;
-    for (const auto& [partition, end] : must(consumer_.end_offsets(), topic.name())) ends_[partition.value] = end;
+    for (const auto& [at, end] : must(consumer_.end_offsets(), topic.name())) ends_[at.partition.value] = end;
     for (const auto& [number, end] : std::map{ends_}) note_position({number});
   }
 
@@ -90,13 +90,13 @@ class Reading {
     const auto begins = must(consumer_.beginning_offsets(), name());
     const auto ends = must(consumer_.end_offsets(), name());
     for (std::size_t i = 0; i < ends.size(); ++i) {
-      const auto [partition, end] = ends[i];
+      const auto& [at, end] = ends[i];
       Offset target{where.number};
       if (where.kind == Where::Kind::last)
         target = Offset{std::max(begins[i].offset.value, end.value - std::min(end.value, where.number))};
       if (target > end)
-        talk("{}: offset {} is behind the end; reading from the end, {}", place_of(name(), partition), target, end);
-      must(consumer_.seek(partition, std::min(target, end)), name());
+        talk("{}: offset {} is behind the end; reading from the end, {}", place_of(name(), at.partition), target, end);
+      must(consumer_.seek(at, std::min(target, end)), name());
     }
   }
 
