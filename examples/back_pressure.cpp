@@ -34,7 +34,8 @@ int main() {
     while (recorded < sent + 100) recorded += static_cast<int>(recorder.poll(1s).size());
     fmt::print("recorded all of it: {}, missed {}\n", recorded == sent + 100, recorder.missed());
   }};
-  for (int i = 0; i < 100; ++i) camera.send(frame).value();  // each waits until there is room
+  towpath::Producer patient{frames};  // waits up to a minute
+  for (int i = 0; i < 100; ++i) patient.send(frame).value();
   recording.join();
 
   int viewed = 0;
