@@ -63,7 +63,8 @@ class Sender {
  private:
   /// Why the line is no record; empty if it is one.
   std::string add(std::string_view line, std::uint64_t number) {
-    std::string_view key = plan_.key.value_or("");
+    std::string_view key;
+    if (plan_.key) key = *plan_.key;
     std::string_view value = line;
     if (!plan_.key_delimiter.empty()) {
       const auto at = line.find(plan_.key_delimiter);
