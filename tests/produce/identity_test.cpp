@@ -73,6 +73,24 @@ TEST_CASE("who takes an id over goes on behind the last record of it, in whateve
   }
 }
 
+TEST_CASE("its last record is found in an older segment, too") {
+  Bus bus;
+  Topic<std::string> topic{bus, "t", {.segment_bytes = 256_KiB}};
+  Producer nobody{topic};
+  const std::string filler(10'000, 'x');
+  for (std::int32_t round = 0; round < 3; ++round) {
+    {
+      Producer producer{topic, {.id = 5}};
+      CHECK(producer.last_sequence().value() == (round == 0 ? std::nullopt : std::optional{2 * round - 1}));
+      producer.send("a").value();
+      producer.send("b").value();
+    }
+    for (int i = 0; i < 80; ++i) nobody.send(filler).value();  // three segments
+  }
+  CHECK(Producer<std::string>::open(topic, {.id = 5}).value().last_sequence().value() == 5);
+  CHECK(Producer<std::string>::open(topic, {.id = 6}).value().last_sequence().value() == std::nullopt);
+}
+
 TEST_CASE("a number that the log has is a duplicate and appends nothing; a gap is fine") {
   Bus bus;
   Topic<std::int64_t> topic{bus, "t"};

@@ -1,7 +1,7 @@
 // How far a partition has the records of a producer with an id: what it needs to go on after a restart.
 //   auto mark = last_mark(log, pins, 7);      // not present: the log has none of it
-// Reads the log from its start; waits for open slots like any reader: at once when their owner is dead, else for the
-// grace. One thread. What retention removed is not known any more.
+// Reads the log backwards by segments until it finds one; waits for open slots like any reader: at once when their
+// owner is dead, else for the grace. One thread. What retention removed is not known any more.
 #pragma once
 
 #include <thread>
@@ -32,27 +32,45 @@ inline ProducerMark mark_of(const Segment& segment, std::uint64_t slot) noexcept
   return view.parse(frame, Slot::length(slot), 8) ? view.producer() : ProducerMark{};
 }
 
-/// The mark of the last record that producer `id` has in the partition. Errors: those of mapping.
-inline Result<ProducerMark> last_mark(const PartitionLog& log, const std::shared_ptr<Pins>& pins, std::int64_t id) {
+/// The mark of the last record of producer `id` among the offsets from `from` to below `to`, as far as the log goes.
+/// Errors: those of mapping.
+inline Result<ProducerMark> last_mark_between(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                              std::int64_t id, std::uint64_t from, std::uint64_t to) {
   Reader reader{log, pins};
-  reader.seek(log.begin());
+  reader.seek(std::max(from, log.begin()));
   ProducerMark last;
   const auto look = [&](std::uint64_t slot, std::uint64_t, const Segment& segment) noexcept {
     const auto mark = mark_of(segment, slot);
     if (mark.id == id) last = mark;
     return Verdict::take;
   };
-  for (Run run;;) {
+  for (Run run; reader.position() < to;) {
     const auto at = reader.collect(run, ~std::uint64_t{0}, look);
     run = Run{};
-    if (at == Progress::idle) return last;
+    if (at == Progress::idle) break;
     if (at == Progress::failed) return reader.failure();
     if (at == Progress::out_of_range) reader.seek(log.begin());
     if (at == Progress::blocked && !reader.help()) {
-      if (!log.may_help()) return last;
+      if (!log.may_help()) break;
       std::this_thread::sleep_for(std::chrono::microseconds{20});
     }
   }
+  return last;
+}
+
+/// The mark of the last record that producer `id` has in the partition. Looks through the newest segment first: who
+/// was here lately is found soon, who never was costs a look at every record. Errors: those of mapping.
+inline Result<ProducerMark> last_mark(const PartitionLog& log, const std::shared_ptr<Pins>& pins, std::int64_t id) {
+  const auto bases = log.bases();
+  if (!bases) return bases.error();
+  std::uint64_t to = ~std::uint64_t{0};
+  for (auto base = bases->rbegin(); base != bases->rend(); ++base) {
+    if (*base > log.state().hint.load(shm::acquire)) continue;  // made, but nobody writes there yet
+    const auto found = last_mark_between(log, pins, id, *base, to);
+    if (!found || found->is_present()) return found;
+    to = *base;
+  }
+  return ProducerMark{};
 }
 
 }  // namespace towpath::inline TOWPATH_ABI::log
