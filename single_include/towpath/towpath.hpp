@@ -1956,10 +1956,18 @@ struct FrameView {
 
   /// Not present when the producer has no id.
   [[nodiscard]] ProducerMark producer() const noexcept {
-    return header.flags & frame_producer ? producer_ : ProducerMark{};
+    ProducerMark mark;
+    if (header.flags & frame_producer)
+      std::memcpy(&mark, frame_ + detail::prefix_bytes(header.flags & ~frame_producer), sizeof mark);
+    return mark;
   }
   /// Of the first record of a batch: how many records the batch has. Else 1.
-  [[nodiscard]] std::uint32_t batch_count() const noexcept { return header.flags & frame_head ? batch_count_ : 1; }
+  [[nodiscard]] std::uint32_t batch_count() const noexcept {
+    std::uint32_t count = 1;
+    if (header.flags & frame_head)
+      std::memcpy(&count, frame_ + detail::prefix_bytes(header.flags & frame_lengths), sizeof count);
+    return count;
+  }
 
   /// False if the bytes contradict themselves; nothing outside [frame, frame + length) was looked at.
   /// Sets every field, so that one view serves record after record.
@@ -1984,11 +1992,9 @@ struct FrameView {
     const bool has_lengths = (header.flags & frame_lengths) != 0;
     const std::uint64_t at = align_up(detail::prefix_bytes(header.flags), value_alignment);
     if (at > length || (!has_lengths && header.header_count != 0)) return false;
+    frame_ = frame;
     std::int32_t lengths[2] = {-1, static_cast<std::int32_t>(length - at)};
-    const std::byte* prefix = frame + sizeof(FrameHeader);
-    if (has_lengths) std::memcpy(lengths, prefix, sizeof lengths), prefix += sizeof lengths;
-    if (header.flags & frame_head) std::memcpy(&batch_count_, prefix, sizeof batch_count_), prefix += 8;
-    if (header.flags & frame_producer) std::memcpy(&producer_, prefix, sizeof producer_);
+    if (has_lengths) std::memcpy(lengths, frame + sizeof(FrameHeader), sizeof lengths);
     if (lengths[0] < -1 || lengths[1] < -1) return false;
     has_key = lengths[0] >= 0, has_value = lengths[1] >= 0;
     const auto key_size = static_cast<std::uint64_t>(has_key ? lengths[0] : 0);
@@ -2000,8 +2006,7 @@ struct FrameView {
     return true;
   }
 
-  std::uint32_t batch_count_ = 1;
-  ProducerMark producer_;
+  const std::byte* frame_ = nullptr;  // of a frame with flags
 };
 
 /// A frame that holds one Kafka record batch, verbatim:  FrameHeader 16 | count 4 + 4 | the batch.
@@ -4140,8 +4145,7 @@ class Reader {
       }
       const std::uint64_t first = cursor_ - segment.base;
       const bool begins_inside = is_inside_;
-      Walk walk{first, first, 0, begins_inside, false};
-      step(segment, walk, max, accept);
+      const Walk walk = step(segment, first, begins_inside, max, accept);
       if (walk.n > first) stall_.passed(segment.base + walk.n), is_inside_ = walk.inside;
       // Aborted slots at the end may lie behind the seal: the cursor passes them, the position does not.
       cursor_ = segment.base + walk.n;
@@ -4221,20 +4225,24 @@ class Reader {
     bool refused;
   };
 
-  /// On to the first slot that is open or refused, or until there are `max`.
+  /// From slot n on to the first that is open or refused, or until there are `max`.
   template <class Accept>
-  TOWPATH_HOT static void step(const Segment& segment, Walk& walk, std::uint64_t max, Accept&& accept) {
-    for (; walk.n < segment.slot_count && walk.count < max; ++walk.n) {
-      const std::uint64_t slot = segment.slots[walk.n].load(shm::acquire);  // pairs with the commit's compare-and-swap
-      if (slot == Slot::empty) return;
+  TOWPATH_HOT static Walk step(const Segment& segment, std::uint64_t n, bool inside, std::uint64_t max,
+                               Accept&& accept) {
+    std::uint64_t behind = n, count = 0;  // not in a Walk, which would be kept in memory across accept()
+    for (; n < segment.slot_count && count < max; ++n) {
+      const std::uint64_t slot = segment.slots[n].load(shm::acquire);  // pairs with the commit's compare-and-swap
+      if (slot == Slot::empty) break;
       if (Slot::state(slot) != Slot::continued) [[likely]]
-        walk.inside = Slot::state(slot) == Slot::committed;
-      if (!walk.inside) continue;  // aborted, or of a batch that was
-      const Verdict verdict = accept(slot, walk.n, segment);
-      if (walk.refused = verdict == Verdict::refuse; walk.refused) return;
+        inside = Slot::state(slot) == Slot::committed;
+      if (!inside) continue;  // aborted, or of a batch that was
+      const Verdict verdict = accept(slot, n, segment);
+      if (verdict == Verdict::refuse) [[unlikely]]
+        return {n, behind, count, inside, true};
       if (verdict == Verdict::take) [[likely]]
-        ++walk.count, walk.behind = walk.n + 1;
+        ++count, behind = n + 1;
     }
+    return {n, behind, count, inside, false};
   }
 
   /// What was sought may lie in a batch, even in one that is not written yet: only its first slot says what becomes of
@@ -11133,8 +11141,8 @@ struct BatchMetadata {
 
 // How far a partition has the records of a producer with an id: what it needs to go on after a restart.
 //   auto mark = last_mark(log, pins, 7);      // not present: the log has none of it
-// Reads the log from its start; waits for open slots like any reader: at once when their owner is dead, else for the
-// grace. One thread. What retention removed is not known any more.
+// Reads the log backwards by segments until it finds one; waits for open slots like any reader: at once when their
+// owner is dead, else for the grace. One thread. What retention removed is not known any more.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -11159,27 +11167,45 @@ inline ProducerMark mark_of(const Segment& segment, std::uint64_t slot) noexcept
   return view.parse(frame, Slot::length(slot), 8) ? view.producer() : ProducerMark{};
 }
 
-/// The mark of the last record that producer `id` has in the partition. Errors: those of mapping.
-inline Result<ProducerMark> last_mark(const PartitionLog& log, const std::shared_ptr<Pins>& pins, std::int64_t id) {
+/// The mark of the last record of producer `id` among the offsets from `from` to below `to`, as far as the log goes.
+/// Errors: those of mapping.
+inline Result<ProducerMark> last_mark_between(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
+                                              std::int64_t id, std::uint64_t from, std::uint64_t to) {
   Reader reader{log, pins};
-  reader.seek(log.begin());
+  reader.seek(std::max(from, log.begin()));
   ProducerMark last;
   const auto look = [&](std::uint64_t slot, std::uint64_t, const Segment& segment) noexcept {
     const auto mark = mark_of(segment, slot);
     if (mark.id == id) last = mark;
     return Verdict::take;
   };
-  for (Run run;;) {
+  for (Run run; reader.position() < to;) {
     const auto at = reader.collect(run, ~std::uint64_t{0}, look);
     run = Run{};
-    if (at == Progress::idle) return last;
+    if (at == Progress::idle) break;
     if (at == Progress::failed) return reader.failure();
     if (at == Progress::out_of_range) reader.seek(log.begin());
     if (at == Progress::blocked && !reader.help()) {
-      if (!log.may_help()) return last;
+      if (!log.may_help()) break;
       std::this_thread::sleep_for(std::chrono::microseconds{20});
     }
   }
+  return last;
+}
+
+/// The mark of the last record that producer `id` has in the partition. Looks through the newest segment first: who
+/// was here lately is found soon, who never was costs a look at every record. Errors: those of mapping.
+inline Result<ProducerMark> last_mark(const PartitionLog& log, const std::shared_ptr<Pins>& pins, std::int64_t id) {
+  const auto bases = log.bases();
+  if (!bases) return bases.error();
+  std::uint64_t to = ~std::uint64_t{0};
+  for (auto base = bases->rbegin(); base != bases->rend(); ++base) {
+    if (*base > log.state().hint.load(shm::acquire)) continue;  // made, but nobody writes there yet
+    const auto found = last_mark_between(log, pins, id, *base, to);
+    if (!found || found->is_present()) return found;
+    to = *base;
+  }
+  return ProducerMark{};
 }
 
 }  // namespace towpath::inline TOWPATH_ABI::log

@@ -154,10 +154,18 @@ struct FrameView {
 
   /// Not present when the producer has no id.
   [[nodiscard]] ProducerMark producer() const noexcept {
-    return header.flags & frame_producer ? producer_ : ProducerMark{};
+    ProducerMark mark;
+    if (header.flags & frame_producer)
+      std::memcpy(&mark, frame_ + detail::prefix_bytes(header.flags & ~frame_producer), sizeof mark);
+    return mark;
   }
   /// Of the first record of a batch: how many records the batch has. Else 1.
-  [[nodiscard]] std::uint32_t batch_count() const noexcept { return header.flags & frame_head ? batch_count_ : 1; }
+  [[nodiscard]] std::uint32_t batch_count() const noexcept {
+    std::uint32_t count = 1;
+    if (header.flags & frame_head)
+      std::memcpy(&count, frame_ + detail::prefix_bytes(header.flags & frame_lengths), sizeof count);
+    return count;
+  }
 
   /// False if the bytes contradict themselves; nothing outside [frame, frame + length) was looked at.
   /// Sets every field, so that one view serves record after record.
@@ -182,11 +190,9 @@ struct FrameView {
     const bool has_lengths = (header.flags & frame_lengths) != 0;
     const std::uint64_t at = align_up(detail::prefix_bytes(header.flags), value_alignment);
     if (at > length || (!has_lengths && header.header_count != 0)) return false;
+    frame_ = frame;
     std::int32_t lengths[2] = {-1, static_cast<std::int32_t>(length - at)};
-    const std::byte* prefix = frame + sizeof(FrameHeader);
-    if (has_lengths) std::memcpy(lengths, prefix, sizeof lengths), prefix += sizeof lengths;
-    if (header.flags & frame_head) std::memcpy(&batch_count_, prefix, sizeof batch_count_), prefix += 8;
-    if (header.flags & frame_producer) std::memcpy(&producer_, prefix, sizeof producer_);
+    if (has_lengths) std::memcpy(lengths, frame + sizeof(FrameHeader), sizeof lengths);
     if (lengths[0] < -1 || lengths[1] < -1) return false;
     has_key = lengths[0] >= 0, has_value = lengths[1] >= 0;
     const auto key_size = static_cast<std::uint64_t>(has_key ? lengths[0] : 0);
@@ -198,8 +204,7 @@ struct FrameView {
     return true;
   }
 
-  std::uint32_t batch_count_ = 1;
-  ProducerMark producer_;
+  const std::byte* frame_ = nullptr;  // of a frame with flags
 };
 
 /// A frame that holds one Kafka record batch, verbatim:  FrameHeader 16 | count 4 + 4 | the batch.

@@ -86,8 +86,7 @@ class Reader {
       }
       const std::uint64_t first = cursor_ - segment.base;
       const bool begins_inside = is_inside_;
-      Walk walk{first, first, 0, begins_inside, false};
-      step(segment, walk, max, accept);
+      const Walk walk = step(segment, first, begins_inside, max, accept);
       if (walk.n > first) stall_.passed(segment.base + walk.n), is_inside_ = walk.inside;
       // Aborted slots at the end may lie behind the seal: the cursor passes them, the position does not.
       cursor_ = segment.base + walk.n;
@@ -167,20 +166,24 @@ class Reader {
     bool refused;
   };
 
-  /// On to the first slot that is open or refused, or until there are `max`.
+  /// From slot n on to the first that is open or refused, or until there are `max`.
   template <class Accept>
-  TOWPATH_HOT static void step(const Segment& segment, Walk& walk, std::uint64_t max, Accept&& accept) {
-    for (; walk.n < segment.slot_count && walk.count < max; ++walk.n) {
-      const std::uint64_t slot = segment.slots[walk.n].load(shm::acquire);  // pairs with the commit's compare-and-swap
-      if (slot == Slot::empty) return;
+  TOWPATH_HOT static Walk step(const Segment& segment, std::uint64_t n, bool inside, std::uint64_t max,
+                               Accept&& accept) {
+    std::uint64_t behind = n, count = 0;  // not in a Walk, which would be kept in memory across accept()
+    for (; n < segment.slot_count && count < max; ++n) {
+      const std::uint64_t slot = segment.slots[n].load(shm::acquire);  // pairs with the commit's compare-and-swap
+      if (slot == Slot::empty) break;
       if (Slot::state(slot) != Slot::continued) [[likely]]
-        walk.inside = Slot::state(slot) == Slot::committed;
-      if (!walk.inside) continue;  // aborted, or of a batch that was
-      const Verdict verdict = accept(slot, walk.n, segment);
-      if (walk.refused = verdict == Verdict::refuse; walk.refused) return;
+        inside = Slot::state(slot) == Slot::committed;
+      if (!inside) continue;  // aborted, or of a batch that was
+      const Verdict verdict = accept(slot, n, segment);
+      if (verdict == Verdict::refuse) [[unlikely]]
+        return {n, behind, count, inside, true};
       if (verdict == Verdict::take) [[likely]]
-        ++walk.count, walk.behind = walk.n + 1;
+        ++count, behind = n + 1;
     }
+    return {n, behind, count, inside, false};
   }
 
   /// What was sought may lie in a batch, even in one that is not written yet: only its first slot says what becomes of
