@@ -1649,18 +1649,19 @@ class BatchHeads {
   /// The state that counts for slot `n`: never continued; empty while it is open.
   Slot::State state(const Segment& segment, std::uint64_t n) noexcept {
     const auto own = Slot::state(segment.slots[n].load(shm::acquire));  // pairs with the commit's compare-and-swap
+    if (own == Slot::committed || own == Slot::aborted) head_ = known_to_ = n;  // what follows may continue it
     if (own != Slot::continued) return own;
-    if (n < head_ || n > known_to_) {
-      head_ = batch_head(segment, n);
-      known_to_ = n;
-    }
+    if (n < head_ || n > known_to_ + 1)
+      head_ = batch_head(segment, n), known_to_ = n;
+    else
+      known_to_ = std::max(known_to_, n);
     const auto found = Slot::state(segment.slots[head_].load(shm::acquire));
     return found == Slot::continued ? Slot::aborted : found;
   }
 
  private:
   std::uint64_t head_ = ~std::uint64_t{0};
-  std::uint64_t known_to_ = 0;
+  std::uint64_t known_to_ = 0;  // every slot from head_ up to here is of one batch
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::log
@@ -3735,6 +3736,52 @@ class UnpackedBatch {
 
 }  // namespace towpath::inline TOWPATH_ABI::log
 
+// ---- towpath/log/unpacked_records.hpp ----
+
+// A Kafka record batch in the log, found by any of its slots and unpacked.
+// Thread-safe; what it makes is private memory. The segment must be pinned meanwhile.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// One record batch: its first slot, how many slots it has, and its records as native frames.
+struct UnpackedRecords {
+  std::uint64_t uuid = 0;  // of the segment
+  std::uint64_t head = 0;
+  std::uint64_t count = 0;
+  UnpackedBatch batch;
+
+  [[nodiscard]] bool covers(const Segment& segment, std::uint64_t n) const noexcept {
+    return uuid == segment.uuid && n - head < count;
+  }
+};
+using SharedRecords = std::shared_ptr<const UnpackedRecords>;
+
+/// The record batch that slot `n` belongs to. Errors: corrupt, unsupported_compression, out_of_memory.
+inline Result<SharedRecords> unpack_records(const Segment& segment, std::uint64_t n, const PartitionLog& log,
+                                            bool check_crcs) {
+  const auto damaged = Failure{Errc::corrupt, "the record batch's bytes are damaged; seek past it"};
+  auto records = std::make_shared<UnpackedRecords>();
+  records->uuid = segment.uuid;
+  records->head = batch_head(segment, n);
+  const std::uint64_t slot = segment.slots[records->head].load(shm::relaxed);  // acquired when it was collected
+  BatchFrame frame;
+  const std::byte* at = segment.data + Slot::position(slot);
+  const std::uint64_t length = Slot::length(slot);
+  if (!segment.contains(slot) || !frame.parse(at, length)) return damaged;
+  std::uint32_t stored = 0;
+  std::memcpy(&stored, at, sizeof stored);
+  if (segment.checksummed && check_crcs &&
+      frame_checksum(at, length, segment.uuid, segment.base + records->head) != stored)
+    return damaged;
+  records->count = frame.count;
+  if (!records->covers(segment, n)) return damaged;
+  const std::uint64_t budget = unpack_budget(log.words().max_message_bytes.load(shm::relaxed), frame.batch.size());
+  if (auto done = records->batch.unpack(frame.batch, log.format().value_alignment, budget); !done) return done.error();
+  return SharedRecords{std::move(records)};
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
 // ---- towpath/consume/unpacked_run.hpp ----
 
 // The Kafka record batches among what one poll found, unpacked, so that their records are read like all others.
@@ -3742,56 +3789,19 @@ class UnpackedBatch {
 
 namespace towpath::inline TOWPATH_ABI::detail {
 
-/// One record batch: its first slot, how many slots it has, and its records as native frames.
-struct UnpackedRecords {
-  std::uint64_t uuid = 0;  // of the segment
-  std::uint64_t head = 0;
-  std::uint64_t count = 0;
-  log::UnpackedBatch batch;
-
-  [[nodiscard]] bool covers(const log::Segment& segment, std::uint64_t n) const noexcept {
-    return uuid == segment.uuid && n - head < count;
-  }
-};
-using SharedRecords = std::shared_ptr<const UnpackedRecords>;
-
-/// The record batch that slot `n` belongs to. Errors: corrupt, unsupported_compression, out_of_memory.
-inline Result<SharedRecords> unpack_records(const log::Segment& segment, std::uint64_t n, const log::PartitionLog& log,
-                                            bool check_crcs) {
-  const auto damaged = Failure{Errc::corrupt, "the record batch's bytes are damaged; seek past it"};
-  auto records = std::make_shared<UnpackedRecords>();
-  records->uuid = segment.uuid;
-  records->head = log::batch_head(segment, n);
-  const std::uint64_t slot = segment.slots[records->head].load(shm::relaxed);  // acquired when it was collected
-  log::BatchFrame frame;
-  const std::byte* at = segment.data + log::Slot::position(slot);
-  const std::uint64_t length = log::Slot::length(slot);
-  if (!segment.contains(slot) || !frame.parse(at, length)) return damaged;
-  std::uint32_t stored = 0;
-  std::memcpy(&stored, at, sizeof stored);
-  if (segment.checksummed && check_crcs &&
-      log::frame_checksum(at, length, segment.uuid, segment.base + records->head) != stored)
-    return damaged;
-  records->count = frame.count;
-  if (!records->covers(segment, n)) return damaged;
-  const std::uint64_t budget = log::unpack_budget(log.words().max_message_bytes.load(shm::relaxed), frame.batch.size());
-  if (auto done = records->batch.unpack(frame.batch, log.format().value_alignment, budget); !done) return done.error();
-  return SharedRecords{std::move(records)};
-}
-
 class UnpackedRun {
  public:
   /// Null when slot `n` belongs to none of these.
-  [[nodiscard]] const UnpackedRecords* find(const log::Segment& segment, std::uint64_t n) const noexcept {
+  [[nodiscard]] const log::UnpackedRecords* find(const log::Segment& segment, std::uint64_t n) const noexcept {
     for (std::size_t tries = 0; tries < all_.size(); ++tries, last_ = last_ + 1 < all_.size() ? last_ + 1 : 0)
       if (all_[last_]->covers(segment, n)) return all_[last_].get();
     return nullptr;
   }
-  void add(SharedRecords records) { all_.push_back(std::move(records)); }
+  void add(log::SharedRecords records) { all_.push_back(std::move(records)); }
 
  private:
-  std::vector<SharedRecords> all_;  // in the order of their offsets
-  mutable std::size_t last_ = 0;    // where the last question was answered: the next is most often there or behind
+  std::vector<log::SharedRecords> all_;  // in the order of their offsets
+  mutable std::size_t last_ = 0;         // where the last question was answered: the next is most often there or behind
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::detail
@@ -4636,7 +4646,7 @@ template <class T, class S>
 class Acceptance {
  public:
   /// What is unpacked goes to `unpacked`, which is made when it is needed; `last` is the latest of an earlier poll.
-  TOWPATH_HOT Acceptance(Decoded<T, S>& decoded, std::unique_ptr<UnpackedRun>& unpacked, SharedRecords& last,
+  TOWPATH_HOT Acceptance(Decoded<T, S>& decoded, std::unique_ptr<UnpackedRun>& unpacked, log::SharedRecords& last,
                          const log::PartitionLog& log, bool check_crcs) noexcept
       : decoded_{&decoded}, unpacked_{&unpacked}, last_{&last}, log_{&log}, check_crcs_{check_crcs} {}
 
@@ -4675,7 +4685,7 @@ class Acceptance {
     const auto* records = (*unpacked_)->find(segment, n);
     if (!records) {
       if (!*last_ || !(*last_)->covers(segment, n)) {
-        auto unpacked = unpack_records(segment, n, *log_, check_crcs_);
+        auto unpacked = log::unpack_records(segment, n, *log_, check_crcs_);
         if (!unpacked) return refuse(unpacked.error());
         *last_ = std::move(*unpacked);
       }
@@ -4728,7 +4738,7 @@ class Acceptance {
 
   Decoded<T, S>* decoded_;
   std::unique_ptr<UnpackedRun>* unpacked_;
-  SharedRecords* last_;
+  log::SharedRecords* last_;
   const log::PartitionLog* log_;
   bool check_crcs_;
   Failure refusal_{Errc::undecodable, "the record is no value of this type; seek past it"};
@@ -7702,6 +7712,33 @@ inline std::optional<std::uint64_t> scan_for_time(const Segment& segment, std::u
   return std::nullopt;
 }
 
+/// A record, or none and the slot behind those that were looked at.
+struct TimedSlot {
+  std::uint64_t slot;
+  std::optional<std::int64_t> timestamp;
+};
+
+/// Slot `n` is of `at` or later; so if it is of a Kafka batch, some record of that batch is: the first one from n on.
+/// A batch that cannot be unpacked here is found as a whole: whoever reads there is told why.
+inline TimedSlot find_in_batch(const PartitionLog& log, const Segment& segment, std::uint64_t n, std::int64_t at) {
+  BatchHeads heads;
+  const auto timestamp = timestamp_of(segment, n, heads);
+  const std::uint64_t slot = segment.slots[batch_head(segment, n)].load(shm::relaxed);  // acquired by timestamp_of()
+  if (!timestamp || !segment.contains(slot) || !BatchFrame::is_one(segment.data + Slot::position(slot)))
+    return {n, timestamp.value_or(at)};
+  const auto records = unpack_records(segment, n, log, false);
+  if (!records) return {n, timestamp};
+  const auto& batch = (*records)->batch;
+  const std::uint64_t end = std::min((*records)->head + (*records)->count, segment.slot_count);
+  for (FrameView view; n < end; ++n) {
+    const auto frame = batch.frame(static_cast<std::int32_t>(n - (*records)->head));
+    if (!frame || batch.header().is_control()) continue;
+    if (!view.parse(frame->data, frame->length, log.format().value_alignment)) continue;
+    if (view.header.timestamp_ns >= at) return {n, view.header.timestamp_ns};
+  }
+  return {end, std::nullopt};
+}
+
 /// What a sealed segment's index says. newest_of[i] is the highest timestamp in blocks 0 to i, so it never falls.
 class TimeIndex {
  public:
@@ -7864,13 +7901,19 @@ inline Result<std::optional<TimedOffset>> record_for_time(const PartitionLog& lo
   const std::int64_t wanted = at.time_since_epoch().count();
   std::optional<TimedOffset> found;
   const auto look = [&](const Segment& here, std::uint64_t from, std::uint64_t to, bool is_sealed) {
-    const auto n = is_sealed ? detail::find_in_sealed(log, member, here, from, to, wanted)
-                             : detail::scan_for_time(here, from, to, wanted);
-    if (!n) return false;
-    BatchHeads heads;
-    const std::int64_t timestamp = detail::timestamp_of(here, *n, heads).value_or(wanted);
-    found = {Offset{static_cast<std::int64_t>(here.base + *n)}, Timestamp{std::chrono::nanoseconds{timestamp}}};
-    return true;
+    while (from < to) {
+      const auto n = is_sealed ? detail::find_in_sealed(log, member, here, from, to, wanted)
+                               : detail::scan_for_time(here, from, to, wanted);
+      if (!n) return false;
+      const auto record = detail::find_in_batch(log, here, *n, wanted);
+      if (record.timestamp) {
+        found = {Offset{static_cast<std::int64_t>(here.base + record.slot)},
+                 Timestamp{std::chrono::nanoseconds{*record.timestamp}}};
+        return true;
+      }
+      from = record.slot;
+    }
+    return false;
   };
   if (auto looked = detail::for_each_segment(log, pins, look); !looked) return looked.error();
   return found;
@@ -10801,7 +10844,7 @@ class Consumer<T, S, Bus> : public ConsumerBase {
   std::size_t turn_ = 0;
   Look look_ = Look::nothing;
   detail::StreamPace pace_;
-  detail::SharedRecords unpacked_;  // the last record batch: the next poll may go on inside it
+  log::SharedRecords unpacked_;  // the last record batch: the next poll may go on inside it
 };
 
 template <class T, class S>

@@ -200,3 +200,69 @@ TEST_CASE("a batch of a client that stamps on append says so") {
     CHECK(record.timestamp() == Timestamp{5s});
   }
 }
+
+TEST_CASE("a time inside a Kafka batch is found to the record, in the last segment and in a sealed one") {
+  Bus bus;
+  Topic<std::string> topic{bus, "t", {.segment_bytes = 256_KiB, .retention = {.age = Duration::max()}}};
+  Producer<std::string> producer{topic};
+  log::RecordBatchBuilder builder;
+  producer.send("before", {.timestamp = Timestamp{500ms}}).value();
+  append_batch(topic, numbered(builder, 5));  // at 1,000 to 1,004 ms
+  producer.send("after", {.timestamp = Timestamp{2s}}).value();
+  Consumer<std::string> consumer{topic};
+  const auto first_from = [&](Duration since_epoch) {
+    consumer.seek_to_time(Timestamp{since_epoch}).value();
+    const auto batch = consumer.poll(0ms);
+    return batch.empty() ? std::string{} : batch.begin()->value();
+  };
+  for (const bool is_sealed : {false, true}) {
+    CAPTURE(is_sealed);
+    CHECK(first_from(400ms) == "before");
+    CHECK(first_from(501ms) == "0");
+    CHECK(first_from(1'003ms) == "3");
+    CHECK(first_from(1'004ms) == "4");
+    CHECK(first_from(1'005ms) == "after");
+    const std::string filler(100'000, 'x');
+    for (int i = 0; i < 6; ++i) producer.send(filler, {.timestamp = Timestamp{3s}}).value();
+  }
+}
+
+TEST_CASE("records deleted up to the middle of a batch: what is behind is read, and found by its time") {
+  for (const bool is_packed : {false, true}) {
+    CAPTURE(is_packed);
+    Mixed t;
+    t.producer.send("before", {.timestamp = Timestamp{500ms}}).value();
+    if (is_packed)
+      append_batch(t.topic, numbered(t.builder, 5));
+    else
+      t.producer.send_batch(std::vector<std::string>{"0", "1", "2", "3", "4"}, {.timestamp = Timestamp{1'004ms}})
+          .value();
+    t.producer.send("after", {.timestamp = Timestamp{2s}}).value();
+    CHECK(Admin{t.bus}.delete_records("t", {0}, Offset{4}).value() == Offset{4});  // "0" is at offset 1
+    CHECK(all_of(t.topic, 500, 4).size() == 3);
+    Consumer<std::string> consumer{t.topic, {.auto_offset_reset = OffsetReset::earliest}};
+    const auto batch = consumer.poll(0ms);
+    REQUIRE_FALSE(batch.empty());
+    CHECK(batch.begin()->value() == "3");
+    consumer.seek_to_time(Timestamp{1'000ms}).value();
+    const auto found = consumer.poll(0ms);
+    REQUIRE_FALSE(found.empty());
+    CHECK(found.begin()->value() == "3");
+    consumer.seek_to_time(Timestamp{1'500ms}).value();
+    const auto behind = consumer.poll(0ms);
+    REQUIRE_FALSE(behind.empty());
+    CHECK(behind.begin()->value() == "after");
+  }
+}
+
+TEST_CASE("a batch whose latest record was deleted is passed over by a search for its time") {
+  Mixed t;
+  t.builder.clear();
+  for (const std::int64_t at : {9'000, 1'000, 2'000}) t.builder.add(at, {}, false, Bytes{"x"}, true).value();
+  append_batch(t.topic, t.builder.finish(Compression::none).value());
+  t.producer.send("after", {.timestamp = Timestamp{5s}}).value();
+  Admin admin{t.bus};
+  CHECK(admin.delete_records("t", {0}, Offset{1}).value() == Offset{1});
+  CHECK(admin.list_offset("t", {0}, OffsetSpec::for_timestamp(Timestamp{1'500ms})).value().offset == Offset{2});
+  CHECK(admin.list_offset("t", {0}, OffsetSpec::for_timestamp(Timestamp{3s})).value().offset == Offset{3});
+}

@@ -25,7 +25,7 @@ template <class T, class S>
 class Acceptance {
  public:
   /// What is unpacked goes to `unpacked`, which is made when it is needed; `last` is the latest of an earlier poll.
-  TOWPATH_HOT Acceptance(Decoded<T, S>& decoded, std::unique_ptr<UnpackedRun>& unpacked, SharedRecords& last,
+  TOWPATH_HOT Acceptance(Decoded<T, S>& decoded, std::unique_ptr<UnpackedRun>& unpacked, log::SharedRecords& last,
                          const log::PartitionLog& log, bool check_crcs) noexcept
       : decoded_{&decoded}, unpacked_{&unpacked}, last_{&last}, log_{&log}, check_crcs_{check_crcs} {}
 
@@ -64,7 +64,7 @@ class Acceptance {
     const auto* records = (*unpacked_)->find(segment, n);
     if (!records) {
       if (!*last_ || !(*last_)->covers(segment, n)) {
-        auto unpacked = unpack_records(segment, n, *log_, check_crcs_);
+        auto unpacked = log::unpack_records(segment, n, *log_, check_crcs_);
         if (!unpacked) return refuse(unpacked.error());
         *last_ = std::move(*unpacked);
       }
@@ -117,7 +117,7 @@ class Acceptance {
 
   Decoded<T, S>* decoded_;
   std::unique_ptr<UnpackedRun>* unpacked_;
-  SharedRecords* last_;
+  log::SharedRecords* last_;
   const log::PartitionLog* log_;
   bool check_crcs_;
   Failure refusal_{Errc::undecodable, "the record is no value of this type; seek past it"};

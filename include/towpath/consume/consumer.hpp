@@ -295,7 +295,7 @@ class Consumer<T, S, Bus> : public ConsumerBase {
   std::size_t turn_ = 0;
   Look look_ = Look::nothing;
   detail::StreamPace pace_;
-  detail::SharedRecords unpacked_;  // the last record batch: the next poll may go on inside it
+  log::SharedRecords unpacked_;  // the last record batch: the next poll may go on inside it
 };
 
 template <class T, class S>

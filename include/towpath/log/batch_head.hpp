@@ -19,18 +19,19 @@ class BatchHeads {
   /// The state that counts for slot `n`: never continued; empty while it is open.
   Slot::State state(const Segment& segment, std::uint64_t n) noexcept {
     const auto own = Slot::state(segment.slots[n].load(shm::acquire));  // pairs with the commit's compare-and-swap
+    if (own == Slot::committed || own == Slot::aborted) head_ = known_to_ = n;  // what follows may continue it
     if (own != Slot::continued) return own;
-    if (n < head_ || n > known_to_) {
-      head_ = batch_head(segment, n);
-      known_to_ = n;
-    }
+    if (n < head_ || n > known_to_ + 1)
+      head_ = batch_head(segment, n), known_to_ = n;
+    else
+      known_to_ = std::max(known_to_, n);
     const auto found = Slot::state(segment.slots[head_].load(shm::acquire));
     return found == Slot::continued ? Slot::aborted : found;
   }
 
  private:
   std::uint64_t head_ = ~std::uint64_t{0};
-  std::uint64_t known_to_ = 0;
+  std::uint64_t known_to_ = 0;  // every slot from head_ up to here is of one batch
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::log

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include <towpath/log/reader.hpp>
+#include <towpath/log/unpacked_records.hpp>
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -76,6 +77,33 @@ inline std::optional<std::uint64_t> scan_for_time(const Segment& segment, std::u
   for (std::uint64_t n = from; n < to; ++n)
     if (const auto timestamp = timestamp_of(segment, n, heads); timestamp && *timestamp >= at) return n;
   return std::nullopt;
+}
+
+/// A record, or none and the slot behind those that were looked at.
+struct TimedSlot {
+  std::uint64_t slot;
+  std::optional<std::int64_t> timestamp;
+};
+
+/// Slot `n` is of `at` or later; so if it is of a Kafka batch, some record of that batch is: the first one from n on.
+/// A batch that cannot be unpacked here is found as a whole: whoever reads there is told why.
+inline TimedSlot find_in_batch(const PartitionLog& log, const Segment& segment, std::uint64_t n, std::int64_t at) {
+  BatchHeads heads;
+  const auto timestamp = timestamp_of(segment, n, heads);
+  const std::uint64_t slot = segment.slots[batch_head(segment, n)].load(shm::relaxed);  // acquired by timestamp_of()
+  if (!timestamp || !segment.contains(slot) || !BatchFrame::is_one(segment.data + Slot::position(slot)))
+    return {n, timestamp.value_or(at)};
+  const auto records = unpack_records(segment, n, log, false);
+  if (!records) return {n, timestamp};
+  const auto& batch = (*records)->batch;
+  const std::uint64_t end = std::min((*records)->head + (*records)->count, segment.slot_count);
+  for (FrameView view; n < end; ++n) {
+    const auto frame = batch.frame(static_cast<std::int32_t>(n - (*records)->head));
+    if (!frame || batch.header().is_control()) continue;
+    if (!view.parse(frame->data, frame->length, log.format().value_alignment)) continue;
+    if (view.header.timestamp_ns >= at) return {n, view.header.timestamp_ns};
+  }
+  return {end, std::nullopt};
 }
 
 /// What a sealed segment's index says. newest_of[i] is the highest timestamp in blocks 0 to i, so it never falls.
@@ -240,13 +268,19 @@ inline Result<std::optional<TimedOffset>> record_for_time(const PartitionLog& lo
   const std::int64_t wanted = at.time_since_epoch().count();
   std::optional<TimedOffset> found;
   const auto look = [&](const Segment& here, std::uint64_t from, std::uint64_t to, bool is_sealed) {
-    const auto n = is_sealed ? detail::find_in_sealed(log, member, here, from, to, wanted)
-                             : detail::scan_for_time(here, from, to, wanted);
-    if (!n) return false;
-    BatchHeads heads;
-    const std::int64_t timestamp = detail::timestamp_of(here, *n, heads).value_or(wanted);
-    found = {Offset{static_cast<std::int64_t>(here.base + *n)}, Timestamp{std::chrono::nanoseconds{timestamp}}};
-    return true;
+    while (from < to) {
+      const auto n = is_sealed ? detail::find_in_sealed(log, member, here, from, to, wanted)
+                               : detail::scan_for_time(here, from, to, wanted);
+      if (!n) return false;
+      const auto record = detail::find_in_batch(log, here, *n, wanted);
+      if (record.timestamp) {
+        found = {Offset{static_cast<std::int64_t>(here.base + record.slot)},
+                 Timestamp{std::chrono::nanoseconds{*record.timestamp}}};
+        return true;
+      }
+      from = record.slot;
+    }
+    return false;
   };
   if (auto looked = detail::for_each_segment(log, pins, look); !looked) return looked.error();
   return found;
