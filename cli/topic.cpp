@@ -158,8 +158,8 @@ void tell_changes(const Admin& admin, const std::string& name, const TopicConfig
   const auto after = properties_of(made->config);
   for (std::size_t i = 0; i < after.size(); ++i) {
     const auto& [property, value] = after[i];
-    const bool was_typed = std::any_of(typed.begin(), typed.end(),
-                                       [&](const std::string& text) { return text.starts_with(property + "="); });
+    const bool was_typed = std::any_of(
+        typed.begin(), typed.end(), [&key = property](const std::string& text) { return text.starts_with(key + "="); });
     if (was_typed && value != before[i].second)
       talk("{}: {} is {} here, not {}", name, property, value, before[i].second);
   }

@@ -128,7 +128,7 @@ TEST_CASE("a run is whole with all of its slots, or not at all") {
   CHECK(whole_slots(segment, 10) == 0);
   // A Kafka batch of three: its frame covers all, and each slot names it.
   one.slot(20, committed(one.frame(20, log::frame_head | log::frame_batch, 3, 20)));
-  for (const std::uint64_t n : {21, 22}) one.slot(n, continued(20 * 64));
+  for (const std::uint64_t n : {21u, 22u}) one.slot(n, continued(20 * 64));
   CHECK(whole_slots(segment, 20) == 3);
   one.slot(22, continued(21 * 64));
   CHECK(whole_slots(segment, 20) == 0);

@@ -68,22 +68,27 @@ TOWPATH_ROLE("go_on_counting") {
 }
 
 TEST_CASE("a producer killed in a batch of 2,000 has sent all of it or nothing, and readers go on without the grace") {
-  for (const auto& [place, nth, is_sent] : std::vector<std::tuple<std::string, unsigned, bool>>{
+  struct Death {
+    std::string place;
+    unsigned nth;
+    bool is_sent;
+  };
+  for (const Death& death : std::vector<Death>{
            {"large.reserved", 1, false},
            {"batch.half_written", 1, false},
            {"batch.half_written", 1'999, false},
            {"batch.written", 1, false},
            {"commit.resolved", 1, true},
        }) {
-    CAPTURE(place);
-    CAPTURE(nth);
+    CAPTURE(death.place);
+    CAPTURE(death.nth);
     const TempDir dir;
     const auto path = (dir / "bus").string();
     Shared shared{path};
-    auto child = spawn("die_in_send_batch", {path, place, std::to_string(nth)});
+    auto child = spawn("die_in_send_batch", {path, death.place, std::to_string(death.nth)});
     REQUIRE(child.wait(10s).signal == SIGKILL);
     Producer{shared.topic}.send(-2).value();
-    auto expected = is_sent ? counted(-1, 2'000) : std::vector<std::int64_t>{-1};
+    auto expected = death.is_sent ? counted(-1, 2'000) : std::vector<std::int64_t>{-1};
     expected.push_back(-2);
     CHECK(values_in(shared.topic) == expected);
   }
