@@ -312,7 +312,7 @@ TEST_CASE("a subscribed topic that grows is read whole, and each topic's values 
   while (read < 2) {
     const auto batch = consumer.poll(stretched(2s));
     REQUIRE(batch.size() == 1);
-    const auto& record = *batch.begin();
+    const auto record = *batch.begin();
     if (record.topic() == "my.wide") {
       REQUIRE(record.value().size() == sizeof(Wide));
       CHECK(reinterpret_cast<std::uintptr_t>(record.value().data()) % alignof(Wide) == 0);
