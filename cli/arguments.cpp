@@ -83,7 +83,7 @@ class Parser {
 
   template <class Arguments>
   CLI::App* add_verb(CLI::App& parent, const char* name, const char* text, const char* footer, Arguments& arguments) {
-    auto* verb = parent.add_subcommand(name, text);
+    auto* verb = parent.add_subcommand(name, text)->group("Verbs");
     verb->footer(footer + 1 + std::string{help::everywhere});
     verb->callback([this, &arguments] { result_.verb = arguments; });
     return verb;
@@ -92,7 +92,6 @@ class Parser {
   static void set_words(CLI::FormatterBase& formatter) {
     formatter.column_width(34);
     formatter.label("SUBCOMMAND", "VERB");
-    formatter.label("Subcommands", "Verbs");
     formatter.label("Positionals", "Arguments");
     formatter.label("TEXT", "");
     formatter.label("REQUIRED", "");
@@ -147,7 +146,7 @@ class Parser {
   }
 
   void add_topic() {
-    auto& topic = *app_.add_subcommand("topic", "Make, list, describe, alter and delete topics");
+    auto& topic = *app_.add_subcommand("topic", "Make, list, describe, alter and delete topics")->group("Verbs");
     topic.footer(help::topic + 1 + std::string{help::everywhere});
     topic.require_subcommand(1);
     add_topic_create(topic);

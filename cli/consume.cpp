@@ -39,12 +39,14 @@ class Session {
   Exit run(Source& source) {
     auto last = Clock::now();
     while (count_ < limit_ && !interrupt_.requested() && !source.is_finished()) {
-      const auto waited = Clock::now() - last;
-      if (timeout_ && waited >= *timeout_) return out_of_time();
-      const auto came = source.next(timeout_ ? *timeout_ - waited : std::chrono::hours{1},
+      const auto left = timeout_ ? *timeout_ - (Clock::now() - last) : std::chrono::hours{1};
+      const auto came = source.next(std::max(left, std::chrono::nanoseconds{0}),
                                     [this](const RecordView& record) { return print(record); });
       out_.flush();
-      if (came > 0) last = Clock::now();
+      if (came > 0)
+        last = Clock::now();
+      else if (timeout_ && Clock::now() - last >= *timeout_)
+        return out_of_time();
     }
     return interrupt_.by_signal() ? Exit::interrupted : Exit::ok;
   }

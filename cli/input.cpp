@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,13 +23,21 @@ constexpr std::size_t read_at_once = 256 * 1024;
   throw Quit{Exit::error, fmt::format("cannot read {}: {}", name, std::strerror(errno))};
 }
 
+void check_readable(const std::string& file) {
+  if (::access(file.c_str(), R_OK) != 0) cannot_read(file);
+  struct stat found {};
+  if (::stat(file.c_str(), &found) == 0 && !S_ISDIR(found.st_mode)) return;
+  errno = EISDIR;
+  cannot_read(file);
+}
+
 }  // namespace
 
 Input::Input(std::vector<std::string> files, std::string delimiter, int interrupt)
     : files_{std::move(files)}, delimiter_{std::move(delimiter)}, interrupt_{interrupt} {
   if (files_.empty()) files_.emplace_back("-");
   for (const auto& file : files_)
-    if (file != "-" && ::access(file.c_str(), R_OK) != 0) cannot_read(file);
+    if (file != "-") check_readable(file);
 }
 
 Input::~Input() {

@@ -1,4 +1,6 @@
 // The `towpath` command: a bus from the shell. See docs/cli.md, or `towpath --help`.
+#include <fcntl.h>
+
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -17,6 +19,13 @@ Exit run(const Common&, const Show& show) {
   output.buffer() = show.text;
   output.flush();
   return Exit::ok;
+}
+
+/// A standard descriptor that is closed would be taken by the next file that is opened. What is opened in its place can
+/// be neither read nor written, so that using it is an error as before.
+void occupy_standard_descriptors() {
+  for (int fd : {0, 1, 2})
+    if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", (fd == 0 ? O_WRONLY : O_RDONLY));
 }
 
 void complain(const std::string& message) {
@@ -41,5 +50,6 @@ Exit run_command(int argc, char** argv) try {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a write that nobody reads is an error we look at
+  towpath::cli::occupy_standard_descriptors();
   return static_cast<int>(towpath::cli::run_command(argc, argv));
 }

@@ -196,6 +196,10 @@ Topic<Bytes> reach_topic(Bus& bus, const Common& common, const Produce& argument
   const auto& name = arguments.topic;
   const bool is_missing = admin.describe_topic(name).error() == Errc::unknown_topic;
   if (is_missing && arguments.must_exist) throw no_such_topic(admin, common, name);
+  if (is_missing && plan.partition && plan.partition->value >= TopicConfig{}.partitions)
+    throw Quit{Exit::not_found, fmt::format("there is no topic '{}', and it would be made with one partition; "
+                                            "'towpath topic create' makes it with more",
+                                            name)};
   auto topic = must(Topic<Bytes>::open(bus, name), fmt::format("topic '{}'", name));
   if (is_missing) talk("Made topic {} in {}", name, common.dir);
   if (plan.partition && plan.partition->value >= topic.partitions())

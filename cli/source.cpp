@@ -1,5 +1,7 @@
 #include "source.hpp"
 
+#include <poll.h>
+
 #include <map>
 
 #include "bus_access.hpp"
@@ -114,21 +116,21 @@ class Source::Inside {
         throw Quit{Exit::usage, fmt::format("topic '{}' is named twice", name)};
       readings_.push_back(std::make_unique<Reading>(open_topic(bus_, admin, common, name), config));
     }
+    if (until_end_ || readings_.size() == 1) return;
+    for (const auto& reading : readings_)
+      handles_.push_back({must(reading->consumer().native_handle(), reading->name()), POLLIN, 0});
   }
 
   std::size_t next(std::chrono::nanoseconds patience, const Take& take) {
     if (until_end_) return one_round(take);
     if (readings_.size() == 1) return hand_over(*readings_[0], readings_[0]->consumer().poll(stop_, patience), take);
     const auto deadline = std::chrono::steady_clock::now() + patience;
-    do {
+    for (;;) {
       if (const auto count = one_round(take); count > 0) return count;
-      // A consumer waits for its own topic. Each waits in turn, so that none is looked at much later than it could be.
-      constexpr std::chrono::nanoseconds turn = std::chrono::milliseconds{2};
-      auto& waiting = *readings_[turn_];
-      if (const auto count = hand_over(waiting, waiting.consumer().poll(stop_, turn, wait::Block{}), take); count > 0)
-        return count;
-    } while (!stop_.stop_requested() && std::chrono::steady_clock::now() < deadline);
-    return 0;
+      const auto left = deadline - std::chrono::steady_clock::now();
+      if (stop_.stop_requested() || left <= left.zero()) return 0;
+      wait(left);
+    }
   }
 
   [[nodiscard]] bool is_finished() const noexcept {
@@ -137,6 +139,13 @@ class Source::Inside {
   }
 
  private:
+  /// Until some topic may have something, or waiting shall end.
+  void wait(std::chrono::nanoseconds patience) {
+    const std::stop_callback on_stop{stop_, [this] { readings_.front()->consumer().wakeup(); }};
+    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(patience).count();
+    ::poll(handles_.data(), handles_.size(), static_cast<int>(std::min<std::int64_t>(ms, 3'600'000)));
+  }
+
   /// One look at each topic, until one has something.
   std::size_t one_round(const Take& take) {
     for (std::size_t i = 0; i < readings_.size(); ++i) {
@@ -173,6 +182,7 @@ class Source::Inside {
   bool until_end_;
   std::stop_token stop_;
   std::vector<std::unique_ptr<Reading>> readings_;
+  std::vector<pollfd> handles_;  // of several topics, to wait for all at once
   std::size_t turn_ = 0;
   RecordView view_;
 };

@@ -81,6 +81,11 @@ class BeginAndEnd(support.BusTest):
             feeder.join()
         self.assertEqual(0, self.finish(endless).code)
 
+    def test_no_time_at_all_is_enough_for_what_is_there(self):
+        self.ok("produce", "t", data="1\n2\n")
+        self.assertEqual(["1", "2"], self.ok("consume", "t", "--timeout", "0s").lines)
+        self.refused(4, "no record came in time", "consume", "t", "-o", "end", "--timeout", "0s")
+
     def test_nothing_in_time_is_a_timeout_and_so_is_less_than_was_asked_for(self):
         self.ok("produce", "t", data="1\n2\n")
         done = self.run_command("consume", "t", "-n", "3", "--timeout", "50ms")

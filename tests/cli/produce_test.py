@@ -29,6 +29,25 @@ class Lines(support.BusTest):
         self.ok("produce", "t", *paths, "-", data="4\n")
         self.assertEqual(["1", "2", "3", "4"], self.ok("consume", "t", "-e").lines)
 
+    def test_a_folder_is_no_file_and_is_found_before_anything_is_sent(self):
+        path = os.path.join(self.folder, "a")
+        with open(path, "w", encoding="ascii") as file:
+            file.write("1\n")
+        self.refused(1, f"cannot read {self.folder}: Is a directory", "produce", "t", path, self.folder)
+        self.assertEqual(0, self.end_offset("t"))
+
+    def test_a_closed_standard_input_is_an_error(self):
+        process = self.start("produce", "t", stdin=None, preexec_fn=lambda: os.close(0))
+        done = self.finish(process)
+        self.assertEqual(1, done.code)
+        self.assertIn("cannot read standard input", done.err)
+
+    def test_a_partition_that_a_new_topic_would_not_have_makes_no_topic(self):
+        self.ok("topic", "create", "other")
+        self.refused(3, "there is no topic 't'", "produce", "t", "-p", "3", data="1\n")
+        self.assertEqual(["other"], self.ok("topic", "list").lines)
+        self.ok("produce", "t", "-p", "0", data="1\n")
+
     def test_many_lines_arrive_whole_and_in_order(self):
         self.ok("produce", "t", data=numbers(1, 300_000))
         self.assertEqual(numbers(1, 300_000), self.ok("consume", "t", "-e").out)
@@ -172,6 +191,7 @@ class Refusals(support.BusTest):
         self.refused(1, "Is a directory", "produce", "t", self.folder)
 
     def test_a_partition_that_is_not_there_is_not_found(self):
+        self.ok("topic", "create", "t")
         self.refused(3, "has 1 partition, and there is none of number 1", "produce", "t", "-p", "1", data="x\n")
 
     def test_senseless_options_are_usage_errors(self):
