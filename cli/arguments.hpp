@@ -36,7 +36,7 @@ struct Consume {
   std::string from = "start";
   std::optional<std::int64_t> count;
   bool until_end = false;
-  std::string timeout;
+  std::optional<std::string> timeout;
   std::optional<std::string> format;
   bool json = false;
   std::optional<std::string> key_delimiter;

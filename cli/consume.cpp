@@ -29,7 +29,7 @@ class Session {
         limit_{arguments.count.value_or(std::numeric_limits<std::int64_t>::max())},
         has_limit_{arguments.count.has_value()},
         interrupt_{interrupt} {
-    if (!arguments.timeout.empty()) timeout_ = parse_duration(arguments.timeout, "--timeout");
+    if (arguments.timeout) timeout_ = parse_duration(*arguments.timeout, "--timeout");
     before_talking = [this] { out_.flush(); };
   }
   Session(const Session&) = delete;

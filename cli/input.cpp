@@ -86,7 +86,7 @@ bool Input::refill(std::size_t limit) {
   for (;;) {
     if (at_end_ && !open_next()) return false;
     if (find_delimiter() != std::string::npos) return true;
-    if (buffer_.size() > limit)
+    if (buffer_.size() > limit + delimiter_.size())  // which may be there in part
       throw Quit{Exit::error,
                  fmt::format("{}: more than {} bytes without the delimiter (-D); the topic takes no larger "
                              "record (max.message.bytes)",

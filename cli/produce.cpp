@@ -36,11 +36,11 @@ class Sender {
  public:
   Sender(const Topic<Bytes>& topic, const Plan& plan)
       : plan_{plan},
+        topic_{topic},
         producer_{must(Producer<Bytes>::open(topic, ProducerConfig{.compression = plan.compression},
                                              DefaultPartitioner{std::random_device{}()}),
                        topic.name())},
-        has_keys_{plan.key.has_value() || !plan.key_delimiter.empty()},
-        partitions_{topic.partitions()} {}
+        has_keys_{plan.key.has_value() || !plan.key_delimiter.empty()} {}
 
   /// Sends all whole lines that the input has read. Throws Quit with the line that cannot be sent; those before it
   /// were.
@@ -100,12 +100,12 @@ class Sender {
 
   /// Lines with keys go to several partitions; each partition's in order.
   void send_all(const Input& input) {
-    if (plan_.partition || partitions_ == 1 || plan_.key_delimiter.empty())
-      return send(pending_, plan_.partition, input);
+    if (plan_.partition || plan_.key_delimiter.empty()) return send(pending_, plan_.partition, input);
+    const std::int32_t partitions = topic_.partitions();  // of now: it may grow meanwhile
     std::map<std::int32_t, std::vector<Pending>> groups;
     for (const auto& one : pending_) {
       const auto key = one.record.key.bytes();
-      const PartitionRequest request{key, one.record.key.is_present(), key.size() + one.value.size(), partitions_};
+      const PartitionRequest request{key, one.record.key.is_present(), key.size() + one.value.size(), partitions};
       groups[partitioner_(request)].push_back(one);
     }
     for (auto& [partition, group] : groups) {
@@ -151,10 +151,10 @@ class Sender {
   }
 
   const Plan& plan_;
+  const Topic<Bytes>& topic_;
   Producer<Bytes> producer_;
-  DefaultPartitioner partitioner_;
+  DefaultPartitioner partitioner_{std::random_device{}()};  // of lines that have no key
   bool has_keys_;
-  std::int32_t partitions_;
   std::vector<Pending> pending_;
   std::vector<Outgoing<Bytes>> records_;
   std::uint64_t sent_ = 0;

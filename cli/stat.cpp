@@ -61,7 +61,7 @@ std::vector<Row> look(Bus& bus, const Common& common, const std::vector<std::str
   return rows;
 }
 
-Json as_json(const std::vector<Row>& rows, const std::vector<LiveMember>& members) {
+Json as_json(const std::vector<Row>& rows, const std::vector<ClusterMember>& members) {
   Json found{{"partitions", Json::array()}, {"members", Json::array()}};
   for (const auto& row : rows) {
     Json one{{"topic", row.topic}, {"partition", row.partition.value}};
@@ -73,7 +73,7 @@ Json as_json(const std::vector<Row>& rows, const std::vector<LiveMember>& member
   return found;
 }
 
-std::string as_text(const std::vector<Row>& rows, const std::vector<LiveMember>& members) {
+std::string as_text(const std::vector<Row>& rows, const std::vector<ClusterMember>& members) {
   std::vector<std::vector<std::string>> cells{{"TOPIC", "PARTITION"}};
   const Row heading;
   for_each_number(heading, [&](std::string name, auto) {
@@ -104,6 +104,7 @@ bool pause_for(const Interrupt& interrupt, std::chrono::nanoseconds time) {
 
 Exit run(const Common& common, const Stat& arguments) {
   const auto interval = parse_duration(arguments.interval, "--interval");
+  if (interval < std::chrono::milliseconds{10}) throw Quit{Exit::usage, "--interval: 10ms at least"};
   const bool json = arguments.format == "json";
   const bool on_terminal = ::isatty(STDOUT_FILENO) == 1;
   const Interrupt interrupt{Interrupt::Output::watched};
@@ -111,7 +112,7 @@ Exit run(const Common& common, const Stat& arguments) {
   Output out;
   for (;;) {
     const auto rows = look(bus, common, arguments.topics);
-    const auto members = live_members(bus);
+    const auto members = live_members(Admin{bus}, common);
     if (json)
       out.buffer() = as_json(rows, members).dump(arguments.again ? -1 : 2) + "\n";
     else

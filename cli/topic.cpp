@@ -1,10 +1,10 @@
 // `towpath topic`: make, list, describe, alter and delete topics.
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "bus_access.hpp"
 #include "members.hpp"
 #include "output.hpp"
-#include "properties.hpp"
 
 namespace towpath::cli {
 namespace {
@@ -35,18 +35,20 @@ struct PartitionLook {
 
 struct Look {
   TopicDescription topic;
+  std::vector<ConfigEntry> settings;
   std::vector<PartitionLook> partitions;
   std::vector<ReaderPlace> readers;
   std::size_t producers = 0;  // alive, of this topic
   std::size_t consumers = 0;
 };
 
-std::vector<ReaderPlace> places_of(const Topic<Bytes>& topic, const ReaderList& readers) {
+/// Of `partitions` partitions.
+std::vector<ReaderPlace> places_of(const Topic<Bytes>& topic, const ReaderList& readers, std::int32_t partitions) {
   std::vector<ReaderPlace> places;
   for (std::size_t i = 0; i < readers.size(); ++i) {
     const auto name = detail::ReaderFile::name_of(readers[i]);
-    const auto file = detail::ReaderFile::open(topic.files()->directory(), name, topic.partitions(), false);
-    for (std::int32_t p = 0; p < topic.partitions(); ++p) {
+    const auto file = detail::ReaderFile::open(topic.files()->directory(), name, partitions, false);
+    for (std::int32_t p = 0; p < partitions; ++p) {
       ReaderPlace place{std::string{readers[i]}, {p}, std::nullopt};
       const auto* entry = file ? file->entry(p) : nullptr;
       // pairs with the reader's own stores of how far it came
@@ -62,6 +64,7 @@ Look look_at(Bus& bus, const Common& common, const std::string& name) {
   const Admin admin{bus};
   Look look;
   look.topic = describe(admin, common, name);
+  look.settings = must(admin.describe_configs(name), name);
   const auto topic = must(Topic<Bytes>::open(bus, name), name);
   for (std::int32_t i = 0; i < topic.partitions(); ++i) {
     const auto partition = must(Partition<Bytes>::open(topic, {i}), name);
@@ -71,11 +74,11 @@ Look look_at(Bus& bus, const Common& common, const std::string& name) {
                                partition.bytes(),
                                must(partition.segments(), name)});
   }
-  look.readers = places_of(topic, look.topic.config.readers);
-  for (const auto& member : live_members(bus)) {
+  look.readers = places_of(topic, look.topic.config.readers, static_cast<std::int32_t>(look.partitions.size()));
+  for (const auto& member : live_members(admin, common)) {
     if (member.name != shown_name(name)) continue;
-    if (member.kind == shm::MemberKind::producer) ++look.producers;
-    if (member.kind == shm::MemberKind::consumer) ++look.consumers;
+    if (member.kind == ClusterMember::Kind::producer) ++look.producers;
+    if (member.kind == ClusterMember::Kind::consumer) ++look.consumers;
   }
   return look;
 }
@@ -88,7 +91,7 @@ Json as_json(const Look& look) {
                    {"size", topic.type_size},
                    {"alignment", topic.type_alignment}};
   auto& config = found["config"] = Json::object();
-  for (const auto& [name, value] : properties_of(topic.config)) config[name] = value;
+  for (const auto& setting : look.settings) config[setting.name] = setting.value;
   auto& partitions = found["partitions"] = Json::array();
   for (const auto& one : look.partitions)
     partitions.push_back({{"partition", one.id.value},
@@ -113,8 +116,8 @@ std::string as_text(const Look& look) {
                                  topic.type_name, topic.encoding, size);
   text += fmt::format("alive       {} producer{}, {} consumer{}\n", look.producers, plural(look.producers),
                       look.consumers, plural(look.consumers));
-  for (const auto& [name, value] : properties_of(topic.config))
-    text += fmt::format("  {:<24}  {}\n", name, value.empty() ? "-" : value);
+  for (const auto& setting : look.settings)
+    text += fmt::format("  {:<24}  {}\n", setting.name, setting.value.empty() ? "-" : setting.value);
   std::vector<std::vector<std::string>> rows{{"PARTITION", "BEGIN", "END", "BYTES", "SEGMENTS"}};
   const auto number = [](auto value) { return fmt::format("{}", value); };
   for (const auto& one : look.partitions)
@@ -149,36 +152,52 @@ Exit for_each_name(const std::vector<std::string>& names, const Do& act) {
 
 std::string about(const std::string& name) { return fmt::format("topic '{}'", name); }
 
-/// Says which of the settings that were asked for became something else: what tmpfs cannot do, what is rounded.
-void tell_changes(const Admin& admin, const std::string& name, const TopicConfig& asked,
-                  const std::vector<std::string>& typed) {
-  const auto made = admin.describe_topic(name);
-  if (!made) return;
-  const auto before = properties_of(asked);
-  const auto after = properties_of(made->config);
-  for (std::size_t i = 0; i < after.size(); ++i) {
-    const auto& [property, value] = after[i];
-    const bool was_typed = std::any_of(
-        typed.begin(), typed.end(), [&key = property](const std::string& text) { return text.starts_with(key + "="); });
-    if (was_typed && value != before[i].second)
-      talk("{}: {} is {} here, not {}", name, property, value, before[i].second);
+/// Somebody else alters the topic at this moment: again, for 5 s.
+template <class Do>
+Result<void> patiently(const Do& act) {
+  for (int tries = 0;; ++tries)
+    if (auto done = act(); done.error() != Errc::busy || tries == 1'000)
+      return done;
+    else
+      std::this_thread::sleep_for(std::chrono::milliseconds{5});
+}
+
+/// A name that no setting has, with the one that was probably meant.
+Quit no_such_setting(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& property : detail::topic_properties) names.emplace_back(property.name);
+  const auto meant = nearest(name, names);
+  return Quit{Exit::usage, fmt::format("topics have no setting '{}'; {}", name,
+                                       meant ? fmt::format("did you mean '{}'?", *meant)
+                                             : fmt::format("there are {}", fmt::join(names, ", ")))};
+}
+
+/// What --config and --delete-config ask for. Throws Quit: a name that is none.
+std::vector<ConfigChange> changes_of(const std::vector<std::string>& typed, const std::vector<std::string>& removed) {
+  std::vector<ConfigChange> changes;
+  for (const auto& name : removed) changes.push_back({name, {}, ConfigOperation::remove});
+  for (const auto& text : typed) {
+    const auto equals = text.find('=');
+    if (equals == std::string::npos)
+      throw Quit{Exit::usage, fmt::format("--config '{}': NAME=VALUE, as retention.ms=60000", text)};
+    changes.push_back({text.substr(0, equals), text.substr(equals + 1)});
   }
+  for (const auto& change : changes)
+    if (!detail::find_property(change.name)) throw no_such_setting(change.name);
+  return changes;
 }
 
 }  // namespace
 
 Exit run(const Common& common, const TopicCreate& arguments) {
-  TopicConfig config;
-  config.partitions = arguments.partitions;
-  set_properties(config, arguments.config);
-  must(check_topic_config(config), "--config");
+  NewTopic topic{{}, {.partitions = arguments.partitions}, changes_of(arguments.config, {})};
   for (const auto& name : arguments.names) must(check_topic_name(name), about(name));
   const Bus bus = open_bus(common, Presence::make);
   return for_each_name(arguments.names, [&](const std::string& name) {
-    const auto made = Admin{bus}.create_topic(name, config);
+    topic.name = name;
+    const auto made = Admin{bus}.create_topic(topic);
     if (made.error() == Errc::topic_exists && arguments.if_missing) return;
     must(made, about(name));
-    tell_changes(Admin{bus}, name, config, arguments.config);
   });
 }
 
@@ -225,20 +244,14 @@ Exit run(const Common& common, const TopicAlter& arguments) {
     throw Quit{Exit::usage, "nothing to alter: --partitions, --config or --delete-config"};
   const Bus bus = open_bus(common, Presence::visit);
   Admin admin{bus};
-  auto config = describe(admin, common, arguments.name).config;
-  const auto had = config.partitions;
-  const auto alignment = config.record_alignment;
-  remove_properties(config, arguments.removed);
-  set_properties(config, arguments.config);
-  must(check_topic_config(config), "--config");
-  if (config.record_alignment != alignment)
-    throw Quit{Exit::usage, "towpath.record.alignment is fixed when a topic is made"};
+  const auto had = describe(admin, common, arguments.name).config.partitions;
   if (arguments.partitions && *arguments.partitions < had)
     throw Quit{Exit::usage, fmt::format("{} has {} partitions; a topic only grows", about(arguments.name), had)};
-  if (!arguments.config.empty() || !arguments.removed.empty())
-    must(admin.alter_topic(arguments.name, config), about(arguments.name));
-  tell_changes(admin, arguments.name, config, arguments.config);
-  if (arguments.partitions) must(admin.create_partitions(arguments.name, *arguments.partitions), about(arguments.name));
+  const auto changes = changes_of(arguments.config, arguments.removed);
+  must(patiently([&] { return admin.alter_configs(arguments.name, changes); }), about(arguments.name));
+  if (arguments.partitions)
+    must(patiently([&] { return admin.create_partitions(arguments.name, *arguments.partitions); }),
+         about(arguments.name));
   return Exit::ok;
 }
 

@@ -3,6 +3,7 @@ import base64
 import os
 import random
 import subprocess
+import time
 
 import support
 from support import numbers
@@ -35,6 +36,26 @@ class Lines(support.BusTest):
             file.write("1\n")
         self.refused(1, f"cannot read {self.folder}: Is a directory", "produce", "t", path, self.folder)
         self.assertEqual(0, self.end_offset("t"))
+
+    def test_a_topic_may_grow_while_lines_with_keys_come(self):
+        self.ok("topic", "create", "t")
+        process = self.start("produce", "t", "-K", ":", stdin=subprocess.PIPE)
+        process.stdin.write(b"a:1\n")
+        process.stdin.flush()
+        self.eventually(lambda: self.end_offset("t") == 1)
+        self.ok("topic", "alter", "t", "-p", "8")
+        done = self.finish(process, "".join(f"{n}:{n}\n" for n in range(100)).encode())
+        self.assertEqual(0, done.code, done.err)
+        self.assertLess(2, len({record["partition"] for record in self.everything("t")}))
+
+    def test_the_largest_record_may_have_a_long_delimiter(self):
+        self.ok("topic", "create", "t", "--config", "max.message.bytes=100")
+        process = self.start("produce", "t", "-D", "12345", stdin=subprocess.PIPE)
+        process.stdin.write(b"x" * 100 + b"123")
+        process.stdin.flush()
+        time.sleep(0.1)  # so that it is read in two pieces, if all goes well
+        done = self.finish(process, b"45")
+        self.assertEqual((0, 1), (done.code, self.end_offset("t")), done.err)
 
     def test_a_closed_standard_input_is_an_error(self):
         process = self.start("produce", "t", stdin=None, preexec_fn=lambda: os.close(0))
@@ -186,9 +207,6 @@ class Refusals(support.BusTest):
             file.write("1\n")
         self.refused(1, "cannot read ", "produce", "t", path, path + "-not")
         self.assertFalse(os.path.exists(self.bus))
-
-    def test_a_folder_is_no_file(self):
-        self.refused(1, "Is a directory", "produce", "t", self.folder)
 
     def test_a_partition_that_is_not_there_is_not_found(self):
         self.ok("topic", "create", "t")

@@ -63,16 +63,31 @@ class Topics(support.BusTest):
         self.assertEqual(3, len(after["partitions"]))
         self.assertEqual(before["id"], after["id"])
 
-    def test_a_setting_that_this_storage_has_not_is_said(self):
-        done = self.ok("topic", "create", "t", "--config", "towpath.durability=each")
-        self.assertIn("% t: towpath.durability is none here, not each", done.err)
+    def test_a_setting_that_this_storage_has_not_is_refused(self):
+        self.ok("topic", "create", "t")
+        for verb, name in (("create", "new"), ("alter", "t")):
+            self.refused(2, "only none in memory and on tmpfs", "topic", verb, name, "--config", "towpath.durability=each")
+        self.assertEqual(["t"], self.ok("topic", "list").lines)
+
+    def test_settings_that_several_alter_at_once_are_all_kept(self):
+        self.ok("topic", "create", "t")
+        wanted = {"retention.ms": "5000", "retention.bytes": "2000000", "towpath.grace.ms": "7", "flush.ms": "77"}
+        together = [self.start("topic", "alter", "t", "--config", f"{name}={value}") for name, value in wanted.items()]
+        for process in together:
+            self.assertEqual(0, self.finish(process).code)
+        config = self.describe("t")["config"]
+        self.assertEqual(wanted, {name: config[name] for name in wanted})
+
+    def test_a_small_segment_makes_the_largest_record_small(self):
+        self.ok("topic", "create", "t", "--config", "segment.bytes=262144")
+        self.assertEqual("262144", self.describe("t")["config"]["max.message.bytes"])
 
     def test_senseless_settings_are_usage_errors_and_change_nothing(self):
         self.ok("topic", "create", "t", "-p", "2")
         before = self.describe("t")
         for typed, text in (("retention.sm=5", "did you mean 'retention.ms'?"), ("nonsense=1", "there are cleanup.policy"),
                             ("retention.ms", "NAME=VALUE"), ("retention.ms=x", "-1 (unlimited) or 1 to"),
-                            ("retention.ms=0", "retention.ms=0"), ("retention.bytes=-2", "above 0"),
+                            ("retention.ms=0", "retention.ms: -1"), ("retention.bytes=-2", "above 0"),
                             ("segment.bytes=1", "262144"), ("max.message.bytes=99999999999", "1 to segment.bytes"),
                             ("cleanup.policy=compact", "delete"), ("towpath.durability=maybe", "none, interval or each"),
                             ("towpath.on.full=explode", "drop_oldest, block or fail"), ("flush.ms=0", "1 to 86400000"),
@@ -80,10 +95,10 @@ class Topics(support.BusTest):
                             ("towpath.record.alignment=12", "8, 16, 32 or 64")):
             self.refused(2, text, "topic", "alter", "t", "--config", typed)
             self.refused(2, text, "topic", "create", "new", "--config", typed)
-        self.refused(2, "given twice", "topic", "alter", "t", "--config", "flush.ms=5", "--config", "flush.ms=6")
-        self.refused(2, "fixed when a topic is made", "topic", "alter", "t", "--config", "towpath.record.alignment=64")
+        self.refused(2, "named twice", "topic", "alter", "t", "--config", "flush.ms=5", "--config", "flush.ms=6")
+        self.refused(2, "fixed when a topic is created", "topic", "alter", "t", "--config", "towpath.record.alignment=64")
         self.refused(2, "only grows", "topic", "alter", "t", "-p", "1")
-        self.refused(2, "max_message_bytes", "topic", "alter", "t", "--config", "segment.bytes=262144")
+        self.refused(2, "no less than max.message.bytes", "topic", "alter", "t", "--config", "segment.bytes=262144")
         self.refused(2, "nothing to alter", "topic", "alter", "t")
         self.refused(2, "no setting 'x'", "topic", "alter", "t", "--delete-config", "x")
         for count in ("0", "32768", "-1", "x"):

@@ -25,8 +25,15 @@ class Admin {
     if (options.validate_only) return bus_.catalog().check_new(std::string{name}, config);
     return bus_.catalog().create(std::string{name}, config, schema_of<Bytes, Serde<Bytes>>());
   }
+  /// Refuses what is set by name and cannot be kept here, as durability in memory; a TopicConfig's is made to fit.
+  Result<void> create_topic(const NewTopic& topic, const AdminOptions& options = {}) {
+    if (auto fine = usable(); !fine) return fine;
+    if (auto fine = bus_.catalog().check_new(topic.name, topic.config); !fine) return fine;
+    const auto config = settings_of(topic);
+    return config ? create_topic(topic.name, *config, options) : config.error();
+  }
   std::vector<TopicOutcome<>> create_topics(const std::vector<NewTopic>& topics, const AdminOptions& options = {}) {
-    return each(topics, [&](const NewTopic& topic) { return create_topic(topic.name, topic.config, options); });
+    return each(topics, [&](const NewTopic& topic) { return create_topic(topic, options); });
   }
 
   /// Sorted by name. Errors: those of listing a folder.
@@ -179,6 +186,22 @@ class Admin {
     auto pins = (*files)->open_pins_holder();
     if (!pins) return pins.error();
     return Place{std::move(*files), *log, std::move(*pins)};
+  }
+
+  [[nodiscard]] Result<TopicConfig> settings_of(const NewTopic& topic) const {
+    if (topic.configs.empty()) return topic.config;
+    detail::StoredConfig now;
+    now.config = topic.config;
+    // As small as fits any segment, until it is known how large these are.
+    const bool is_size_open = topic.config.max_message_bytes == 0;
+    if (is_size_open) now.config.max_message_bytes = log::first_segment_bytes;
+    const auto settle = [&](const TopicConfig& config) { return bus_.catalog().settle(config, Schema{}); };
+    now.config = settle(now.config);
+    auto config = detail::ConfigChanges{topic.configs, true}.apply(now, now, settle);
+    const bool is_size_set = std::any_of(topic.configs.begin(), topic.configs.end(),
+                                         [](const auto& change) { return change.name == "max.message.bytes"; });
+    if (config && is_size_open && !is_size_set) config->max_message_bytes = 0;
+    return config;
   }
 
   /// What the topic would be like if it were made here and now without settings; records as large as it can take now.

@@ -12,6 +12,7 @@ namespace towpath::inline TOWPATH_ABI {
 struct NewTopic {
   std::string name;
   TopicConfig config{};
+  std::vector<ConfigChange> configs{};  ///< settings by Kafka's property names, in place of what `config` says
 };
 
 /// What became of one of several topics: a value or why not, the others' fate is their own.

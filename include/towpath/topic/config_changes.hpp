@@ -49,14 +49,14 @@ inline constexpr std::array<TopicProperty, 11> topic_properties{{
     {"cleanup.policy", "cleanup.policy: delete (this version does not compact)"},
     {"retention.bytes", "retention.bytes: -1 (unlimited) or above 0"},
     {"retention.ms", "retention.ms: -1 (unlimited) or 1 to 9223372036854"},
-    {"segment.bytes", "segment.bytes: 262144 (256 KiB) to 4294967296 (4 GiB)"},
+    {"segment.bytes", "segment.bytes: 262144 (256 KiB) to 4294967296 (4 GiB), and no less than max.message.bytes"},
     {"max.message.bytes", "max.message.bytes: 1 to segment.bytes, and below 2 GiB"},
     {"flush.ms", "flush.ms: 1 to 86400000"},
     {"towpath.durability", "towpath.durability: none, interval or each; only none in memory and on tmpfs"},
     {"towpath.on.full", "towpath.on.full: drop_oldest, block or fail"},
     {"towpath.readers", "towpath.readers: 16 names at most, comma-separated, each as a topic's and once", false, true},
     {"towpath.grace.ms", "towpath.grace.ms: 1 to 3600000"},
-    {"towpath.record.alignment", "towpath.record.alignment is fixed when a topic is created", true},
+    {"towpath.record.alignment", "towpath.record.alignment: 8, 16, 32 or 64, fixed when a topic is created", true},
 }};
 
 inline const TopicProperty* find_property(std::string_view name) noexcept {
@@ -93,7 +93,8 @@ inline std::string changed_list(const std::string& list, const std::string& othe
 /// The changes of one request to one topic, judged together: the order of properties in it does not matter.
 class ConfigChanges {
  public:
-  explicit ConfigChanges(std::span<const ConfigChange> changes) noexcept : changes_{changes} {}
+  explicit ConfigChanges(std::span<const ConfigChange> changes, bool is_new_topic = false) noexcept
+      : changes_{changes}, is_new_{is_new_topic} {}
 
   /// What the settings become. `settle` decides what depends on where the bus lies. Errors: invalid_argument (a name
   /// that is none, twice or no list; a value that is refused, with its rule), config_mismatch (fixed at creation).
@@ -113,7 +114,7 @@ class ConfigChanges {
     for (std::size_t i = 0; i < changes_.size(); ++i) {
       const auto* property = find_property(changes_[i].name);
       if (!property) return Failure{Errc::invalid_argument, "property: topics have none of that name"};
-      if (property->is_read_only) return Failure{Errc::config_mismatch, property->rule};
+      if (property->is_read_only && !is_new_) return Failure{Errc::config_mismatch, property->rule};
       const bool edits_list = changes_[i].operation > ConfigOperation::remove;
       if (changes_[i].operation > ConfigOperation::subtract || changes_[i].operation < ConfigOperation::set)
         return Failure{Errc::invalid_argument, "property: an operation that is none of set, remove, append, subtract"};
@@ -154,6 +155,7 @@ class ConfigChanges {
   }
 
   std::span<const ConfigChange> changes_;
+  bool is_new_;
 };
 
 inline std::vector<ConfigEntry> config_entries(const StoredConfig& now, const StoredConfig& defaults) {
