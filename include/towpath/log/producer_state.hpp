@@ -49,7 +49,10 @@ inline Result<ProducerMark> last_mark_between(const PartitionLog& log, const std
     run = Run{};
     if (at == Progress::idle) break;
     if (at == Progress::failed) return reader.failure();
-    if (at == Progress::out_of_range) reader.seek(log.begin());
+    if (at == Progress::out_of_range) {
+      if (reader.position() == log.begin()) return Failure{Errc::corrupt, "a log begins behind its end"};
+      reader.seek(log.begin());
+    }
     if (at == Progress::blocked && !reader.help()) {
       if (!log.may_help()) break;
       std::this_thread::sleep_for(std::chrono::microseconds{20});
@@ -61,11 +64,15 @@ inline Result<ProducerMark> last_mark_between(const PartitionLog& log, const std
 /// The mark of the last record that producer `id` has in the partition. Looks through the newest segment first: who
 /// was here lately is found soon, who never was costs a look at every record. Errors: those of mapping.
 inline Result<ProducerMark> last_mark(const PartitionLog& log, const std::shared_ptr<Pins>& pins, std::int64_t id) {
+  const std::uint64_t newest = log.state().hint.load(shm::acquire);
   const auto bases = log.bases();
   if (!bases) return bases.error();
-  std::uint64_t to = ~std::uint64_t{0};
+  const auto active = pin_segment(log, pins, newest);  // not found: an empty log, or one that has gone on
+  if (!active && active.error() != Errc::not_found) return active.error();
+  // Whoever asks holds the id, so nothing of it comes behind what is reserved now.
+  std::uint64_t to = active ? newest + Tail::count((*active)->header->tail.load(shm::acquire)) : newest;
   for (auto base = bases->rbegin(); base != bases->rend(); ++base) {
-    if (*base > log.state().hint.load(shm::acquire)) continue;  // made, but nobody writes there yet
+    if (*base > newest) continue;  // made later
     const auto found = last_mark_between(log, pins, id, *base, to);
     if (!found || found->is_present()) return found;
     to = *base;

@@ -151,11 +151,11 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     if (has_failed()) return failed_partition();  // whoever failed it closes its last segment
     if (next_base < parts_.state->log_start.load(shm::seq_cst)) return active(member, need);
+    if (next_base < parts_.state->hint.load(shm::acquire)) return active(member, need);  // others have gone on
     bool made = false;
     auto segment = open(next_base, Use::append);
     if (!segment) {
       if (segment.error() != Errc::not_found) return segment;
-      if (parts_.state->hint.load(shm::acquire) > next_base) return active(member, need);
       if (!crosser && waited++ < 40) {
         std::this_thread::sleep_for(std::chrono::microseconds{5});
         continue;
