@@ -321,6 +321,29 @@ TEST_CASE("numbers that were handed out before a restart are not handed out agai
   CHECK(bus.core()->control().next_producer_id.load(shm::relaxed) >= std::uint64_t{1} << 32);
 }
 
+TEST_CASE("a named reader's place that came to the disk before the records is cut back to the end") {
+  const Rebooted disk;
+  {
+    auto bus = open_bus(disk.path.string());
+    Words topic{bus, "t", {.on_full = OnFull::block, .readers = {"recorder"}, .durability = {DurabilityKind::none}}};
+    WordProducer producer{topic};
+    for (std::uint64_t i = 0; i < 20; ++i) producer.send(record_text(i, 100)).value();
+    Consumer recorder{topic, {.auto_offset_reset = OffsetReset::earliest, .name = "recorder"}};
+    CHECK(recorder.poll(std::chrono::milliseconds{0}).size() == 20);
+    CHECK(recorder.poll(std::chrono::milliseconds{0}).empty());  // says that it has read them
+  }
+  disk.damage(0, 12);
+  disk.restart();
+  auto bus = open_bus(disk.path.string());
+  Words topic{bus, "t"};
+  WordProducer producer{topic};
+  for (std::uint64_t i = 0; i < 10; ++i) producer.send(record_text(i, 100)).value();
+  Consumer recorder{topic, {.auto_offset_reset = OffsetReset::earliest, .name = "recorder"}};
+  const auto batch = recorder.poll(std::chrono::milliseconds{0});
+  CHECK(batch.size() == 10);
+  CHECK(batch.begin()->offset() == Offset{12});
+}
+
 TOWPATH_ROLE("recover") {
   FlushPolicy::tmpfs_is_a_disk = true;
   if (args.at(1) != "none") arm(args.at(1), 1, args.at(2) == "kill" ? Action::kill : Action::stop);

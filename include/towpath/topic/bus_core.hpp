@@ -47,8 +47,10 @@ class BusCore {
   /// Was the machine started anew since the bus was last in use? On tmpfs and in memory a restart leaves nothing; on
   /// disk it may have cost what was not flushed, and topic/recovery.hpp looks after that.
   [[nodiscard]] bool is_restarted() const {
-    return directory_->is_lasting() && (boot_ == shm::BootId{} || !is_of_boot(*control_, boot_));
+    return directory_->is_lasting() && (!knows_boot() || !is_of_boot(*control_, boot_));
   }
+  /// False: this process cannot tell whether it was, for it sees no boot id in /proc.
+  [[nodiscard]] bool knows_boot() const noexcept { return boot_ != shm::BootId{}; }
   /// The last step of recovery, after all else was flushed. Errors: io_error.
   Result<void> mark_recovered() {
     set_boot(*control_, boot_);
@@ -59,6 +61,10 @@ class BusCore {
     for (unsigned i = 0; i < shm::max_members; ++i) lines()[i].clear();
     control_->members_used.store(0, shm::relaxed);
     control_->maintainer.store(0, shm::relaxed);
+  }
+
+  static Failure no_boot_id() noexcept {
+    return {Errc::unsupported_platform, "no boot id in /proc; without it a restart cannot be noticed on disk"};
   }
 
   /// Is this the process that opened the bus, not a child of it? Everything that a user calls asks this first.
@@ -94,8 +100,7 @@ class BusCore {
 
   /// Makes what is missing; ctl last, for a bus exists once that is there. Two processes may do this at once.
   Result<void> make() {
-    if (directory_->is_lasting() && boot_ == shm::BootId{})
-      return Failure{Errc::unsupported_platform, "no boot id in /proc; without it a restart cannot be noticed on disk"};
+    if (directory_->is_lasting() && !knows_boot()) return no_boot_id();
     const auto keep = [](Result<void> done) {
       return done || done.error() == Errc::already_exists ? Result<void>{} : done;
     };

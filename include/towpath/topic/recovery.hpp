@@ -74,9 +74,28 @@ class BusRecovery {
       if (auto done = log::LogRecovery{**log}.run(); !done) return done;
     }
     const auto left = (*topic)->directory().list("");
-    for (const auto& file : left ? *left : std::vector<std::string>{})
+    if (!left) return left.error();
+    for (const auto& file : *left) {
       if (is_temporary(file)) (*topic)->directory().remove(file.c_str()).ignore();
+      if (file.starts_with(ReaderFile::name_of("")))
+        if (auto done = cut_back(**topic, file); !done) return done;
+    }
     return (*topic)->directory().flush("wait");
+  }
+
+  /// A reader's place may have reached the disk before the records that it had read: it stands at the end then, so that
+  /// what comes there now is kept for it. A file that is damaged says nothing: its reader is one that never came.
+  static Result<void> cut_back(TopicFiles& topic, const std::string& file) {
+    const auto reader = ReaderFile::open(topic.directory(), file, topic.partitions(), true);
+    if (!reader) return reader.error() == Errc::corrupt ? Result<void>{} : reader.error();
+    for (std::int32_t i = 0; i < topic.partitions(); ++i) {
+      const auto log = topic.partition({i});
+      auto* entry = reader->entry(i);
+      if (!log || !entry) continue;
+      const std::uint64_t end = (*log)->state().resolved_to.load(shm::acquire);
+      if (entry->stands_at.load(shm::acquire) > end + 1) entry->stands_at.store(end + 1, shm::release);
+    }
+    return topic.directory().flush(file.c_str());
   }
 
   /// Whoever deleted it came as far as saying so.
@@ -89,9 +108,10 @@ class BusRecovery {
   std::uint64_t last_uid_ = 0;
 };
 
-/// Recovers the bus, or waits for whoever does. Errors: recovery_needed, recovery_in_progress, and those of
-/// BusRecovery.
+/// Recovers the bus, or waits for whoever does. Errors: recovery_needed, recovery_in_progress, unsupported_platform (no
+/// boot id), and those of BusRecovery.
 inline Result<void> recover(const std::shared_ptr<BusCore>& core) {
+  if (!core->knows_boot()) return BusCore::no_boot_id();  // others may be using it at this moment
   if (core->is_read_only())
     return Failure{Errc::recovery_needed, "the machine was restarted, and nobody who may write opened the bus since"};
   const auto deadline = std::chrono::steady_clock::now() +

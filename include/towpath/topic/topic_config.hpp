@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string_view>
 
 #include <towpath/core/ids.hpp>
@@ -97,6 +98,9 @@ constexpr Result<void> check_topic_config(const TopicConfig& config) noexcept {
     return bad("max_message_bytes: 1 to segment_bytes, and below 2 GiB");
   if (config.retention.age <= Duration::zero()) return bad("retention.age: above zero");
   if (config.retention.bytes == 0) return bad("retention.bytes: above zero");
+  if (config.retention.bytes > std::uint64_t{std::numeric_limits<std::int64_t>::max()} &&
+      config.retention.bytes < Retention::by_storage)
+    return bad("retention.bytes: below 2^63, or Retention::unlimited");
   if (config.grace < std::chrono::milliseconds{1} || config.grace > std::chrono::hours{1})
     return bad("grace: 1 ms to 1 h");
   if (const auto a = config.record_alignment; a != 0 && a != 8 && a != 16 && a != 32 && a != 64)
