@@ -3571,19 +3571,20 @@ class BatchRecords {
 // A Kafka record batch made readable: its records, decompressed, as the native frames (log/frame.hpp) that readers of
 // the log know, each value at the alignment that its type needs. This is how consumers see batches.
 //   UnpackedBatch batch;                                             // keep it: the next batch takes its memory
-//   batch.unpack(bytes, 8, unpack_budget(max_message_bytes, bytes.size())).value();
+//   batch.unpack(bytes, 8, unpack_budget(bytes.size())).value();
 //   if (auto frame = batch.frame(offset - base_offset)) view.parse(frame->data, frame->length, 8);
 // One thread's. All of it is private memory: nothing in it changes when the log does, and a crash leaves nothing. Bytes
 // that change while they are unpacked (a hostile writer) give a wrong record or `corrupt`, never a read outside.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
-/// How much a compressed batch may become: what the topic allows for one, 64 times its size, or 64 MiB, whichever is
-/// least; but 1 MiB in any case, so that what small, well compressible batches of real clients become is no bomb.
-constexpr std::uint64_t unpack_budget(std::uint64_t topic_limit_bytes, std::uint64_t batch_bytes) noexcept {
+/// How many bytes the records of a compressed batch may become: 64 times its size or 64 MiB, whichever is less; but
+/// 1 MiB in any case, so that what small, well compressible batches of real clients become is no bomb. The same for
+/// every reader at any time, whatever the topic's settings are by then: a producer asks it too.
+constexpr std::uint64_t unpack_budget(std::uint64_t batch_bytes) noexcept {
   constexpr std::uint64_t least = 1024 * 1024;
   constexpr std::uint64_t most = 64 * least;
-  return std::max(least, std::min({topic_limit_bytes, most, batch_bytes < most / 64 ? batch_bytes * 64 : most}));
+  return std::max(least, batch_bytes < most / 64 ? batch_bytes * 64 : most);
 }
 
 class UnpackedBatch {
@@ -3775,7 +3776,7 @@ inline Result<SharedRecords> unpack_records(const Segment& segment, std::uint64_
     return damaged;
   records->count = frame.count;
   if (!records->covers(segment, n)) return damaged;
-  const std::uint64_t budget = unpack_budget(log.words().max_message_bytes.load(shm::relaxed), frame.batch.size());
+  const std::uint64_t budget = unpack_budget(frame.batch.size());
   if (auto done = records->batch.unpack(frame.batch, log.format().value_alignment, budget); !done) return done.error();
   return SharedRecords{std::move(records)};
 }
@@ -5105,6 +5106,8 @@ class [[nodiscard]] Batch {
     if (unpacked_) [[unlikely]]
       if (!find_unpacked(n, frame, length, record)) return false;
     if (!record.frame_.parse(frame, length, value_alignment_)) return false;
+    if constexpr (reads_in_place)  // the log was looked at before, but a hostile writer may have been there since
+      if (record.frame_.has_value && !S::accepts(record.frame_.value)) return false;
     record.offset_ = Offset{static_cast<std::int64_t>(segment.base + n)};
     if constexpr (!reads_in_place) {
       if (index >= decoded_.values.size()) return false;
@@ -5768,8 +5771,10 @@ class BusCore {
   /// Was the machine started anew since the bus was last in use? On tmpfs and in memory a restart leaves nothing; on
   /// disk it may have cost what was not flushed, and topic/recovery.hpp looks after that.
   [[nodiscard]] bool is_restarted() const {
-    return directory_->is_lasting() && (boot_ == shm::BootId{} || !is_of_boot(*control_, boot_));
+    return directory_->is_lasting() && (!knows_boot() || !is_of_boot(*control_, boot_));
   }
+  /// False: this process cannot tell whether it was, for it sees no boot id in /proc.
+  [[nodiscard]] bool knows_boot() const noexcept { return boot_ != shm::BootId{}; }
   /// The last step of recovery, after all else was flushed. Errors: io_error.
   Result<void> mark_recovered() {
     set_boot(*control_, boot_);
@@ -5780,6 +5785,10 @@ class BusCore {
     for (unsigned i = 0; i < shm::max_members; ++i) lines()[i].clear();
     control_->members_used.store(0, shm::relaxed);
     control_->maintainer.store(0, shm::relaxed);
+  }
+
+  static Failure no_boot_id() noexcept {
+    return {Errc::unsupported_platform, "no boot id in /proc; without it a restart cannot be noticed on disk"};
   }
 
   /// Is this the process that opened the bus, not a child of it? Everything that a user calls asks this first.
@@ -5815,8 +5824,7 @@ class BusCore {
 
   /// Makes what is missing; ctl last, for a bus exists once that is there. Two processes may do this at once.
   Result<void> make() {
-    if (directory_->is_lasting() && boot_ == shm::BootId{})
-      return Failure{Errc::unsupported_platform, "no boot id in /proc; without it a restart cannot be noticed on disk"};
+    if (directory_->is_lasting() && !knows_boot()) return no_boot_id();
     const auto keep = [](Result<void> done) {
       return done || done.error() == Errc::already_exists ? Result<void>{} : done;
     };
@@ -6059,6 +6067,9 @@ constexpr Result<void> check_topic_config(const TopicConfig& config) noexcept {
     return bad("max_message_bytes: 1 to segment_bytes, and below 2 GiB");
   if (config.retention.age <= Duration::zero()) return bad("retention.age: above zero");
   if (config.retention.bytes == 0) return bad("retention.bytes: above zero");
+  if (config.retention.bytes > std::uint64_t{std::numeric_limits<std::int64_t>::max()} &&
+      config.retention.bytes < Retention::by_storage)
+    return bad("retention.bytes: below 2^63, or Retention::unlimited");
   if (config.grace < std::chrono::milliseconds{1} || config.grace > std::chrono::hours{1})
     return bad("grace: 1 ms to 1 h");
   if (const auto a = config.record_alignment; a != 0 && a != 8 && a != 16 && a != 32 && a != 64)
@@ -7298,11 +7309,11 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     if (has_failed()) return failed_partition();  // whoever failed it closes its last segment
     if (next_base < parts_.state->log_start.load(shm::seq_cst)) return active(member, need);
+    if (next_base < parts_.state->hint.load(shm::acquire)) return active(member, need);  // others have gone on
     bool made = false;
     auto segment = open(next_base, Use::append);
     if (!segment) {
       if (segment.error() != Errc::not_found) return segment;
-      if (parts_.state->hint.load(shm::acquire) > next_base) return active(member, need);
       if (!crosser && waited++ < 40) {
         std::this_thread::sleep_for(std::chrono::microseconds{5});
         continue;
@@ -9366,9 +9377,28 @@ class BusRecovery {
       if (auto done = log::LogRecovery{**log}.run(); !done) return done;
     }
     const auto left = (*topic)->directory().list("");
-    for (const auto& file : left ? *left : std::vector<std::string>{})
+    if (!left) return left.error();
+    for (const auto& file : *left) {
       if (is_temporary(file)) (*topic)->directory().remove(file.c_str()).ignore();
+      if (file.starts_with(ReaderFile::name_of("")))
+        if (auto done = cut_back(**topic, file); !done) return done;
+    }
     return (*topic)->directory().flush("wait");
+  }
+
+  /// A reader's place may have reached the disk before the records that it had read: it stands at the end then, so that
+  /// what comes there now is kept for it. A file that is damaged says nothing: its reader is one that never came.
+  static Result<void> cut_back(TopicFiles& topic, const std::string& file) {
+    const auto reader = ReaderFile::open(topic.directory(), file, topic.partitions(), true);
+    if (!reader) return reader.error() == Errc::corrupt ? Result<void>{} : reader.error();
+    for (std::int32_t i = 0; i < topic.partitions(); ++i) {
+      const auto log = topic.partition({i});
+      auto* entry = reader->entry(i);
+      if (!log || !entry) continue;
+      const std::uint64_t end = (*log)->state().resolved_to.load(shm::acquire);
+      if (entry->stands_at.load(shm::acquire) > end + 1) entry->stands_at.store(end + 1, shm::release);
+    }
+    return topic.directory().flush(file.c_str());
   }
 
   /// Whoever deleted it came as far as saying so.
@@ -9381,9 +9411,10 @@ class BusRecovery {
   std::uint64_t last_uid_ = 0;
 };
 
-/// Recovers the bus, or waits for whoever does. Errors: recovery_needed, recovery_in_progress, and those of
-/// BusRecovery.
+/// Recovers the bus, or waits for whoever does. Errors: recovery_needed, recovery_in_progress, unsupported_platform (no
+/// boot id), and those of BusRecovery.
 inline Result<void> recover(const std::shared_ptr<BusCore>& core) {
+  if (!core->knows_boot()) return BusCore::no_boot_id();  // others may be using it at this moment
   if (core->is_read_only())
     return Failure{Errc::recovery_needed, "the machine was restarted, and nobody who may write opened the bus since"};
   const auto deadline = std::chrono::steady_clock::now() +
@@ -11227,7 +11258,10 @@ inline Result<ProducerMark> last_mark_between(const PartitionLog& log, const std
     run = Run{};
     if (at == Progress::idle) break;
     if (at == Progress::failed) return reader.failure();
-    if (at == Progress::out_of_range) reader.seek(log.begin());
+    if (at == Progress::out_of_range) {
+      if (reader.position() == log.begin()) return Failure{Errc::corrupt, "a log begins behind its end"};
+      reader.seek(log.begin());
+    }
     if (at == Progress::blocked && !reader.help()) {
       if (!log.may_help()) break;
       std::this_thread::sleep_for(std::chrono::microseconds{20});
@@ -11239,11 +11273,15 @@ inline Result<ProducerMark> last_mark_between(const PartitionLog& log, const std
 /// The mark of the last record that producer `id` has in the partition. Looks through the newest segment first: who
 /// was here lately is found soon, who never was costs a look at every record. Errors: those of mapping.
 inline Result<ProducerMark> last_mark(const PartitionLog& log, const std::shared_ptr<Pins>& pins, std::int64_t id) {
+  const std::uint64_t newest = log.state().hint.load(shm::acquire);
   const auto bases = log.bases();
   if (!bases) return bases.error();
-  std::uint64_t to = ~std::uint64_t{0};
+  const auto active = pin_segment(log, pins, newest);  // not found: an empty log, or one that has gone on
+  if (!active && active.error() != Errc::not_found) return active.error();
+  // Whoever asks holds the id, so nothing of it comes behind what is reserved now.
+  std::uint64_t to = active ? newest + Tail::count((*active)->header->tail.load(shm::acquire)) : newest;
   for (auto base = bases->rbegin(); base != bases->rend(); ++base) {
-    if (*base > log.state().hint.load(shm::acquire)) continue;  // made, but nobody writes there yet
+    if (*base > newest) continue;  // made later
     const auto found = last_mark_between(log, pins, id, *base, to);
     if (!found || found->is_present()) return found;
     to = *base;
@@ -11697,7 +11735,8 @@ class BatchFrames {
     }
   }
 
-  /// All records as one Kafka record batch, in the scratch's memory. Errors: unsupported_compression, out_of_memory,
+  /// All records as one Kafka record batch, in the scratch's memory; not compressed if readers would refuse to unpack
+  /// it (log::unpack_budget). Errors: unsupported_compression, out_of_memory,
   /// message_too_large.
   Result<Bytes> pack(Compression compression) const {
     auto& builder = scratch_->builder;
@@ -11720,13 +11759,10 @@ class BatchFrames {
       options.producer_epoch = stamp_.first.epoch;
       options.base_sequence = stamp_.first.sequence;
     }
-    return builder.finish(compression, options);
-  }
-
-  [[nodiscard]] Timestamp newest() const {
-    Timestamp newest = Timestamp::min();
-    for (std::size_t i = 0; i < count_; ++i) newest = std::max(newest, (*record_)(i).timestamp.value_or(stamp_.time));
-    return newest;
+    const auto packed = builder.finish(compression, options);
+    // What compresses so well that readers would take it for a bomb is better left as it is.
+    const bool is_readable = packed && builder.size() - log::batch_header_bytes <= log::unpack_budget(packed->size());
+    return !packed || is_readable ? packed : builder.finish(Compression::none, options);
   }
 
  private:
@@ -12270,10 +12306,11 @@ class Producer<T, S, Bus, P> {
     if (batch->size() > core_->files().words().max_message_bytes.load(shm::relaxed))
       return Failure{Errc::message_too_large, "the packed batch exceeds max_message_bytes"};
     const log::Need need{align_up(length, core_->record_alignment()), frames.need().slots};
+    const auto newest = log::from_kafka_time(log::RecordBatchHeader::read(batch->data()).max_timestamp_ms);
     for (;;) {
       const auto room = core_->reserve(appender, need, length);
       if (!room) return room;
-      log::BatchFrame::write(room->frame, static_cast<std::uint32_t>(need.slots), frames.newest(), *batch);
+      log::BatchFrame::write(room->frame, static_cast<std::uint32_t>(need.slots), newest, *batch);
       log::place_batch(room->frame + log::BatchFrame::batch_at, room->offset.value, 0);
       seal(room->frame, *room, appender);
       for (std::uint64_t i = 1; i < need.slots; ++i) appender.place(*room, i, room->position, length);
@@ -12477,14 +12514,14 @@ inline constexpr std::array<TopicProperty, 11> topic_properties{{
     {"cleanup.policy", "cleanup.policy: delete (this version does not compact)"},
     {"retention.bytes", "retention.bytes: -1 (unlimited) or above 0"},
     {"retention.ms", "retention.ms: -1 (unlimited) or 1 to 9223372036854"},
-    {"segment.bytes", "segment.bytes: 262144 (256 KiB) to 4294967296 (4 GiB)"},
+    {"segment.bytes", "segment.bytes: 262144 (256 KiB) to 4294967296 (4 GiB), and no less than max.message.bytes"},
     {"max.message.bytes", "max.message.bytes: 1 to segment.bytes, and below 2 GiB"},
     {"flush.ms", "flush.ms: 1 to 86400000"},
     {"towpath.durability", "towpath.durability: none, interval or each; only none in memory and on tmpfs"},
     {"towpath.on.full", "towpath.on.full: drop_oldest, block or fail"},
     {"towpath.readers", "towpath.readers: 16 names at most, comma-separated, each as a topic's and once", false, true},
     {"towpath.grace.ms", "towpath.grace.ms: 1 to 3600000"},
-    {"towpath.record.alignment", "towpath.record.alignment is fixed when a topic is created", true},
+    {"towpath.record.alignment", "towpath.record.alignment: 8, 16, 32 or 64, fixed when a topic is created", true},
 }};
 
 inline const TopicProperty* find_property(std::string_view name) noexcept {
@@ -12521,7 +12558,8 @@ inline std::string changed_list(const std::string& list, const std::string& othe
 /// The changes of one request to one topic, judged together: the order of properties in it does not matter.
 class ConfigChanges {
  public:
-  explicit ConfigChanges(std::span<const ConfigChange> changes) noexcept : changes_{changes} {}
+  explicit ConfigChanges(std::span<const ConfigChange> changes, bool is_new_topic = false) noexcept
+      : changes_{changes}, is_new_{is_new_topic} {}
 
   /// What the settings become. `settle` decides what depends on where the bus lies. Errors: invalid_argument (a name
   /// that is none, twice or no list; a value that is refused, with its rule), config_mismatch (fixed at creation).
@@ -12541,7 +12579,7 @@ class ConfigChanges {
     for (std::size_t i = 0; i < changes_.size(); ++i) {
       const auto* property = find_property(changes_[i].name);
       if (!property) return Failure{Errc::invalid_argument, "property: topics have none of that name"};
-      if (property->is_read_only) return Failure{Errc::config_mismatch, property->rule};
+      if (property->is_read_only && !is_new_) return Failure{Errc::config_mismatch, property->rule};
       const bool edits_list = changes_[i].operation > ConfigOperation::remove;
       if (changes_[i].operation > ConfigOperation::subtract || changes_[i].operation < ConfigOperation::set)
         return Failure{Errc::invalid_argument, "property: an operation that is none of set, remove, append, subtract"};
@@ -12582,6 +12620,7 @@ class ConfigChanges {
   }
 
   std::span<const ConfigChange> changes_;
+  bool is_new_;
 };
 
 inline std::vector<ConfigEntry> config_entries(const StoredConfig& now, const StoredConfig& defaults) {
@@ -12611,6 +12650,7 @@ namespace towpath::inline TOWPATH_ABI {
 struct NewTopic {
   std::string name;
   TopicConfig config{};
+  std::vector<ConfigChange> configs{};  ///< settings by Kafka's property names, in place of what `config` says
 };
 
 /// What became of one of several topics: a value or why not, the others' fate is their own.
@@ -12765,8 +12805,15 @@ class Admin {
     if (options.validate_only) return bus_.catalog().check_new(std::string{name}, config);
     return bus_.catalog().create(std::string{name}, config, schema_of<Bytes, Serde<Bytes>>());
   }
+  /// Refuses what is set by name and cannot be kept here, as durability in memory; a TopicConfig's is made to fit.
+  Result<void> create_topic(const NewTopic& topic, const AdminOptions& options = {}) {
+    if (auto fine = usable(); !fine) return fine;
+    if (auto fine = bus_.catalog().check_new(topic.name, topic.config); !fine) return fine;
+    const auto config = settings_of(topic);
+    return config ? create_topic(topic.name, *config, options) : config.error();
+  }
   std::vector<TopicOutcome<>> create_topics(const std::vector<NewTopic>& topics, const AdminOptions& options = {}) {
-    return each(topics, [&](const NewTopic& topic) { return create_topic(topic.name, topic.config, options); });
+    return each(topics, [&](const NewTopic& topic) { return create_topic(topic, options); });
   }
 
   /// Sorted by name. Errors: those of listing a folder.
@@ -12919,6 +12966,22 @@ class Admin {
     auto pins = (*files)->open_pins_holder();
     if (!pins) return pins.error();
     return Place{std::move(*files), *log, std::move(*pins)};
+  }
+
+  [[nodiscard]] Result<TopicConfig> settings_of(const NewTopic& topic) const {
+    if (topic.configs.empty()) return topic.config;
+    detail::StoredConfig now;
+    now.config = topic.config;
+    // As small as fits any segment, until it is known how large these are.
+    const bool is_size_open = topic.config.max_message_bytes == 0;
+    if (is_size_open) now.config.max_message_bytes = log::first_segment_bytes;
+    const auto settle = [&](const TopicConfig& config) { return bus_.catalog().settle(config, Schema{}); };
+    now.config = settle(now.config);
+    auto config = detail::ConfigChanges{topic.configs, true}.apply(now, now, settle);
+    const bool is_size_set = std::any_of(topic.configs.begin(), topic.configs.end(),
+                                         [](const auto& change) { return change.name == "max.message.bytes"; });
+    if (config && is_size_open && !is_size_set) config->max_message_bytes = 0;
+    return config;
   }
 
   /// What the topic would be like if it were made here and now without settings; records as large as it can take now.

@@ -219,3 +219,19 @@ TEST_CASE("a topic is deleted wholly or not at all when no member line is free")
   CHECK(Admin{bus}.delete_topic("t").has_value());
   CHECK(Admin{bus}.list_topics().value().empty());
 }
+
+TEST_CASE("a record that a hostile writer made shorter after it was polled is skipped, not read past its end") {
+  Bus bus;
+  Topic<std::int64_t> topic{bus, "t"};
+  Producer<std::int64_t> producer{topic};
+  for (std::int64_t i = 0; i < 3; ++i) producer.send(i).value();
+  Consumer<std::int64_t> consumer{topic, {.auto_offset_reset = OffsetReset::earliest}};
+  const auto batch = consumer.poll(0ms);
+  REQUIRE(batch.size() == 3);
+  auto segment = topic.files()->partition({0}).value()->open(0, log::Use::append).value();
+  const std::uint64_t slot = segment.slots[1].load(shm::relaxed);
+  segment.slots[1].store(log::Slot::make(log::Slot::committed, log::Slot::position(slot), 20), shm::relaxed);
+  std::vector<std::int64_t> values;
+  for (const auto& record : batch) values.push_back(record.value());
+  CHECK(values == std::vector<std::int64_t>{0, 2});
+}

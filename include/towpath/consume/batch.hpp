@@ -124,6 +124,8 @@ class [[nodiscard]] Batch {
     if (unpacked_) [[unlikely]]
       if (!find_unpacked(n, frame, length, record)) return false;
     if (!record.frame_.parse(frame, length, value_alignment_)) return false;
+    if constexpr (reads_in_place)  // the log was looked at before, but a hostile writer may have been there since
+      if (record.frame_.has_value && !S::accepts(record.frame_.value)) return false;
     record.offset_ = Offset{static_cast<std::int64_t>(segment.base + n)};
     if constexpr (!reads_in_place) {
       if (index >= decoded_.values.size()) return false;

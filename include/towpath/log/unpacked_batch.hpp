@@ -1,7 +1,7 @@
 // A Kafka record batch made readable: its records, decompressed, as the native frames (log/frame.hpp) that readers of
 // the log know, each value at the alignment that its type needs. This is how consumers see batches.
 //   UnpackedBatch batch;                                             // keep it: the next batch takes its memory
-//   batch.unpack(bytes, 8, unpack_budget(max_message_bytes, bytes.size())).value();
+//   batch.unpack(bytes, 8, unpack_budget(bytes.size())).value();
 //   if (auto frame = batch.frame(offset - base_offset)) view.parse(frame->data, frame->length, 8);
 // One thread's. All of it is private memory: nothing in it changes when the log does, and a crash leaves nothing. Bytes
 // that change while they are unpacked (a hostile writer) give a wrong record or `corrupt`, never a read outside.
@@ -18,12 +18,13 @@
 
 namespace towpath::inline TOWPATH_ABI::log {
 
-/// How much a compressed batch may become: what the topic allows for one, 64 times its size, or 64 MiB, whichever is
-/// least; but 1 MiB in any case, so that what small, well compressible batches of real clients become is no bomb.
-constexpr std::uint64_t unpack_budget(std::uint64_t topic_limit_bytes, std::uint64_t batch_bytes) noexcept {
+/// How many bytes the records of a compressed batch may become: 64 times its size or 64 MiB, whichever is less; but
+/// 1 MiB in any case, so that what small, well compressible batches of real clients become is no bomb. The same for
+/// every reader at any time, whatever the topic's settings are by then: a producer asks it too.
+constexpr std::uint64_t unpack_budget(std::uint64_t batch_bytes) noexcept {
   constexpr std::uint64_t least = 1024 * 1024;
   constexpr std::uint64_t most = 64 * least;
-  return std::max(least, std::min({topic_limit_bytes, most, batch_bytes < most / 64 ? batch_bytes * 64 : most}));
+  return std::max(least, batch_bytes < most / 64 ? batch_bytes * 64 : most);
 }
 
 class UnpackedBatch {

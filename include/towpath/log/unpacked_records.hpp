@@ -43,7 +43,7 @@ inline Result<SharedRecords> unpack_records(const Segment& segment, std::uint64_
     return damaged;
   records->count = frame.count;
   if (!records->covers(segment, n)) return damaged;
-  const std::uint64_t budget = unpack_budget(log.words().max_message_bytes.load(shm::relaxed), frame.batch.size());
+  const std::uint64_t budget = unpack_budget(frame.batch.size());
   if (auto done = records->batch.unpack(frame.batch, log.format().value_alignment, budget); !done) return done.error();
   return SharedRecords{std::move(records)};
 }

@@ -69,7 +69,8 @@ class BatchFrames {
     }
   }
 
-  /// All records as one Kafka record batch, in the scratch's memory. Errors: unsupported_compression, out_of_memory,
+  /// All records as one Kafka record batch, in the scratch's memory; not compressed if readers would refuse to unpack
+  /// it (log::unpack_budget). Errors: unsupported_compression, out_of_memory,
   /// message_too_large.
   Result<Bytes> pack(Compression compression) const {
     auto& builder = scratch_->builder;
@@ -92,13 +93,10 @@ class BatchFrames {
       options.producer_epoch = stamp_.first.epoch;
       options.base_sequence = stamp_.first.sequence;
     }
-    return builder.finish(compression, options);
-  }
-
-  [[nodiscard]] Timestamp newest() const {
-    Timestamp newest = Timestamp::min();
-    for (std::size_t i = 0; i < count_; ++i) newest = std::max(newest, (*record_)(i).timestamp.value_or(stamp_.time));
-    return newest;
+    const auto packed = builder.finish(compression, options);
+    // What compresses so well that readers would take it for a bomb is better left as it is.
+    const bool is_readable = packed && builder.size() - log::batch_header_bytes <= log::unpack_budget(packed->size());
+    return !packed || is_readable ? packed : builder.finish(Compression::none, options);
   }
 
  private:

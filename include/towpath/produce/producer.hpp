@@ -340,10 +340,11 @@ class Producer<T, S, Bus, P> {
     if (batch->size() > core_->files().words().max_message_bytes.load(shm::relaxed))
       return Failure{Errc::message_too_large, "the packed batch exceeds max_message_bytes"};
     const log::Need need{align_up(length, core_->record_alignment()), frames.need().slots};
+    const auto newest = log::from_kafka_time(log::RecordBatchHeader::read(batch->data()).max_timestamp_ms);
     for (;;) {
       const auto room = core_->reserve(appender, need, length);
       if (!room) return room;
-      log::BatchFrame::write(room->frame, static_cast<std::uint32_t>(need.slots), frames.newest(), *batch);
+      log::BatchFrame::write(room->frame, static_cast<std::uint32_t>(need.slots), newest, *batch);
       log::place_batch(room->frame + log::BatchFrame::batch_at, room->offset.value, 0);
       seal(room->frame, *room, appender);
       for (std::uint64_t i = 1; i < need.slots; ++i) appender.place(*room, i, room->position, length);
