@@ -6,7 +6,6 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -64,10 +63,13 @@ int main() {
   towpath::Bus bus;
   towpath::Topic<std::string> left{bus, "left"};
   towpath::Topic<std::string> right{bus, "right"};
-  asio::io_context loop{1};  // one thread for all of it
-  asio::co_spawn(loop, listen(left, 3), asio::detached);
-  asio::co_spawn(loop, listen(right, 3), asio::detached);
-  asio::co_spawn(loop, speak(left, right), asio::detached);
+  asio::io_context loop{1};                              // one thread for all of it
+  const auto rethrow = [](std::exception_ptr failure) {  // out of loop.run()
+    if (failure) std::rethrow_exception(failure);
+  };
+  asio::co_spawn(loop, listen(left, 3), rethrow);
+  asio::co_spawn(loop, listen(right, 3), rethrow);
+  asio::co_spawn(loop, speak(left, right), rethrow);
   loop.run();
   fmt::print("everybody was heard\n");
 }

@@ -31,7 +31,11 @@ int main() {
 
   std::jthread recording{[&] {
     int recorded = 0;
-    while (recorded < sent + 100) recorded += static_cast<int>(recorder.poll(1s).size());
+    while (recorded < sent + 100) {
+      const auto batch = recorder.poll(1s);
+      if (auto failure = batch.error(); failure.code != towpath::Errc::ok) throw towpath::Error{failure};
+      recorded += static_cast<int>(batch.size());
+    }
     fmt::print("recorded all of it: {}, missed {}\n", recorded == sent + 100, recorder.missed());
   }};
   towpath::Producer patient{frames};  // waits up to a minute
@@ -45,9 +49,9 @@ int main() {
              viewed + static_cast<int>(viewer.missed()) == sent + 100);
 
   // A recorder that is gone for good is taken out of the list, or nobody could go on.
-  auto config = towpath::Admin{bus}.describe_topic("frames").value().config;
-  config.readers = {};
-  towpath::Admin{bus}.alter_topic("frames", config).value();
+  towpath::Admin{bus}
+      .alter_configs("frames", {{"towpath.readers", "recorder", towpath::ConfigOperation::subtract}})
+      .value();
   for (int i = 0; i < 100; ++i) camera.send(frame).value();
   fmt::print("nobody is waited for any more\n");
 }

@@ -1,13 +1,10 @@
 // Two processes and one folder. The value is written once, in the log, and read there.
 // The program starts itself a second time for the other role, so that one command shows both.
 #include <fmt/core.h>
-#include <spawn.h>
-#include <sys/wait.h>
-
-#include <filesystem>
 
 #include <towpath/towpath.hpp>
 
+#include "processes.hpp"
 #include "topics.hpp"
 
 constexpr std::uint32_t scans_sent = 5;
@@ -51,17 +48,8 @@ void consume(const std::string& folder) {
 int main(int argc, char** argv) {
   if (argc == 2) return produce(argv[1]), 0;
 
-  char folder[] = "/dev/shm/towpath-example-XXXXXX";
-  if (!mkdtemp(folder)) return perror(folder), 1;
-  char self[] = "/proc/self/exe";
-  char* arguments[] = {self, folder, nullptr};
-  pid_t producer = 0;
-  if (posix_spawn(&producer, self, nullptr, nullptr, arguments, environ) != 0) return perror(self), 1;
-
-  consume(folder);
-  int status = 0;
-  waitpid(producer, &status, 0);
-  fmt::print("the producer process ended with {}\n", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
-  std::filesystem::remove_all(folder);
-  return status == 0 ? 0 : 1;
+  const TempFolder folder;
+  const pid_t producer = start_again({folder.path()});
+  consume(folder.path());
+  fmt::print("the producer process {}\n", wait_for(producer));
 }

@@ -25,9 +25,10 @@ int main() {
   // [missed]
   for (;;) {
     auto batch = slow.poll(100ms);
-    if (batch.empty()) break;
-    missed += batch.missed();
+    if (auto failure = batch.error(); failure.code != towpath::Errc::ok) throw towpath::Error{failure};
+    missed += batch.missed();  // an empty batch may tell it, too
     read += batch.size();
+    if (batch.empty()) break;
   }
   // [/missed]
   fmt::print("missed some: {}\nread some: {}\nread + missed = {}\n", missed > 0, read > 0, read + missed);
