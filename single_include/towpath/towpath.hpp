@@ -9177,10 +9177,21 @@ class LogRecovery {
       const std::uint64_t count = is_complete ? sealed : whole;
       if (count == 0) return {};
       end_ = *base + count;
-      kept_.push_back({*base, segment->geometry().segment_bytes, count, segment->sealed_count() == count});
+      kept_.push_back({*base, segment->geometry().segment_bytes, count,
+                       segment->sealed_count() == count && is_clear_from(*segment, count)});
       if (!is_complete) return {};
     }
     return {};
+  }
+
+  /// Does nothing stand from slot `n` on that a reader could take for a record? Of a file that is used again, slots of
+  /// its earlier life may be on the disk yet.
+  static bool is_clear_from(const Segment& segment, std::uint64_t n) noexcept {
+    for (; n < segment.slot_count; ++n) {
+      const auto state = Slot::state(segment.slots[n].load(shm::relaxed));  // nobody else has the bus open
+      if (state == Slot::committed || state == Slot::continued) return false;
+    }
+    return true;
   }
 
   /// How many slots from the first on are whole, up to the seal.
@@ -10054,15 +10065,16 @@ class ConsumerCore {
     return log::Reader{assigned.reader.log(), assigned.topic->pins}.find_end();
   }
 
-  /// The position is outside the log: to where auto_offset_reset says, unless records came up to it meanwhile.
+  /// The position is outside the log: to where auto_offset_reset says, a reader with a name to the first record that is
+  /// left, unless records came up to it meanwhile.
   /// Errors: log_truncated (it is behind the end of a log that was recovered; moved there nevertheless),
   /// offset_out_of_range for none, corrupt, those of mapping.
   Result<void> return_to_log(Assigned& assigned) const {
     const std::uint64_t before = assigned.reader.position();
+    const std::uint64_t start = assigned.reader.log().begin();  // first: no end that is found later is below it
     const auto end = end_of(assigned);
     if (!end) return end.error();
     const auto behind = static_cast<std::uint64_t>(end->value);
-    const std::uint64_t start = assigned.reader.log().begin();
     if (start > behind) return Failure{Errc::corrupt, "the log begins behind its end"};
     const bool is_inside = before >= start && before <= behind;
     if (before > behind && assigned.reader.log().state().log_epoch.load(shm::acquire) > 0) {
@@ -10071,7 +10083,9 @@ class ConsumerCore {
     }
     if (!is_inside && config_.auto_offset_reset == OffsetReset::none)
       return Failure{Errc::offset_out_of_range, "the position is outside the log and auto_offset_reset is none"};
-    const std::uint64_t target = config_.auto_offset_reset == OffsetReset::earliest ? start : behind;
+    // What is still there was kept for a reader with a name: it passes over nothing else.
+    const bool from_start = assigned.topic->seat || config_.auto_offset_reset == OffsetReset::earliest;
+    const std::uint64_t target = from_start ? start : behind;
     assigned.reader.seek(is_inside ? before : target);
     if (assigned.reader.position() > before) assigned.missed += assigned.reader.position() - before;
     return {};
@@ -11150,7 +11164,7 @@ struct SendOptions {
   /// Where to. Default: the producer's partitioner decides.
   std::optional<PartitionId> partition = std::nullopt;
   /// Its number among the records of a Producer that has an id; of a batch, that of the first. Must be higher than all
-  /// it sent to the topic so far, else duplicate_sequence; gaps are fine. Default: one more than the last.
+  /// it sent to the topic so far, else duplicate_sequence; gaps below 2^30 are fine. Default: one more than the last.
   std::optional<std::int32_t> sequence = std::nullopt;
   /// Return only when every reader can see the record, that is, when all before it are resolved. Default: return when
   /// it is in the log; an earlier record of a slow producer may still hold readers up. A send that fails while it waits
@@ -11356,12 +11370,13 @@ class ProducerIdentity {
     return last_.sequence < 0 ? std::nullopt : std::optional{last_.sequence};
   }
 
-  /// The mark of the next record. Errors: duplicate_sequence, invalid_argument (a negative number).
+  /// The mark of the next record. Errors: duplicate_sequence, invalid_argument (a negative number, or one 2^30 or more
+  /// above the last).
   [[nodiscard]] Result<log::ProducerMark> next(std::optional<std::int32_t> wanted) const noexcept {
     if (!wanted) return last() ? last_.after(1) : log::ProducerMark{last_.id, 0, last_.epoch};
     if (*wanted < 0) return Failure{Errc::invalid_argument, "sequence: 0 to 2^31 - 1"};
     if (last() && !log::is_after(*wanted, *last()))
-      return Failure{Errc::duplicate_sequence, "not above last_sequence(): the log has it"};
+      return Failure{Errc::duplicate_sequence, "the log has it: not above last_sequence(), or 2^30 or more above it"};
     return log::ProducerMark{last_.id, *wanted, last_.epoch};
   }
 
@@ -11380,10 +11395,9 @@ class ProducerIdentity {
 // ---- towpath/shm/tick_clock.hpp ----
 
 // The wall clock by the processor's counter: the same time as Clock::wall in half its time (docs/decisions/0017). It
-// asks the real clock every millisecond and goes on from there, so it follows every correction, is off by 2 us at
-// most between, and never needs a table of frequencies. Where the kernel itself does not trust the counter
-// (its clocksource is not tsc), or the caller gave a clock of his own, it is that clock.
-// One thread.
+// asks the real clock every millisecond and goes on from there, so it follows every correction, a step at the next
+// asking, is off by 2 us at most between, and never needs a table of frequencies. Where the kernel itself does not
+// trust the counter (its clocksource is not tsc), or the caller gave a clock of his own, it is that clock. One thread.
 
 namespace towpath::inline TOWPATH_ABI::shm {
 
@@ -11423,7 +11437,7 @@ class TickClock {
     if (__builtin_ia32_rdtsc() - ticks > longest_reading) return wall;
     const auto ns = (wall - pair_wall_).count();
     if (ns >= interval_ns / 2 && ns < 100 * interval_ns && ticks > pair_ticks_)
-      ns_per_tick_ = (static_cast<std::uint64_t>(ns) << shift) / (ticks - pair_ticks_);
+      take_rate((static_cast<std::uint64_t>(ns) << shift) / (ticks - pair_ticks_));
     if (ns >= interval_ns / 2 || ns < 0) pair_wall_ = wall, pair_ticks_ = ticks;
     if (ns_per_tick_ != 0) {
       valid_ticks_ = (std::uint64_t{interval_ns} << shift) / ns_per_tick_;
@@ -11431,11 +11445,19 @@ class TickClock {
     }
     return wall;
   }
+
+  /// Only one that agrees with the one before, to 0.1 %: a step of the wall clock between two readings is no rate.
+  void take_rate(std::uint64_t rate) noexcept {
+    const std::uint64_t apart = rate > last_rate_ ? rate - last_rate_ : last_rate_ - rate;
+    if (apart <= last_rate_ >> 10) ns_per_tick_ = rate;
+    last_rate_ = rate;
+  }
 #endif
 
   Clock clock_;
   bool is_trusted_;
   std::uint64_t ns_per_tick_ = 0;  // as a fixed-point number
+  std::uint64_t last_rate_ = 0;    // found last, good or not
   std::uint64_t valid_ticks_ = 0;  // how long at_ may be gone on from; 0: not at all
   std::uint64_t ticks_ = 0;
   Timestamp at_{};
@@ -11735,8 +11757,8 @@ class BatchFrames {
     }
   }
 
-  /// All records as one Kafka record batch, in the scratch's memory; not compressed if readers would refuse to unpack
-  /// it (log::unpack_budget). Errors: unsupported_compression, out_of_memory,
+  /// All records as one Kafka record batch, in the scratch's memory; no bytes if readers would take it for a bomb
+  /// (log::unpack_budget): then they are better sent as they are. Errors: unsupported_compression, out_of_memory,
   /// message_too_large.
   Result<Bytes> pack(Compression compression) const {
     auto& builder = scratch_->builder;
@@ -11760,9 +11782,8 @@ class BatchFrames {
       options.base_sequence = stamp_.first.sequence;
     }
     const auto packed = builder.finish(compression, options);
-    // What compresses so well that readers would take it for a bomb is better left as it is.
-    const bool is_readable = packed && builder.size() - log::batch_header_bytes <= log::unpack_budget(packed->size());
-    return !packed || is_readable ? packed : builder.finish(Compression::none, options);
+    if (!packed || builder.size() - log::batch_header_bytes <= log::unpack_budget(packed->size())) return packed;
+    return Bytes{};
   }
 
  private:
@@ -12302,6 +12323,7 @@ class Producer<T, S, Bus, P> {
   Result<log::Reservation> append_packed(log::Appender& appender, const Frames& frames) noexcept(encodes_quietly) {
     const auto batch = frames.pack(core_->config().compression);
     if (!batch) return batch.error();
+    if (batch->empty()) return append_plain(appender, frames);
     const std::uint64_t length = log::BatchFrame::batch_at + batch->size();
     if (batch->size() > core_->files().words().max_message_bytes.load(shm::relaxed))
       return Failure{Errc::message_too_large, "the packed batch exceeds max_message_bytes"};

@@ -345,14 +345,16 @@ TEST_CASE("however well a batch compresses, its readers get it, also after the t
     Producer<std::string> producer{topic, {.compression = compression}};
     const std::vector<std::string> zeros(40, std::string(100'000, '\0'));  // 4 MB, that is, more than the 1 MiB of any
     producer.send_batch(zeros).value();
+    const std::vector<std::string> more(200, zeros.front());  // 20 MB, that is, more than the 16 MiB of a record
+    producer.send_batch(more).value();
     const std::vector<std::string> text(40, sample(100'000));
     producer.send_batch(text).value();
     Admin{bus}.alter_configs("t", {{"max.message.bytes", "1000"}}).value();
     Consumer<std::string> consumer{topic, {.auto_offset_reset = OffsetReset::earliest}};
     std::size_t read = 0;
     for (auto batch = consumer.poll(0ms); !batch.empty(); batch = consumer.poll(0ms))
-      for (const auto& record : batch) CHECK(record.value() == (read++ < 40 ? zeros.front() : text.front()));
-    CHECK(read == 80);
+      for (const auto& record : batch) CHECK(record.value() == (read++ < 240 ? zeros.front() : text.front()));
+    CHECK(read == 280);
   }
 }
 

@@ -178,3 +178,14 @@ TEST_CASE("a named consumer of several topics stands in each of them, and in par
   CHECK(read_texts(again, 2) == std::vector<std::string>{"3", "3"});
   CHECK(again.poll(0ms).empty());
 }
+
+TEST_CASE("a reader that is waited for goes on at the first record that is left when others were deleted before it") {
+  Bus bus;
+  Topic<std::string> topic{bus, "t", listing(OnFull::fail, {"recorder"})};
+  Consumer recorder{topic, {.name = "recorder"}};
+  Producer producer{topic};
+  for (int i = 0; i < 8; ++i) producer.send(large(i)).value();
+  CHECK(Admin{bus}.delete_records("t", {0}, Offset{5}).value() == Offset{5});
+  CHECK(read_all_numbers(recorder) == std::vector<int>{5, 6, 7});
+  CHECK(recorder.missed() == 5);
+}

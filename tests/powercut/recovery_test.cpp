@@ -321,6 +321,20 @@ TEST_CASE("numbers that were handed out before a restart are not handed out agai
   CHECK(bus.core()->control().next_producer_id.load(shm::relaxed) >= std::uint64_t{1} << 32);
 }
 
+TEST_CASE("slots of a file's earlier life behind a seal that is on the disk are cleared") {
+  const Rebooted disk;
+  disk.prepare(1'000, 1'000);
+  REQUIRE(disk.bases.size() > 1);
+  const std::uint64_t count = disk.bases[1];  // slots of the first segment
+  const auto bytes = slurp(disk.segment(0));
+  std::uint64_t slot_count = 0;
+  std::memcpy(&slot_count, bytes.data() + offsetof(log::SegmentHeader, slot_count), 8);
+  REQUIRE(slot_count > count);
+  poke(disk.segment(0), log::slots_offset + count * 8, bytes.data() + log::slots_offset, 8);  // as of record 0
+  disk.restart();
+  expect_prefix(disk.path, 1'000);
+}
+
 TEST_CASE("a named reader's place that came to the disk before the records is cut back to the end") {
   const Rebooted disk;
   {

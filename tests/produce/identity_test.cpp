@@ -99,6 +99,7 @@ TEST_CASE("a number that the log has is a duplicate and appends nothing; a gap i
   for (const std::int32_t sequence : {0, 9, 10})
     CHECK(producer.send(1, {.sequence = sequence}).error() == Errc::duplicate_sequence);
   CHECK(producer.send(1, {.sequence = -1}).error() == Errc::invalid_argument);
+  CHECK(producer.send(1, {.sequence = 10 + (1 << 30)}).error() == Errc::duplicate_sequence);  // as if it were behind
   CHECK(producer.send_batch(std::vector<std::int64_t>{1, 2}, {.sequence = 10}).error() == Errc::duplicate_sequence);
   producer.send_batch(std::vector<std::int64_t>{1, 2}, {.sequence = 20}).value();
   CHECK(producer.send(1, {.sequence = 21}).error() == Errc::duplicate_sequence);

@@ -44,6 +44,8 @@ struct CborFormat {
   static constexpr JsonLimits limits{.has_nan = true, .has_bytes = true};
   static constexpr auto input = nlohmann::json::input_format_t::cbor;
 
+  static constexpr bool trusts_its_look = true;
+
   static JsonProblem look_before_reading(Bytes bytes) {
     const auto at = nested_piece(bytes);
     if (!at) return {};

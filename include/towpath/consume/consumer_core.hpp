@@ -56,15 +56,16 @@ class ConsumerCore {
     return log::Reader{assigned.reader.log(), assigned.topic->pins}.find_end();
   }
 
-  /// The position is outside the log: to where auto_offset_reset says, unless records came up to it meanwhile.
+  /// The position is outside the log: to where auto_offset_reset says, a reader with a name to the first record that is
+  /// left, unless records came up to it meanwhile.
   /// Errors: log_truncated (it is behind the end of a log that was recovered; moved there nevertheless),
   /// offset_out_of_range for none, corrupt, those of mapping.
   Result<void> return_to_log(Assigned& assigned) const {
     const std::uint64_t before = assigned.reader.position();
+    const std::uint64_t start = assigned.reader.log().begin();  // first: no end that is found later is below it
     const auto end = end_of(assigned);
     if (!end) return end.error();
     const auto behind = static_cast<std::uint64_t>(end->value);
-    const std::uint64_t start = assigned.reader.log().begin();
     if (start > behind) return Failure{Errc::corrupt, "the log begins behind its end"};
     const bool is_inside = before >= start && before <= behind;
     if (before > behind && assigned.reader.log().state().log_epoch.load(shm::acquire) > 0) {
@@ -73,7 +74,9 @@ class ConsumerCore {
     }
     if (!is_inside && config_.auto_offset_reset == OffsetReset::none)
       return Failure{Errc::offset_out_of_range, "the position is outside the log and auto_offset_reset is none"};
-    const std::uint64_t target = config_.auto_offset_reset == OffsetReset::earliest ? start : behind;
+    // What is still there was kept for a reader with a name: it passes over nothing else.
+    const bool from_start = assigned.topic->seat || config_.auto_offset_reset == OffsetReset::earliest;
+    const std::uint64_t target = from_start ? start : behind;
     assigned.reader.seek(is_inside ? before : target);
     if (assigned.reader.position() > before) assigned.missed += assigned.reader.position() - before;
     return {};

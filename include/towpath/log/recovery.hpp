@@ -144,10 +144,21 @@ class LogRecovery {
       const std::uint64_t count = is_complete ? sealed : whole;
       if (count == 0) return {};
       end_ = *base + count;
-      kept_.push_back({*base, segment->geometry().segment_bytes, count, segment->sealed_count() == count});
+      kept_.push_back({*base, segment->geometry().segment_bytes, count,
+                       segment->sealed_count() == count && is_clear_from(*segment, count)});
       if (!is_complete) return {};
     }
     return {};
+  }
+
+  /// Does nothing stand from slot `n` on that a reader could take for a record? Of a file that is used again, slots of
+  /// its earlier life may be on the disk yet.
+  static bool is_clear_from(const Segment& segment, std::uint64_t n) noexcept {
+    for (; n < segment.slot_count; ++n) {
+      const auto state = Slot::state(segment.slots[n].load(shm::relaxed));  // nobody else has the bus open
+      if (state == Slot::committed || state == Slot::continued) return false;
+    }
+    return true;
   }
 
   /// How many slots from the first on are whole, up to the seal.

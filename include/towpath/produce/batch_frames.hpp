@@ -69,8 +69,8 @@ class BatchFrames {
     }
   }
 
-  /// All records as one Kafka record batch, in the scratch's memory; not compressed if readers would refuse to unpack
-  /// it (log::unpack_budget). Errors: unsupported_compression, out_of_memory,
+  /// All records as one Kafka record batch, in the scratch's memory; no bytes if readers would take it for a bomb
+  /// (log::unpack_budget): then they are better sent as they are. Errors: unsupported_compression, out_of_memory,
   /// message_too_large.
   Result<Bytes> pack(Compression compression) const {
     auto& builder = scratch_->builder;
@@ -94,9 +94,8 @@ class BatchFrames {
       options.base_sequence = stamp_.first.sequence;
     }
     const auto packed = builder.finish(compression, options);
-    // What compresses so well that readers would take it for a bomb is better left as it is.
-    const bool is_readable = packed && builder.size() - log::batch_header_bytes <= log::unpack_budget(packed->size());
-    return !packed || is_readable ? packed : builder.finish(Compression::none, options);
+    if (!packed || builder.size() - log::batch_header_bytes <= log::unpack_budget(packed->size())) return packed;
+    return Bytes{};
   }
 
  private:

@@ -42,12 +42,13 @@ class ProducerIdentity {
     return last_.sequence < 0 ? std::nullopt : std::optional{last_.sequence};
   }
 
-  /// The mark of the next record. Errors: duplicate_sequence, invalid_argument (a negative number).
+  /// The mark of the next record. Errors: duplicate_sequence, invalid_argument (a negative number, or one 2^30 or more
+  /// above the last).
   [[nodiscard]] Result<log::ProducerMark> next(std::optional<std::int32_t> wanted) const noexcept {
     if (!wanted) return last() ? last_.after(1) : log::ProducerMark{last_.id, 0, last_.epoch};
     if (*wanted < 0) return Failure{Errc::invalid_argument, "sequence: 0 to 2^31 - 1"};
     if (last() && !log::is_after(*wanted, *last()))
-      return Failure{Errc::duplicate_sequence, "not above last_sequence(): the log has it"};
+      return Failure{Errc::duplicate_sequence, "the log has it: not above last_sequence(), or 2^30 or more above it"};
     return log::ProducerMark{last_.id, *wanted, last_.epoch};
   }
 

@@ -336,6 +336,7 @@ class Producer<T, S, Bus, P> {
   Result<log::Reservation> append_packed(log::Appender& appender, const Frames& frames) noexcept(encodes_quietly) {
     const auto batch = frames.pack(core_->config().compression);
     if (!batch) return batch.error();
+    if (batch->empty()) return append_plain(appender, frames);
     const std::uint64_t length = log::BatchFrame::batch_at + batch->size();
     if (batch->size() > core_->files().words().max_message_bytes.load(shm::relaxed))
       return Failure{Errc::message_too_large, "the packed batch exceeds max_message_bytes"};

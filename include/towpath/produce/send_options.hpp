@@ -60,7 +60,7 @@ struct SendOptions {
   /// Where to. Default: the producer's partitioner decides.
   std::optional<PartitionId> partition = std::nullopt;
   /// Its number among the records of a Producer that has an id; of a batch, that of the first. Must be higher than all
-  /// it sent to the topic so far, else duplicate_sequence; gaps are fine. Default: one more than the last.
+  /// it sent to the topic so far, else duplicate_sequence; gaps below 2^30 are fine. Default: one more than the last.
   std::optional<std::int32_t> sequence = std::nullopt;
   /// Return only when every reader can see the record, that is, when all before it are resolved. Default: return when
   /// it is in the log; an earlier record of a slow producer may still hold readers up. A send that fails while it waits

@@ -1,8 +1,7 @@
 // The wall clock by the processor's counter: the same time as Clock::wall in half its time (docs/decisions/0017). It
-// asks the real clock every millisecond and goes on from there, so it follows every correction, is off by 2 us at
-// most between, and never needs a table of frequencies. Where the kernel itself does not trust the counter
-// (its clocksource is not tsc), or the caller gave a clock of his own, it is that clock.
-// One thread.
+// asks the real clock every millisecond and goes on from there, so it follows every correction, a step at the next
+// asking, is off by 2 us at most between, and never needs a table of frequencies. Where the kernel itself does not
+// trust the counter (its clocksource is not tsc), or the caller gave a clock of his own, it is that clock. One thread.
 #pragma once
 
 #include <cstdint>
@@ -48,7 +47,7 @@ class TickClock {
     if (__builtin_ia32_rdtsc() - ticks > longest_reading) return wall;
     const auto ns = (wall - pair_wall_).count();
     if (ns >= interval_ns / 2 && ns < 100 * interval_ns && ticks > pair_ticks_)
-      ns_per_tick_ = (static_cast<std::uint64_t>(ns) << shift) / (ticks - pair_ticks_);
+      take_rate((static_cast<std::uint64_t>(ns) << shift) / (ticks - pair_ticks_));
     if (ns >= interval_ns / 2 || ns < 0) pair_wall_ = wall, pair_ticks_ = ticks;
     if (ns_per_tick_ != 0) {
       valid_ticks_ = (std::uint64_t{interval_ns} << shift) / ns_per_tick_;
@@ -56,11 +55,19 @@ class TickClock {
     }
     return wall;
   }
+
+  /// Only one that agrees with the one before, to 0.1 %: a step of the wall clock between two readings is no rate.
+  void take_rate(std::uint64_t rate) noexcept {
+    const std::uint64_t apart = rate > last_rate_ ? rate - last_rate_ : last_rate_ - rate;
+    if (apart <= last_rate_ >> 10) ns_per_tick_ = rate;
+    last_rate_ = rate;
+  }
 #endif
 
   Clock clock_;
   bool is_trusted_;
   std::uint64_t ns_per_tick_ = 0;  // as a fixed-point number
+  std::uint64_t last_rate_ = 0;    // found last, good or not
   std::uint64_t valid_ticks_ = 0;  // how long at_ may be gone on from; 0: not at all
   std::uint64_t ticks_ = 0;
   Timestamp at_{};

@@ -29,8 +29,8 @@ class EncodedJson {
 
 namespace detail {
 
-/// Format: name, malformed, limits, input, look_before_reading(bytes) for what nlohmann's parser would not find,
-/// to(json).
+/// Format: name, malformed, limits, input, look_before_reading(bytes) for what nlohmann's parser would not find, and
+/// trusts_its_look if the parser must see the same bytes; to(json).
 template <class T, class Format>
 struct NlohmannSerde {
   static_assert(JsonConvertible<T>,
@@ -123,6 +123,15 @@ struct NlohmannSerde {
 
   static JsonProblem read(Bytes bytes, nlohmann::json& document) {
     if (bytes.empty()) return {"no bytes at all: a value has one at least", {}, "no bytes at all"};
+    if constexpr (Format::trusts_its_look) {
+      const std::string own{bytes.text()};  // a hostile writer may change the log between the look and the parser
+      return parse({own}, document);
+    } else {
+      return parse(bytes, document);
+    }
+  }
+
+  static JsonProblem parse(Bytes bytes, nlohmann::json& document) {
     if (auto problem = Format::look_before_reading(bytes)) return problem;
     const auto* begin = bytes.text().data();
     JsonReader reader{document};

@@ -16,6 +16,8 @@ struct MsgpackFormat {
   static constexpr JsonLimits limits{.has_nan = true, .has_bytes = true, .has_subtypes = true};
   static constexpr auto input = nlohmann::json::input_format_t::msgpack;
 
+  static constexpr bool trusts_its_look = false;
+
   static JsonProblem look_before_reading(Bytes) { return {}; }
   static std::string to(const nlohmann::json& value) {
     std::string text;
