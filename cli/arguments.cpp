@@ -67,7 +67,7 @@ class Parser {
     return verb.add_option(names, list, text)->allow_extra_args(false);
   }
   static CLI::Option* add_names(CLI::App& verb, const char* what, std::vector<std::string>& list, const char* text) {
-    return verb.add_option(what, list, text)->expected(0, -1);
+    return verb.add_option(what, list, text)->expected(1, -1);  // 0 would take nothing behind --
   }
 
   /// Whole numbers only; CLI11's own reading takes -3 for a large one.
@@ -136,12 +136,15 @@ class Parser {
     auto* format = verb.add_option("-f,--format", consume_.format, "How a record is printed, see below");
     format->type_name("FORMAT");
     verb.add_flag("-J,--json", consume_.json, "A JSON object per line, see below")->excludes(format);
+    auto* json = verb.get_option("--json");
     verb.add_option("-K,--key-delimiter", consume_.key_delimiter, "Print the key and DELIM before the value")
         ->type_name("DELIM")
-        ->excludes(format);
+        ->excludes(format)
+        ->excludes(json);
     verb.add_option("-D,--delimiter", consume_.delimiter, "What ends a record, in place of \\n")
         ->type_name("DELIM")
-        ->excludes(format);
+        ->excludes(format)
+        ->excludes(json);
     verb.add_flag("-Z,--null", consume_.null_text, "Print NULL for a key or value that is not there");
   }
 

@@ -40,24 +40,29 @@ void for_each_number(Row& row, const Use& use) {
   use("waits", row.counters.waits);
 }
 
+void look_at(Bus& bus, const Admin& admin, const Common& common, const std::string& name, std::vector<Row>& rows) {
+  const auto topic = open_topic(bus, admin, common, name);
+  for (std::int32_t i = 0; i < topic.partitions(); ++i) {
+    const auto partition = must(Partition<Bytes>::open(topic, {i}), name);
+    rows.push_back({name,
+                    {i},
+                    partition.begin_offset(),
+                    must(partition.end_offset(), name),
+                    partition.bytes(),
+                    must(partition.segments(), name),
+                    partition.counters()});
+  }
+}
+
 /// `wanted` names topics that must be there; all that are there when it is empty.
 std::vector<Row> look(Bus& bus, const Common& common, const std::vector<std::string>& wanted) {
   const Admin admin{bus};
   std::vector<Row> rows;
-  for (const auto& name : wanted.empty() ? must(admin.list_topics(), common.dir) : wanted) {
-    if (wanted.empty() && !admin.describe_topic(name)) continue;  // deleted a moment ago
-    const auto topic = open_topic(bus, admin, common, name);
-    for (std::int32_t i = 0; i < topic.partitions(); ++i) {
-      const auto partition = must(Partition<Bytes>::open(topic, {i}), name);
-      rows.push_back({name,
-                      {i},
-                      partition.begin_offset(),
-                      must(partition.end_offset(), name),
-                      partition.bytes(),
-                      must(partition.segments(), name),
-                      partition.counters()});
+  for (const auto& name : wanted.empty() ? must(admin.list_topics(), common.dir) : wanted) try {
+      look_at(bus, admin, common, name, rows);
+    } catch (const Quit& quit) {
+      if (!wanted.empty() || quit.code() != Exit::not_found) throw;  // deleted a moment ago
     }
-  }
   return rows;
 }
 

@@ -224,9 +224,13 @@ Exit run(const Common& common, const TopicDescribe& arguments) {
   std::string text;
   auto list = Json::array();
   const auto describe_one = [&](const std::string& name) {
-    const auto look = look_at(bus, common, name);
-    text += (text.empty() ? "" : "\n") + as_text(look);
-    list.push_back(as_json(look));
+    try {
+      const auto look = look_at(bus, common, name);
+      text += (text.empty() ? "" : "\n") + as_text(look);
+      list.push_back(as_json(look));
+    } catch (const Quit& quit) {
+      if (!all || quit.code() != Exit::not_found) throw;  // deleted a moment ago
+    }
   };
   const auto show = [&] { print(arguments.format == "json" ? list.dump(2) + "\n" : text); };
   try {

@@ -2913,10 +2913,12 @@ class PartitionLog {
   }
 
   /// Did the segment at `base` have its name before now, by what the words say? Ask before the look for its file: if it
-  /// had, and log_start has not passed it, the file must be there, for a roll names it before it raises hint.
+  /// had, and log_start has not passed it, the file must be there, for a roll names it before it raises hint, and the
+  /// first is named before it is counted.
   [[nodiscard]] bool was_made(std::uint64_t base) const noexcept {
     const std::uint64_t hint = state().hint.load(shm::acquire);
-    return hint > base || (hint == base && (base > 0 || state().resolved_to.load(shm::acquire) > base));
+    if (hint != base || base > 0) return hint >= base;
+    return state().resolved_to.load(shm::acquire) > 0 || state().live_bytes.load(shm::acquire) > 0;
   }
 
   /// What to say of a segment that was made and is not there: corrupt, or topic_deleted.
@@ -8308,8 +8310,9 @@ class PartitionMaintenance {
     live_.clear(), spares_ = 0;
     for (const auto& name : *names) look_at(name);
     std::sort(live_.begin(), live_.end(), [](const auto& a, const auto& b) { return a.base < b.base; });
-    // Puts right what a crash between rename and count left, unless somebody rolled or retired meanwhile.
-    log_->state().live_bytes.compare_exchange(counted, total(), shm::seq_cst, shm::relaxed);
+    // Puts right what a crash between rename and count left, unless somebody rolled or retired meanwhile. A log without
+    // a segment never had one, or it is gone: then the count is all that tells.
+    if (!live_.empty()) log_->state().live_bytes.compare_exchange(counted, total(), shm::seq_cst, shm::relaxed);
     finish_retirements();
     retire_deleted();
     forget_gone_segments();
@@ -11726,7 +11729,7 @@ class BatchFrames {
       if (const Failure refused = core_->refuses(spec, layout); refused.code != Errc::ok) return refused;
       if (i == 0) head_length_ = layout.length;
       need_.bytes += align_up(layout.length, core_->record_alignment());
-      if (need_.bytes > core_->max_batch_bytes())
+      if (need_.bytes > core_->max_batch_bytes() && count_ > 1)
         return {Errc::message_too_large, "a batch is at most segment_bytes; send it in parts"};
     }
     need_.slots = count_;

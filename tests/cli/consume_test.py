@@ -81,6 +81,28 @@ class BeginAndEnd(support.BusTest):
             feeder.join()
         self.assertEqual(0, self.finish(endless).code)
 
+    def test_a_topic_may_be_named_behind_two_dashes(self):
+        self.ok("produce", "--", "-x", data="1\n")
+        for verb in ("consume", "-e"), ("topic", "describe"), ("stat",), ("topic", "delete"):
+            self.ok(*verb, "--", "-x")
+        path = os.path.join(self.folder, "-f")
+        with open(path, "w", encoding="ascii") as file:
+            file.write("2\n")
+        self.ok("produce", "t", "--", path)
+        self.assertEqual(["2"], self.ok("consume", "-e", "--", "t").lines)
+
+    def test_a_delimiter_says_nothing_to_json(self):
+        self.ok("topic", "create", "t")
+        self.refused(2, "--json", "consume", "t", "-K", ",", "-J")
+
+    def test_a_segment_that_is_gone_is_an_error_and_no_empty_topic(self):
+        self.ok("produce", "t", data="1\n")
+        for name in glob.glob(os.path.join(self.bus, "topics/t/0/*.log")):
+            os.unlink(name)
+        for _ in range(2):
+            self.refused(1, "corrupt", "consume", "t", "-e")
+            self.refused(1, "corrupt", "produce", "t", data="2\n")
+
     def test_no_time_at_all_is_enough_for_what_is_there(self):
         self.ok("produce", "t", data="1\n2\n")
         self.assertEqual(["1", "2"], self.ok("consume", "t", "--timeout", "0s").lines)

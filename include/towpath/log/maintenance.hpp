@@ -37,8 +37,9 @@ class PartitionMaintenance {
     live_.clear(), spares_ = 0;
     for (const auto& name : *names) look_at(name);
     std::sort(live_.begin(), live_.end(), [](const auto& a, const auto& b) { return a.base < b.base; });
-    // Puts right what a crash between rename and count left, unless somebody rolled or retired meanwhile.
-    log_->state().live_bytes.compare_exchange(counted, total(), shm::seq_cst, shm::relaxed);
+    // Puts right what a crash between rename and count left, unless somebody rolled or retired meanwhile. A log without
+    // a segment never had one, or it is gone: then the count is all that tells.
+    if (!live_.empty()) log_->state().live_bytes.compare_exchange(counted, total(), shm::seq_cst, shm::relaxed);
     finish_retirements();
     retire_deleted();
     forget_gone_segments();

@@ -152,10 +152,12 @@ class PartitionLog {
   }
 
   /// Did the segment at `base` have its name before now, by what the words say? Ask before the look for its file: if it
-  /// had, and log_start has not passed it, the file must be there, for a roll names it before it raises hint.
+  /// had, and log_start has not passed it, the file must be there, for a roll names it before it raises hint, and the
+  /// first is named before it is counted.
   [[nodiscard]] bool was_made(std::uint64_t base) const noexcept {
     const std::uint64_t hint = state().hint.load(shm::acquire);
-    return hint > base || (hint == base && (base > 0 || state().resolved_to.load(shm::acquire) > base));
+    if (hint != base || base > 0) return hint >= base;
+    return state().resolved_to.load(shm::acquire) > 0 || state().live_bytes.load(shm::acquire) > 0;
   }
 
   /// What to say of a segment that was made and is not there: corrupt, or topic_deleted.

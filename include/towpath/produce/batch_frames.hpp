@@ -38,7 +38,7 @@ class BatchFrames {
       if (const Failure refused = core_->refuses(spec, layout); refused.code != Errc::ok) return refused;
       if (i == 0) head_length_ = layout.length;
       need_.bytes += align_up(layout.length, core_->record_alignment());
-      if (need_.bytes > core_->max_batch_bytes())
+      if (need_.bytes > core_->max_batch_bytes() && count_ > 1)
         return {Errc::message_too_large, "a batch is at most segment_bytes; send it in parts"};
     }
     need_.slots = count_;
