@@ -213,7 +213,7 @@ TEST_CASE("a time inside a Kafka batch is found to the record, in the last segme
   const auto first_from = [&](Duration since_epoch) {
     consumer.seek_to_time(Timestamp{since_epoch}).value();
     const auto batch = consumer.poll(0ms);
-    return batch.empty() ? std::string{} : batch.begin()->value();
+    return batch.empty() ? std::string{} : std::string{batch.begin()->value()};
   };
   for (const bool is_sealed : {false, true}) {
     CAPTURE(is_sealed);

@@ -104,6 +104,24 @@ TEST_CASE("every setting has a Kafka name, a value and a default") {
   CHECK(admin.describe_configs("none").error() == Errc::unknown_topic);
 }
 
+TEST_CASE("a topic is made with settings by name; one that cannot be kept here makes no topic") {
+  Bus bus;
+  Admin admin{bus};
+  must(admin.create_topic({"t", {.partitions = 2}, {{"segment.bytes", "262144"}, {"towpath.record.alignment", "64"}}}));
+  auto entries = configs_of(admin, "t");
+  CHECK(entries.at("segment.bytes").value == "262144");
+  CHECK(entries.at("max.message.bytes").value == "262144");  // as large as fits
+  CHECK(entries.at("towpath.record.alignment").value == "64");
+  CHECK(must(admin.describe_topic("t")).config.partitions == 2);
+  for (const auto& change : {ConfigChange{"towpath.durability", "each"}, ConfigChange{"retention.ms", "soon"},
+                             ConfigChange{"no.such", "1"}, ConfigChange{"max.message.bytes", "9999999999"}})
+    CHECK(admin.create_topic({"new", {}, {change}}).error() == Errc::invalid_argument);
+  const auto outcomes = admin.create_topics({{"new", {}, {{"flush.ms", "0"}}}, {"other", {}, {{"flush.ms", "7"}}}});
+  CHECK(outcomes[0].result.error() == Errc::invalid_argument);
+  CHECK(outcomes[1].result.has_value());
+  CHECK(must(admin.list_topics()) == std::vector<std::string>{"other", "t"});
+}
+
 TEST_CASE("what is named is changed, at once for every process, and what is not named stays") {
   TempDir dir;
   auto bus = bus_in(dir);
@@ -184,7 +202,8 @@ TEST_CASE("a refused change says which property and its rule, and changes nothin
   refuses(admin, {{"version", "1"}}, Errc::invalid_argument, 40, "property:");
   refuses(admin, {{"towpath.type.size", "1"}}, Errc::invalid_argument, 40, "property:");
   refuses(admin, {{"retention.ms", "1", static_cast<ConfigOperation>(9)}}, Errc::invalid_argument, 40, "property:");
-  refuses(admin, {{"towpath.record.alignment", "8"}}, Errc::config_mismatch, 40, "towpath.record.alignment is fixed");
+  refuses(admin, {{"towpath.record.alignment", "8"}}, Errc::config_mismatch, 40,
+          "towpath.record.alignment: 8, 16, 32 or 64, fixed");
   refuses(admin, {{"max.message.bytes", "1000000"}, {"segment.bytes", "262144"}}, Errc::invalid_argument, 40, "");
   CHECK(must(admin.describe_topic("t")).config == before);
   CHECK(admin.alter_configs("none", {{"retention.ms", "1"}}).error() == Errc::unknown_topic);
