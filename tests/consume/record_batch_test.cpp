@@ -50,7 +50,7 @@ std::vector<std::byte> golden(const std::string& name) {
 
 struct Mixed {
   Bus bus;
-  Topic<std::string> topic{bus, "t"};
+  Topic<std::string> topic{bus, "t", {.retention = {.age = Duration::max()}}};  // the records here are of 1970
   Producer<std::string> producer{topic};
   log::RecordBatchBuilder builder;
 };
@@ -172,6 +172,7 @@ TEST_CASE("a batch that is damaged anywhere gives no record that was not sent, a
     std::vector<std::byte> damaged{bytes.begin(), bytes.end()};
     damaged[at] ^= std::byte{0x41};
     const bool outside_the_crc = at < 17;  // the leader epoch, and the magic byte
+    CAPTURE(at);
     log::RecordBatchBuilder untouched;
     append_batch(t.topic, numbered(untouched, 3));
     const auto* log = t.topic.files()->partition({0}).value();
