@@ -5074,18 +5074,22 @@ class [[nodiscard]] Batch {
   }
   [[nodiscard]] PartitionId partition() const noexcept { return partition_; }
 
-  /// How many offsets before this batch were gone when the consumer got there: retention overtook it, or what was
-  /// sought lay before the log's start.
+  /// How many offsets before this batch were passed unread: retention overtook the consumer, or what was sought lay
+  /// before the log's start. Where it went on at the end (auto_offset_reset latest, the default), all up to there, also
+  /// what could still have been read.
   [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
 
-  /// Why there are no (more) records: undecodable, corrupt, offset_out_of_range, no_offset, topic_deleted, forked, and
-  /// what mapping can fail with. Errc::ok when there simply were none in time. One that nobody looks at comes again.
+  /// Why there are no (more) records. At error_offset() of a partition: undecodable, corrupt, newer_format,
+  /// unsupported_compression, out_of_memory, offset_out_of_range, no_offset, log_truncated, topic_deleted, and what
+  /// mapping can fail with. Of a topic() as a whole, with no partition: topic_deleted, type_mismatch, corrupt,
+  /// newer_format, what opening it can fail with, and for a consumer with a name busy, read_only, no_space. Of all:
+  /// forked, closed. Errc::ok when there simply were none in time. One that nobody looks at comes again.
   [[nodiscard]] Failure error() const noexcept {
     if (!trouble_) return {};
     trouble_->looked = true;
     return trouble_->failure;
   }
-  /// Where: the offset that could not be read.
+  /// Where: the offset that could not be read; of log_truncated the one where the log goes on.
   [[nodiscard]] Offset error_offset() const noexcept { return trouble_ ? trouble_->at : Offset{}; }
 
  private:
@@ -5158,7 +5162,8 @@ struct ConsumerConfig {
   /// none.
   std::vector<std::string> topics = {};
   /// Reads every topic that this extended regular expression is found in, those that come later too, for
-  /// Consumer{bus, ...}: "^my\\..*". May stand beside `topics`. 512 characters at most. Default: none.
+  /// Consumer{bus, ...}: "^my\\..*". May stand beside `topics`. 512 characters at most, and some 500 once its
+  /// repetitions are written out. Default: none.
   std::string pattern = {};
   /// Where to begin in what is there when the Consumer is made. Default latest, as in Kafka. Topics and partitions that
   /// come later are read from their first record.
@@ -5168,7 +5173,9 @@ struct ConsumerConfig {
   /// The reader's name, 1 to 240 of [A-Za-z0-9._-], as in TopicConfig::readers; one live Consumer of a topic has it, a
   /// second gets `busy`. It leaves behind how far it came: a later Consumer of that name goes on there, with what the
   /// last one had polled last; topics that list it keep what it has not read, from the first record on. Each poll says
-  /// that what was polled before is done with. Default: none.
+  /// that what was polled before is done with. A topic that lists it waits for it in every partition, also in those
+  /// that it is not assigned: let it read all of them. Whoever may not write the topic's folder can have no name.
+  /// Default: none.
   std::string name = {};
   /// Records in one Batch, 1 or more. Default 1,024.
   std::size_t max_poll_records = 1'024;
@@ -6043,6 +6050,7 @@ struct TopicConfig {
   OnFull on_full = OnFull::drop_oldest;
   /// Whom block and fail wait for: Consumers with a ConsumerConfig::name of this list. One that never came counts as
   /// standing at the log's start, one that is gone where it stood last: take it out of the list to go on without it.
+  /// That holds for each partition: one that reads some of them only holds the others up for ever.
   /// Default: nobody. Mutable.
   ReaderList readers{};
   /// Default: interval, 1 s, on disk; none in memory and on tmpfs. Mutable.
@@ -6598,8 +6606,8 @@ namespace towpath::inline TOWPATH_ABI::detail {
 
 class ReaderSeat {
  public:
-  /// Errors: busy (another live Consumer has the name), read_only, invalid_name, no_space, corrupt, and those of
-  /// mapping.
+  /// `name` was checked. Errors: busy (another live Consumer has the name), read_only, permission_denied (no right to
+  /// make its file), no_space, corrupt, newer_format, and those of mapping.
   static Result<ReaderSeat> take(const TopicFiles& files, const std::string& name) {
     if (check_topic_name(name).error() != Errc::ok || name.size() > ReaderList::max_name)
       return Failure{Errc::invalid_name, "a consumer's name is as a topic's, 240 characters at most"};
@@ -10596,7 +10604,8 @@ static_assert(Strategy<Spin> && Strategy<Backoff> && Strategy<Block>);
 // Without a group it sees every record of its partitions, from now on or from where you seek. It belongs to one thread,
 // but for wakeup(). It takes nothing out of the log: any number of consumers read it, each at its own pace.
 // What it reads, seeks and the descriptor for event loops: consumer_base.hpp.
-// After a crash nothing is left of it; a consumer without a group starts anew.
+// After a crash its position is gone, but for one with a name: it leaves how far it came, and the next of that name
+// goes on there. One with a native handle leaves a FIFO, which maintenance removes.
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -10610,8 +10619,8 @@ class Consumer<T, S, Bus> : public ConsumerBase {
  public:
   using iterator = ConsumerIterator<Consumer, T, S>;
 
-  /// Throws Error: too_many_members, unknown_partition, invalid_argument, busy (another live Consumer has the name),
-  /// forked, and those of mapping.
+  /// Throws Error: too_many_members, unknown_partition, invalid_argument, forked, corrupt, and those of mapping; for
+  /// its name busy (another live Consumer has it), read_only, permission_denied, no_space.
   explicit Consumer(const Topic<T, S>& topic, const ConsumerConfig& config = {})
       : Consumer{open(topic, config).value()} {}
 
