@@ -5900,7 +5900,7 @@ class BusCore {
 
 // ---- towpath/topic/names.hpp ----
 
-// Which names a topic may have: Kafka's rule. Checked before a name gets anywhere near a path.
+// Which names a topic may have, by Kafka's rule, and a reader. Checked before a name gets anywhere near a path.
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -5917,6 +5917,14 @@ constexpr Result<void> check_topic_name(std::string_view name) noexcept {
   return {};
 }
 
+inline constexpr std::size_t max_reader_name = 240;  ///< its file is called reader.<name>
+
+/// Of TopicConfig::readers and ConsumerConfig::name. Errors: invalid_argument.
+constexpr Result<void> check_reader_name(std::string_view name) noexcept {
+  if (name.size() <= max_reader_name && check_topic_name(name).has_value()) return {};
+  return Failure{Errc::invalid_argument, "name: 1 to 240 of [A-Za-z0-9._-], not . or .."};
+}
+
 }  // namespace towpath::inline TOWPATH_ABI
 
 // ---- towpath/topic/reader_list.hpp ----
@@ -5929,7 +5937,6 @@ namespace towpath::inline TOWPATH_ABI {
 class ReaderList {
  public:
   static constexpr std::size_t max_names = 16;
-  static constexpr std::size_t max_name = 240;
   static constexpr std::size_t max_text = 480;
 
   constexpr ReaderList() noexcept = default;
@@ -5950,8 +5957,7 @@ class ReaderList {
   /// Adds a name; one that is there already changes nothing.
   constexpr void add(std::string_view name) noexcept {
     if (contains(name)) return;
-    const bool fits = count_ < max_names && name.size() <= max_name && size_ + name.size() + 1 <= max_text &&
-                      check_topic_name(name).has_value();
+    const bool fits = count_ < max_names && size_ + name.size() + 1 <= max_text && check_reader_name(name).has_value();
     if (!fits) return void(valid_ = false);
     if (size_ > 0) text_[size_++] = ',';
     for (const char c : name) text_[size_++] = c;
@@ -6609,8 +6615,6 @@ class ReaderSeat {
   /// `name` was checked. Errors: busy (another live Consumer has the name), read_only, permission_denied (no right to
   /// make its file), no_space, corrupt, newer_format, and those of mapping.
   static Result<ReaderSeat> take(const TopicFiles& files, const std::string& name) {
-    if (check_topic_name(name).error() != Errc::ok || name.size() > ReaderList::max_name)
-      return Failure{Errc::invalid_name, "a consumer's name is as a topic's, 240 characters at most"};
     if (!files.core().members())
       return Failure{Errc::read_only, "a consumer with a name leaves a trace; this may only read"};
     auto& directory = files.directory();
@@ -10187,8 +10191,7 @@ class ConsumerCore {
                                                     std::string_view label) {
     if (auto fine = bus.core()->usable(); !fine) return fine.error();
     if (config.max_poll_records < 1) return Failure{Errc::invalid_argument, "max_poll_records: 1 or more"};
-    if (!config.name.empty() && (!check_topic_name(config.name) || config.name.size() > ReaderList::max_name))
-      return Failure{Errc::invalid_argument, "name: 1 to 240 of [A-Za-z0-9._-], not . or .."};
+    if (auto fine = check_reader_name(config.name); !fine && !config.name.empty()) return fine.error();
     auto core = std::unique_ptr<ConsumerCore>{new ConsumerCore{bus, std::move(config), schema}};
     if (!core->bus_->members()) return core;
     const auto& name = core->config_.name;
