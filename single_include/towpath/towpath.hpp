@@ -12721,8 +12721,8 @@ struct RecordsToDelete {
   Offset before;
 };
 
-/// Offset{-1}: everything that can be read now.
-inline constexpr Offset all_records{-1};
+/// Kafka's -1: everything that can be read now.
+inline constexpr Offset all_records{log::up_to_the_end};
 
 struct DeletedRecords {
   PartitionId partition;
