@@ -2925,11 +2925,13 @@ class PartitionLog {
     return unless_deleted({Errc::corrupt, "a segment of the log is missing or damaged"});
   }
 
-  /// The segment to append to: that of hint, made if the log is still empty. Errors: topic_deleted, no_space, corrupt.
+  /// The segment to append to: that of hint, made if the log is still empty. Errors: topic_deleted, no_space,
+  /// partition_failed, corrupt, newer_format, and those of making and mapping a file.
   Result<Segment> active(const shm::Member& member, Need need) const;
 
   /// NEXT. The segment after `full`, which ends at base `next_base`; whoever crossed the end makes it, others wait a
-  /// little first. Returns a later one when the log has moved on. Errors as active().
+  /// little first. Returns a later one when the log has moved on. Errors as active(), and queue_full: a reader that the
+  /// topic waits for has not read what would have to go.
   Result<Segment> next(const shm::Member& member, const Segment& full, std::uint64_t next_base, bool crosser,
                        Need need) const;
 
@@ -8004,7 +8006,9 @@ class Appender {
 
   /// Appends one frame of `length` bytes, which `fill(std::byte* frame, std::uint64_t offset, const Segment&)` writes.
   /// `fill` may be called again for another place (the slot was aborted by a helper, or the segment was full).
-  /// Returns the offset. Errors: no_space, topic_deleted, too_many_maps: nothing was appended, try again later.
+  /// Returns the offset. Errors, each with nothing appended: queue_full (readers hold the log up), no_space,
+  /// topic_deleted, partition_failed, corrupt, newer_format, too_many_maps, too_many_files, permission_denied,
+  /// io_error.
   template <class Fill>
   TOWPATH_HOT Result<Offset> append(std::uint64_t length, const Fill& fill) {
     for (;;) {
@@ -8016,7 +8020,8 @@ class Appender {
     }
   }
 
-  /// Takes room for a frame of `length` bytes. Until commit() or abandon() the appender must do nothing else.
+  /// Takes room for a frame of `length` bytes. Until commit() or abandon() the appender must do nothing else. Errors as
+  /// append().
   TOWPATH_HOT Result<Reservation> reserve(std::uint64_t length) {
     return reserve({align_up(length, alignment_), 1}, length);
   }
@@ -8263,7 +8268,8 @@ inline std::uint64_t deleted_slots(const PartitionLog& log, std::uint64_t base) 
 
 /// Deletes the records before an offset, or all that can be read now for up_to_the_end. Less than what is deleted
 /// already changes nothing. Returns the log's begin. `member` is the caller's and has nothing reserved. Errors:
-/// offset_out_of_range (negative, or past the last record that can be read), topic_deleted, io_error, those of mapping.
+/// offset_out_of_range (negative, or past the last record that can be read), topic_deleted, corrupt, newer_format,
+/// those of mapping; io_error when they are deleted, but a power cut may bring them back.
 inline Result<Offset> delete_records(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
                                      const shm::Member& member, std::int64_t before) {
   if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
@@ -12815,13 +12821,16 @@ class Admin {
   // ---- topics
 
   /// Makes a topic of untyped bytes; a typed one is made by Topic<T>{bus, name, config}.
-  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, forked, too_many_members.
+  /// What `config` asks for and cannot be had here, as durability in memory, is made to fit without a word.
+  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, permission_denied, forked,
+  /// too_many_members.
   Result<void> create_topic(std::string_view name, const TopicConfig& config = {}, const AdminOptions& options = {}) {
     if (auto fine = usable(); !fine) return fine;
     if (options.validate_only) return bus_.catalog().check_new(std::string{name}, config);
     return bus_.catalog().create(std::string{name}, config, schema_of<Bytes, Serde<Bytes>>());
   }
-  /// Refuses what is set by name and cannot be kept here, as durability in memory; a TopicConfig's is made to fit.
+  /// What is set by property name (NewTopic::configs) is taken as it is or refused, as durability in memory is. Errors
+  /// as above; invalid_argument also for a name that is no property's, or is there twice.
   Result<void> create_topic(const NewTopic& topic, const AdminOptions& options = {}) {
     if (auto fine = usable(); !fine) return fine;
     if (auto fine = bus_.catalog().check_new(topic.name, topic.config); !fine) return fine;
@@ -12860,8 +12869,8 @@ class Admin {
     return bus_.catalog().grow(std::string{name}, partitions, options.validate_only);
   }
 
-  /// Its records are gone; whoever has it open gets topic_deleted. Errors: unknown_topic, read_only, forked,
-  /// too_many_members.
+  /// Its records are gone; whoever has it open gets topic_deleted. Errors: unknown_topic, invalid_name, corrupt,
+  /// newer_format, read_only, forked, too_many_members, and those of the system.
   Result<void> delete_topic(std::string_view name) {
     return usable() ? bus_.catalog().remove(std::string{name}) : usable();
   }
@@ -12906,8 +12915,9 @@ class Admin {
 
   /// Deletes a partition's records before an offset, or all that can be read for all_records; what is deleted already
   /// stays so. Returns the first offset that is left. Readers below it are moved on as by retention. Room comes back
-  /// with whole segments, and the last one stays. Errors: unknown_topic, unknown_partition, offset_out_of_range
-  /// (nothing was deleted), read_only, forked, too_many_members, those of mapping.
+  /// with whole segments, and the last one stays. Errors: unknown_topic, invalid_name, unknown_partition,
+  /// offset_out_of_range, read_only, forked, too_many_members, topic_deleted, corrupt, newer_format, those of mapping:
+  /// nothing was deleted. io_error: they are deleted, but a power cut may bring them back.
   Result<Offset> delete_records(std::string_view name, PartitionId partition, Offset before) {
     auto place = find(name, partition);
     if (!place) return place.error();
@@ -12923,7 +12933,7 @@ class Admin {
   }
 
   /// An offset of a partition, and the record's timestamp where one was looked for by time.
-  /// Errors: unknown_topic, unknown_partition, forked, those of mapping.
+  /// Errors: unknown_topic, invalid_name, unknown_partition, corrupt, newer_format, forked, those of mapping.
   [[nodiscard]] Result<ListedOffset> list_offset(std::string_view name, PartitionId partition,
                                                  const OffsetSpec& spec) const {
     auto place = find(name, partition);
