@@ -2580,6 +2580,8 @@ inline void Member::leave() noexcept {
 // The words of one partition that outlive its segments: topics/<topic>/state (producers write) and topics/<topic>/wait
 // (consumers write too). Both files are a header and one block per partition; they grow only at the end (blocks are
 // allocated, then the count is published), so a pointer to a block stays good while its mapping is held.
+// Every word may be used by any thread and process. After a crash of a process each is what was stored last; the table
+// "What a crash leaves" in docs/protocol.md says what that may mean and who puts it right.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -2691,7 +2693,8 @@ struct WaiterName {
   }
 };
 
-/// A consumer's place in one partition's waiter mask. protocol.md, "Sleeping"; tests/model (waiters).
+/// A consumer's place in one partition's waiter mask. protocol.md, "Sleeping"; tests/model (waiters). One thread's, as
+/// its member is. After a crash line and bit stay: maintenance frees them, or whoever needs a line next.
 class WaiterRegistration {
  public:
   WaiterRegistration() noexcept = default;
@@ -3926,8 +3929,8 @@ class Stall {
 // ---- towpath/log/pin.hpp ----
 
 // A pin keeps a segment from being recycled while somebody reads it (protocol.md ATTACH): a byte lock in the topic's
-// pins file, which dies with the process. One descriptor per Consumer, which belongs to one thread, as do the
-// references here.
+// pins file. One descriptor per Consumer, which belongs to one thread, as do the references here. After a crash the
+// kernel drops the locks: what was pinned may be recycled at once.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -4080,7 +4083,8 @@ class RecentSegments {
 // ---- towpath/log/reader.hpp ----
 
 // A Reader walks one partition (protocol.md READ). It belongs to one thread. It pins each segment that it may look
-// into. Nothing here blocks: collect() says why there is nothing, and help() does something about a stall.
+// into. Nothing here blocks: collect() says why there is nothing, and help() does something about a stall. After a
+// crash the kernel drops its pins, and nothing else is left.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -5687,7 +5691,7 @@ struct ControlHeader {
   // A line each for what changes together.
   shm::Word64 catalog_generation;  // + 1 when a topic comes, goes, grows or is altered
   shm::Word64 next_uid;            // partition uids handed out so far; the first is 1
-  shm::Word64 next_producer_id;    // for idempotent producers
+  shm::Word64 next_producer_id;    // handed out by nobody: ids of producers are the user's
   std::uint64_t reserved0[5];
   shm::Word64 maintenance_progress;  // + 1 at each step of whoever holds the role
   shm::Word32 maintainer;            // member index + 1 of whoever wants to be woken by rolls
@@ -8786,7 +8790,9 @@ class Checkpoints {
 
 // Maintains the topics of a bus, one process at a time by a role lock, in a thread of its own or in the caller's loop.
 // A holder that stands still for two seconds (frozen) is not waited for: others then do the work too, which is
-// harmless.
+// harmless. Thread-safe. After a crash the kernel frees the role, and the next who asks goes on.
+// The destructor ends the thread; where this process has the role it flushes first what an interval would have flushed
+// later, which blocks for as long as the disk takes. It allocates, and memory that is refused there ends the process.
 
 namespace towpath::inline TOWPATH_ABI::detail {
 
