@@ -639,7 +639,8 @@ constexpr std::string_view name(Errc code) noexcept { return detail::find_text(c
 //   if (auto sent = producer.send(x); !sent) log(sent.error());        // a Failure: code and static detail
 //   producer.send(x).value();                                          // throws Error{failure}
 //   producer.send(x).ignore();                                         // dropped on purpose
-// Not thread-safe, like any value. On a temporary value() returns by value, so that nothing dangles.
+// Not thread-safe, like any value. On a temporary value() and * return by value, so that a loop over *f() has what it
+// walks; a loop over f()->list has not.
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -715,7 +716,7 @@ class [[nodiscard]] Result {
   /// Only when has_value().
   constexpr T& operator*() & noexcept { return *value_; }
   constexpr const T& operator*() const& noexcept { return *value_; }
-  constexpr T&& operator*() && noexcept { return std::move(*value_); }
+  constexpr T operator*() && noexcept(std::is_nothrow_move_constructible_v<T>) { return std::move(*value_); }
   constexpr T* operator->() noexcept { return &*value_; }
   constexpr const T* operator->() const noexcept { return &*value_; }
 
@@ -1826,7 +1827,7 @@ struct Header {
 
 namespace log {
 
-/// Who wrote a record, and his how manieth it is in the partition, as in Kafka (KIP-98).
+/// Who wrote a record, and the number that the producer gave it (KIP-98): higher than those before, gaps are allowed.
 struct ProducerMark {
   std::int64_t id = -1;  ///< -1: nobody in particular
   std::int32_t sequence = -1;
@@ -2579,6 +2580,8 @@ inline void Member::leave() noexcept {
 // The words of one partition that outlive its segments: topics/<topic>/state (producers write) and topics/<topic>/wait
 // (consumers write too). Both files are a header and one block per partition; they grow only at the end (blocks are
 // allocated, then the count is published), so a pointer to a block stays good while its mapping is held.
+// Every word may be used by any thread and process. After a crash of a process each is what was stored last; the table
+// "What a crash leaves" in docs/protocol.md says what that may mean and who puts it right.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -2690,7 +2693,8 @@ struct WaiterName {
   }
 };
 
-/// A consumer's place in one partition's waiter mask. protocol.md, "Sleeping"; tests/model (waiters).
+/// A consumer's place in one partition's waiter mask. protocol.md, "Sleeping"; tests/model (waiters). One thread's, as
+/// its member is. After a crash line and bit stay: maintenance frees them, or whoever needs a line next.
 class WaiterRegistration {
  public:
   WaiterRegistration() noexcept = default;
@@ -2926,11 +2930,13 @@ class PartitionLog {
     return unless_deleted({Errc::corrupt, "a segment of the log is missing or damaged"});
   }
 
-  /// The segment to append to: that of hint, made if the log is still empty. Errors: topic_deleted, no_space, corrupt.
+  /// The segment to append to: that of hint, made if the log is still empty. Errors: topic_deleted, no_space,
+  /// partition_failed, corrupt, newer_format, and those of making and mapping a file.
   Result<Segment> active(const shm::Member& member, Need need) const;
 
   /// NEXT. The segment after `full`, which ends at base `next_base`; whoever crossed the end makes it, others wait a
-  /// little first. Returns a later one when the log has moved on. Errors as active().
+  /// little first. Returns a later one when the log has moved on. Errors as active(), and queue_full: a reader that the
+  /// topic waits for has not read what would have to go.
   Result<Segment> next(const shm::Member& member, const Segment& full, std::uint64_t next_base, bool crosser,
                        Need need) const;
 
@@ -3925,8 +3931,8 @@ class Stall {
 // ---- towpath/log/pin.hpp ----
 
 // A pin keeps a segment from being recycled while somebody reads it (protocol.md ATTACH): a byte lock in the topic's
-// pins file, which dies with the process. One descriptor per Consumer, which belongs to one thread, as do the
-// references here.
+// pins file. One descriptor per Consumer, which belongs to one thread, as do the references here. After a crash the
+// kernel drops the locks: what was pinned may be recycled at once.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -4079,7 +4085,8 @@ class RecentSegments {
 // ---- towpath/log/reader.hpp ----
 
 // A Reader walks one partition (protocol.md READ). It belongs to one thread. It pins each segment that it may look
-// into. Nothing here blocks: collect() says why there is nothing, and help() does something about a stall.
+// into. Nothing here blocks: collect() says why there is nothing, and help() does something about a stall. After a
+// crash the kernel drops its pins, and nothing else is left.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -4926,7 +4933,7 @@ class Record {
       return decoded ? std::optional<K>{std::move(*decoded)} : std::optional<K>{};
     }
   }
-  /// Who sent it and his how manieth record it is; not present when the producer has no id.
+  /// The id of its producer and its sequence number; not present when the producer has no id.
   [[nodiscard]] log::ProducerMark producer() const noexcept { return frame_.producer(); }
   [[nodiscard]] log::HeaderRange headers() const noexcept { return {frame_.headers, frame_.header.header_count}; }
 
@@ -5075,18 +5082,22 @@ class [[nodiscard]] Batch {
   }
   [[nodiscard]] PartitionId partition() const noexcept { return partition_; }
 
-  /// How many offsets before this batch were gone when the consumer got there: retention overtook it, or what was
-  /// sought lay before the log's start.
+  /// How many offsets before this batch were passed unread: retention overtook the consumer, or what was sought lay
+  /// before the log's start. Where it went on at the end (auto_offset_reset latest, the default), all up to there, also
+  /// what could still have been read.
   [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
 
-  /// Why there are no (more) records: undecodable, corrupt, offset_out_of_range, no_offset, topic_deleted, forked, and
-  /// what mapping can fail with. Errc::ok when there simply were none in time. One that nobody looks at comes again.
+  /// Why there are no (more) records. At error_offset() of a partition: undecodable, corrupt, newer_format,
+  /// unsupported_compression, out_of_memory, offset_out_of_range, no_offset, log_truncated, topic_deleted, and what
+  /// mapping can fail with. Of a topic() as a whole, with no partition: topic_deleted, type_mismatch, corrupt,
+  /// newer_format, what opening it can fail with, and for a consumer with a name busy, read_only, no_space. Of all:
+  /// forked, closed. Errc::ok when there simply were none in time. One that nobody looks at comes again.
   [[nodiscard]] Failure error() const noexcept {
     if (!trouble_) return {};
     trouble_->looked = true;
     return trouble_->failure;
   }
-  /// Where: the offset that could not be read.
+  /// Where: the offset that could not be read; of log_truncated the one where the log goes on.
   [[nodiscard]] Offset error_offset() const noexcept { return trouble_ ? trouble_->at : Offset{}; }
 
  private:
@@ -5159,7 +5170,8 @@ struct ConsumerConfig {
   /// none.
   std::vector<std::string> topics = {};
   /// Reads every topic that this extended regular expression is found in, those that come later too, for
-  /// Consumer{bus, ...}: "^my\\..*". May stand beside `topics`. 512 characters at most. Default: none.
+  /// Consumer{bus, ...}: "^my\\..*". May stand beside `topics`. 512 characters at most, and some 500 once its
+  /// repetitions are written out. Default: none.
   std::string pattern = {};
   /// Where to begin in what is there when the Consumer is made. Default latest, as in Kafka. Topics and partitions that
   /// come later are read from their first record.
@@ -5169,7 +5181,9 @@ struct ConsumerConfig {
   /// The reader's name, 1 to 240 of [A-Za-z0-9._-], as in TopicConfig::readers; one live Consumer of a topic has it, a
   /// second gets `busy`. It leaves behind how far it came: a later Consumer of that name goes on there, with what the
   /// last one had polled last; topics that list it keep what it has not read, from the first record on. Each poll says
-  /// that what was polled before is done with. Default: none.
+  /// that what was polled before is done with. A topic that lists it waits for it in every partition, also in those
+  /// that it is not assigned: let it read all of them. Whoever may not write the topic's folder can have no name.
+  /// Default: none.
   std::string name = {};
   /// Records in one Batch, 1 or more. Default 1,024.
   std::size_t max_poll_records = 1'024;
@@ -5679,7 +5693,7 @@ struct ControlHeader {
   // A line each for what changes together.
   shm::Word64 catalog_generation;  // + 1 when a topic comes, goes, grows or is altered
   shm::Word64 next_uid;            // partition uids handed out so far; the first is 1
-  shm::Word64 next_producer_id;    // for idempotent producers
+  shm::Word64 next_producer_id;    // handed out by nobody: ids of producers are the user's
   std::uint64_t reserved0[5];
   shm::Word64 maintenance_progress;  // + 1 at each step of whoever holds the role
   shm::Word32 maintainer;            // member index + 1 of whoever wants to be woken by rolls
@@ -5894,7 +5908,7 @@ class BusCore {
 
 // ---- towpath/topic/names.hpp ----
 
-// Which names a topic may have: Kafka's rule. Checked before a name gets anywhere near a path.
+// Which names a topic may have, by Kafka's rule, and a reader. Checked before a name gets anywhere near a path.
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -5911,6 +5925,14 @@ constexpr Result<void> check_topic_name(std::string_view name) noexcept {
   return {};
 }
 
+inline constexpr std::size_t max_reader_name = 240;  ///< its file is called reader.<name>
+
+/// Of TopicConfig::readers and ConsumerConfig::name. Errors: invalid_argument.
+constexpr Result<void> check_reader_name(std::string_view name) noexcept {
+  if (name.size() <= max_reader_name && check_topic_name(name).has_value()) return {};
+  return Failure{Errc::invalid_argument, "name: 1 to 240 of [A-Za-z0-9._-], not . or .."};
+}
+
 }  // namespace towpath::inline TOWPATH_ABI
 
 // ---- towpath/topic/reader_list.hpp ----
@@ -5923,7 +5945,6 @@ namespace towpath::inline TOWPATH_ABI {
 class ReaderList {
  public:
   static constexpr std::size_t max_names = 16;
-  static constexpr std::size_t max_name = 240;
   static constexpr std::size_t max_text = 480;
 
   constexpr ReaderList() noexcept = default;
@@ -5944,8 +5965,7 @@ class ReaderList {
   /// Adds a name; one that is there already changes nothing.
   constexpr void add(std::string_view name) noexcept {
     if (contains(name)) return;
-    const bool fits = count_ < max_names && name.size() <= max_name && size_ + name.size() + 1 <= max_text &&
-                      check_topic_name(name).has_value();
+    const bool fits = count_ < max_names && size_ + name.size() + 1 <= max_text && check_reader_name(name).has_value();
     if (!fits) return void(valid_ = false);
     if (size_ > 0) text_[size_++] = ',';
     for (const char c : name) text_[size_++] = c;
@@ -6044,6 +6064,7 @@ struct TopicConfig {
   OnFull on_full = OnFull::drop_oldest;
   /// Whom block and fail wait for: Consumers with a ConsumerConfig::name of this list. One that never came counts as
   /// standing at the log's start, one that is gone where it stood last: take it out of the list to go on without it.
+  /// That holds for each partition: one that reads some of them only holds the others up for ever.
   /// Default: nobody. Mutable.
   ReaderList readers{};
   /// Default: interval, 1 s, on disk; none in memory and on tmpfs. Mutable.
@@ -6599,11 +6620,9 @@ namespace towpath::inline TOWPATH_ABI::detail {
 
 class ReaderSeat {
  public:
-  /// Errors: busy (another live Consumer has the name), read_only, invalid_name, no_space, corrupt, and those of
-  /// mapping.
+  /// `name` was checked. Errors: busy (another live Consumer has the name), read_only, permission_denied (no right to
+  /// make its file), no_space, corrupt, newer_format, and those of mapping.
   static Result<ReaderSeat> take(const TopicFiles& files, const std::string& name) {
-    if (check_topic_name(name).error() != Errc::ok || name.size() > ReaderList::max_name)
-      return Failure{Errc::invalid_name, "a consumer's name is as a topic's, 240 characters at most"};
     if (!files.core().members())
       return Failure{Errc::read_only, "a consumer with a name leaves a trace; this may only read"};
     auto& directory = files.directory();
@@ -7993,7 +8012,9 @@ class Appender {
 
   /// Appends one frame of `length` bytes, which `fill(std::byte* frame, std::uint64_t offset, const Segment&)` writes.
   /// `fill` may be called again for another place (the slot was aborted by a helper, or the segment was full).
-  /// Returns the offset. Errors: no_space, topic_deleted, too_many_maps: nothing was appended, try again later.
+  /// Returns the offset. Errors, each with nothing appended: queue_full (readers hold the log up), no_space,
+  /// topic_deleted, partition_failed, corrupt, newer_format, too_many_maps, too_many_files, permission_denied,
+  /// io_error.
   template <class Fill>
   TOWPATH_HOT Result<Offset> append(std::uint64_t length, const Fill& fill) {
     for (;;) {
@@ -8005,7 +8026,8 @@ class Appender {
     }
   }
 
-  /// Takes room for a frame of `length` bytes. Until commit() or abandon() the appender must do nothing else.
+  /// Takes room for a frame of `length` bytes. Until commit() or abandon() the appender must do nothing else. Errors as
+  /// append().
   TOWPATH_HOT Result<Reservation> reserve(std::uint64_t length) {
     return reserve({align_up(length, alignment_), 1}, length);
   }
@@ -8252,7 +8274,8 @@ inline std::uint64_t deleted_slots(const PartitionLog& log, std::uint64_t base) 
 
 /// Deletes the records before an offset, or all that can be read now for up_to_the_end. Less than what is deleted
 /// already changes nothing. Returns the log's begin. `member` is the caller's and has nothing reserved. Errors:
-/// offset_out_of_range (negative, or past the last record that can be read), topic_deleted, io_error, those of mapping.
+/// offset_out_of_range (negative, or past the last record that can be read), topic_deleted, corrupt, newer_format,
+/// those of mapping; io_error when they are deleted, but a power cut may bring them back.
 inline Result<Offset> delete_records(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
                                      const shm::Member& member, std::int64_t before) {
   if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
@@ -8770,7 +8793,9 @@ class Checkpoints {
 
 // Maintains the topics of a bus, one process at a time by a role lock, in a thread of its own or in the caller's loop.
 // A holder that stands still for two seconds (frozen) is not waited for: others then do the work too, which is
-// harmless.
+// harmless. Thread-safe. After a crash the kernel frees the role, and the next who asks goes on.
+// The destructor ends the thread; where this process has the role it flushes first what an interval would have flushed
+// later, which blocks for as long as the disk takes. It allocates, and memory that is refused there ends the process.
 
 namespace towpath::inline TOWPATH_ABI::detail {
 
@@ -10195,8 +10220,7 @@ class ConsumerCore {
                                                     std::string_view label) {
     if (auto fine = bus.core()->usable(); !fine) return fine.error();
     if (config.max_poll_records < 1) return Failure{Errc::invalid_argument, "max_poll_records: 1 or more"};
-    if (!config.name.empty() && (!check_topic_name(config.name) || config.name.size() > ReaderList::max_name))
-      return Failure{Errc::invalid_argument, "name: 1 to 240 of [A-Za-z0-9._-], not . or .."};
+    if (auto fine = check_reader_name(config.name); !fine && !config.name.empty()) return fine.error();
     auto core = std::unique_ptr<ConsumerCore>{new ConsumerCore{bus, std::move(config), schema}};
     if (!core->bus_->members()) return core;
     const auto& name = core->config_.name;
@@ -10612,7 +10636,8 @@ static_assert(Strategy<Spin> && Strategy<Backoff> && Strategy<Block>);
 // Without a group it sees every record of its partitions, from now on or from where you seek. It belongs to one thread,
 // but for wakeup(). It takes nothing out of the log: any number of consumers read it, each at its own pace.
 // What it reads, seeks and the descriptor for event loops: consumer_base.hpp.
-// After a crash nothing is left of it; a consumer without a group starts anew.
+// After a crash its position is gone, but for one with a name: it leaves how far it came, and the next of that name
+// goes on there. One with a native handle leaves a FIFO, which maintenance removes.
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -10626,8 +10651,8 @@ class Consumer<T, S, Bus> : public ConsumerBase {
  public:
   using iterator = ConsumerIterator<Consumer, T, S>;
 
-  /// Throws Error: too_many_members, unknown_partition, invalid_argument, busy (another live Consumer has the name),
-  /// forked, and those of mapping.
+  /// Throws Error: too_many_members, unknown_partition, invalid_argument, forked, corrupt, and those of mapping; for
+  /// its name busy (another live Consumer has it), read_only, permission_denied, no_space.
   explicit Consumer(const Topic<T, S>& topic, const ConsumerConfig& config = {})
       : Consumer{open(topic, config).value()} {}
 
@@ -11113,7 +11138,9 @@ inline Result<ControlRecord> parse_control(const BatchRecord& record) noexcept {
 // ---- towpath/produce/send_options.hpp ----
 
 // What goes with a record beside its value:  producer.send(job, {.key = robot, .headers = {{"source", "plan"}}});
-// All views: they must live until send() or loan() returns.
+// All views: they must live until send() or loan() returns. So write lists and texts that are made in place into the
+// call: a variable, as in  SendOptions o{.headers = {{"a", "b"}}};  keeps a view of a list that is gone behind the
+// semicolon. For a variable keep the headers in a std::vector<Header>, and the key's text in a std::string, beside it.
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -11144,7 +11171,7 @@ class Key {
   bool present_ = false;
 };
 
-/// The headers of one record, at most 65,535.
+/// The headers of one record, at most 65,535. A view: of braces only until the end of the statement they stand in.
 class Headers {
  public:
   constexpr Headers() noexcept = default;
@@ -11170,8 +11197,8 @@ struct SendOptions {
   /// it sent to the topic so far, else duplicate_sequence; gaps below 2^30 are fine. Default: one more than the last.
   std::optional<std::int32_t> sequence = std::nullopt;
   /// Return only when every reader can see the record, that is, when all before it are resolved. Default: return when
-  /// it is in the log; an earlier record of a slow producer may still hold readers up. A send that fails while it waits
-  /// has appended the record nevertheless.
+  /// it is in the log; an earlier record of a slow producer may still hold readers up (where durability is each, a send
+  /// waits for that in any case). A send that fails while it waits has appended the record nevertheless.
   bool visible = false;
 };
 
@@ -11995,10 +12022,10 @@ static_assert(Partitioner<DefaultPartitioner> && Partitioner<RandomPartitioner>)
 // ---- towpath/produce/producer.hpp ----
 
 // A Producer appends records to a topic:  towpath::Producer producer{topic};  producer.send(value).value();
-// It belongs to one thread; making one costs microseconds, so make one per thread. Any number of them, in any number of
-// processes, append to one topic. send() never depends on another process, and for ZeroCopy values it allocates only
-// when it comes to a partition or a segment for the first time.
-// After a crash: what send() returned for is in the log; a send that was cut off is there or is skipped, never half.
+// One thread's; making one costs microseconds (with an id it reads the log), so make one per thread. Any number of
+// them, in any number of processes, append to one topic. send() waits for others only where the topic or `visible` asks
+// for that. For ZeroCopy values it allocates only when it comes to a partition or a segment for the first time. After a
+// crash: what send() returned for is in the log; a send that was cut off is there or is skipped, never half.
 
 namespace towpath::inline TOWPATH_ABI {
 
@@ -12011,7 +12038,7 @@ class Producer<T, S, Bus, P> {
 
  public:
   /// Throws Error: read_only, too_many_members, forked; for what the config asks: invalid_argument, busy (another live
-  /// Producer of the topic has the id), unsupported_compression.
+  /// Producer of the topic has the id), unsupported_compression, and with an id those of mapping.
   explicit Producer(const Topic<T, S>& topic, P partitioner = P{})
       : Producer{topic, ProducerConfig{}, std::move(partitioner)} {}
   Producer(const Topic<T, S>& topic, const ProducerConfig& config, P partitioner = P{})
@@ -12030,10 +12057,11 @@ class Producer<T, S, Bus, P> {
   /// Appends the value. When it returns, the record is in the log and survives this process.
   /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
   /// invalid_argument (more than 65,535 headers, or a value that its serde refuses), duplicate_sequence, forked,
-  /// corrupt, queue_full and timed_out (a topic that waits for its readers), partition_failed, and those of opening and
-  /// mapping a segment. With `visible`, and where durability is each, also the errors of flush(): then the record is in
-  /// the log, and sending it again makes a second one. Microseconds; milliseconds when it makes a segment's file. With
-  /// `visible` up to the grace for each open record; where durability is each, as long as the disk takes to flush.
+  /// closed, corrupt, queue_full and timed_out (a topic that waits for its readers), partition_failed, and those of
+  /// making and mapping a segment. With `visible` or durability each also those of flush(): then the record is in the
+  /// log, and sending it again makes a second one. Microseconds; milliseconds when it makes a segment's file or room
+  /// for one (on a disk with flushes). Waits: on_full = block, max_block at most; `visible` and durability each, the
+  /// grace for each open record before it; each also for one or two flushes of the disk.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value,
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
@@ -12063,8 +12091,8 @@ class Producer<T, S, Bus, P> {
   /// Appends all the values to one partition in a row, and publishes them at once: a reader sees all of them or none,
   /// whoever is killed when. Cheaper than as many sends. With ProducerConfig::compression they become one Kafka record
   /// batch, whose times are milliseconds. `options` are for every record: its key, its headers, its time.
-  /// Errors as send(), and with nothing appended; invalid_argument for no record or more than 4,194,304;
-  /// message_too_large when together they exceed segment_bytes (packed: max_message_bytes). Microseconds.
+  /// Errors as send(), appended or not as there; invalid_argument (no record, or more than 4,194,304); out_of_memory,
+  /// io_error (a codec failed); message_too_large (together above segment_bytes, packed above max_message_bytes).
   Result<BatchMetadata> send_batch(std::span<const T> values,
                                    const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     return send_records(values.size(), options, [&](std::size_t i) noexcept {
@@ -12112,7 +12140,7 @@ class Producer<T, S, Bus, P> {
 
   /// Publishes what was filled in. Errors: closed (sent already), invalid_argument (another producer's loan), forked;
   /// no_space and the like only when the slot had been skipped and the copy finds no room: the value is lost with the
-  /// loan. With `visible` as send().
+  /// loan. With `visible`, and where durability is each, as send().
   Result<RecordMetadata> send(Loan<T>&& loan) noexcept {
     if (!core_) return closed();
     if (!loan.core_) return Failure{Errc::closed, "this loan was sent already"};
@@ -12145,7 +12173,7 @@ class Producer<T, S, Bus, P> {
 
   /// Returns when everything this producer sent can be seen by every reader, at most the grace for each open record of
   /// another producer that is in the way; and, unless the topic's durability is none, when it is on stable storage.
-  /// Errors: topic_deleted, forked, partition_failed (seen, but perhaps not on the disk), those of mapping.
+  /// Errors: topic_deleted, forked, closed, corrupt, partition_failed (seen, but maybe not durable), those of mapping.
   Result<void> flush() noexcept { return core_ ? core_->flush() : closed(); }
 
   [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }
@@ -12730,8 +12758,8 @@ struct RecordsToDelete {
   Offset before;
 };
 
-/// Offset{-1}: everything that can be read now.
-inline constexpr Offset all_records{-1};
+/// Kafka's -1: everything that can be read now.
+inline constexpr Offset all_records{log::up_to_the_end};
 
 struct DeletedRecords {
   PartitionId partition;
@@ -12824,13 +12852,16 @@ class Admin {
   // ---- topics
 
   /// Makes a topic of untyped bytes; a typed one is made by Topic<T>{bus, name, config}.
-  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, forked, too_many_members.
+  /// What `config` asks for and cannot be had here, as durability in memory, is made to fit without a word.
+  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, permission_denied, forked,
+  /// too_many_members.
   Result<void> create_topic(std::string_view name, const TopicConfig& config = {}, const AdminOptions& options = {}) {
     if (auto fine = usable(); !fine) return fine;
     if (options.validate_only) return bus_.catalog().check_new(std::string{name}, config);
     return bus_.catalog().create(std::string{name}, config, schema_of<Bytes, Serde<Bytes>>());
   }
-  /// Refuses what is set by name and cannot be kept here, as durability in memory; a TopicConfig's is made to fit.
+  /// What is set by property name (NewTopic::configs) is taken as it is or refused, as durability in memory is. Errors
+  /// as above; invalid_argument also for a name that is no property's, or is there twice.
   Result<void> create_topic(const NewTopic& topic, const AdminOptions& options = {}) {
     if (auto fine = usable(); !fine) return fine;
     if (auto fine = bus_.catalog().check_new(topic.name, topic.config); !fine) return fine;
@@ -12869,8 +12900,8 @@ class Admin {
     return bus_.catalog().grow(std::string{name}, partitions, options.validate_only);
   }
 
-  /// Its records are gone; whoever has it open gets topic_deleted. Errors: unknown_topic, read_only, forked,
-  /// too_many_members.
+  /// Its records are gone; whoever has it open gets topic_deleted. Errors: unknown_topic, invalid_name, corrupt,
+  /// newer_format, read_only, forked, too_many_members, and those of the system.
   Result<void> delete_topic(std::string_view name) {
     return usable() ? bus_.catalog().remove(std::string{name}) : usable();
   }
@@ -12915,8 +12946,9 @@ class Admin {
 
   /// Deletes a partition's records before an offset, or all that can be read for all_records; what is deleted already
   /// stays so. Returns the first offset that is left. Readers below it are moved on as by retention. Room comes back
-  /// with whole segments, and the last one stays. Errors: unknown_topic, unknown_partition, offset_out_of_range
-  /// (nothing was deleted), read_only, forked, too_many_members, those of mapping.
+  /// with whole segments, and the last one stays. Errors: unknown_topic, invalid_name, unknown_partition,
+  /// offset_out_of_range, read_only, forked, too_many_members, topic_deleted, corrupt, newer_format, those of mapping:
+  /// nothing was deleted. io_error: they are deleted, but a power cut may bring them back.
   Result<Offset> delete_records(std::string_view name, PartitionId partition, Offset before) {
     auto place = find(name, partition);
     if (!place) return place.error();
@@ -12932,7 +12964,7 @@ class Admin {
   }
 
   /// An offset of a partition, and the record's timestamp where one was looked for by time.
-  /// Errors: unknown_topic, unknown_partition, forked, those of mapping.
+  /// Errors: unknown_topic, invalid_name, unknown_partition, corrupt, newer_format, forked, those of mapping.
   [[nodiscard]] Result<ListedOffset> list_offset(std::string_view name, PartitionId partition,
                                                  const OffsetSpec& spec) const {
     auto place = find(name, partition);

@@ -91,18 +91,22 @@ class [[nodiscard]] Batch {
   }
   [[nodiscard]] PartitionId partition() const noexcept { return partition_; }
 
-  /// How many offsets before this batch were gone when the consumer got there: retention overtook it, or what was
-  /// sought lay before the log's start.
+  /// How many offsets before this batch were passed unread: retention overtook the consumer, or what was sought lay
+  /// before the log's start. Where it went on at the end (auto_offset_reset latest, the default), all up to there, also
+  /// what could still have been read.
   [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
 
-  /// Why there are no (more) records: undecodable, corrupt, offset_out_of_range, no_offset, topic_deleted, forked, and
-  /// what mapping can fail with. Errc::ok when there simply were none in time. One that nobody looks at comes again.
+  /// Why there are no (more) records. At error_offset() of a partition: undecodable, corrupt, newer_format,
+  /// unsupported_compression, out_of_memory, offset_out_of_range, no_offset, log_truncated, topic_deleted, and what
+  /// mapping can fail with. Of a topic() as a whole, with no partition: topic_deleted, type_mismatch, corrupt,
+  /// newer_format, what opening it can fail with, and for a consumer with a name busy, read_only, no_space. Of all:
+  /// forked, closed. Errc::ok when there simply were none in time. One that nobody looks at comes again.
   [[nodiscard]] Failure error() const noexcept {
     if (!trouble_) return {};
     trouble_->looked = true;
     return trouble_->failure;
   }
-  /// Where: the offset that could not be read.
+  /// Where: the offset that could not be read; of log_truncated the one where the log goes on.
   [[nodiscard]] Offset error_offset() const noexcept { return trouble_ ? trouble_->at : Offset{}; }
 
  private:

@@ -4,7 +4,8 @@
 // Without a group it sees every record of its partitions, from now on or from where you seek. It belongs to one thread,
 // but for wakeup(). It takes nothing out of the log: any number of consumers read it, each at its own pace.
 // What it reads, seeks and the descriptor for event loops: consumer_base.hpp.
-// After a crash nothing is left of it; a consumer without a group starts anew.
+// After a crash its position is gone, but for one with a name: it leaves how far it came, and the next of that name
+// goes on there. One with a native handle leaves a FIFO, which maintenance removes.
 #pragma once
 
 #include <stop_token>
@@ -29,8 +30,8 @@ class Consumer<T, S, Bus> : public ConsumerBase {
  public:
   using iterator = ConsumerIterator<Consumer, T, S>;
 
-  /// Throws Error: too_many_members, unknown_partition, invalid_argument, busy (another live Consumer has the name),
-  /// forked, and those of mapping.
+  /// Throws Error: too_many_members, unknown_partition, invalid_argument, forked, corrupt, and those of mapping; for
+  /// its name busy (another live Consumer has it), read_only, permission_denied, no_space.
   explicit Consumer(const Topic<T, S>& topic, const ConsumerConfig& config = {})
       : Consumer{open(topic, config).value()} {}
 

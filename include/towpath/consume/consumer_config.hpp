@@ -24,7 +24,8 @@ struct ConsumerConfig {
   /// none.
   std::vector<std::string> topics = {};
   /// Reads every topic that this extended regular expression is found in, those that come later too, for
-  /// Consumer{bus, ...}: "^my\\..*". May stand beside `topics`. 512 characters at most. Default: none.
+  /// Consumer{bus, ...}: "^my\\..*". May stand beside `topics`. 512 characters at most, and some 500 once its
+  /// repetitions are written out. Default: none.
   std::string pattern = {};
   /// Where to begin in what is there when the Consumer is made. Default latest, as in Kafka. Topics and partitions that
   /// come later are read from their first record.
@@ -34,7 +35,9 @@ struct ConsumerConfig {
   /// The reader's name, 1 to 240 of [A-Za-z0-9._-], as in TopicConfig::readers; one live Consumer of a topic has it, a
   /// second gets `busy`. It leaves behind how far it came: a later Consumer of that name goes on there, with what the
   /// last one had polled last; topics that list it keep what it has not read, from the first record on. Each poll says
-  /// that what was polled before is done with. Default: none.
+  /// that what was polled before is done with. A topic that lists it waits for it in every partition, also in those
+  /// that it is not assigned: let it read all of them. Whoever may not write the topic's folder can have no name.
+  /// Default: none.
   std::string name = {};
   /// Records in one Batch, 1 or more. Default 1,024.
   std::size_t max_poll_records = 1'024;

@@ -183,8 +183,7 @@ class ConsumerCore {
                                                     std::string_view label) {
     if (auto fine = bus.core()->usable(); !fine) return fine.error();
     if (config.max_poll_records < 1) return Failure{Errc::invalid_argument, "max_poll_records: 1 or more"};
-    if (!config.name.empty() && (!check_topic_name(config.name) || config.name.size() > ReaderList::max_name))
-      return Failure{Errc::invalid_argument, "name: 1 to 240 of [A-Za-z0-9._-], not . or .."};
+    if (auto fine = check_reader_name(config.name); !fine && !config.name.empty()) return fine.error();
     auto core = std::unique_ptr<ConsumerCore>{new ConsumerCore{bus, std::move(config), schema}};
     if (!core->bus_->members()) return core;
     const auto& name = core->config_.name;

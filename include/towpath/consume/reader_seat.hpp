@@ -9,11 +9,9 @@ namespace towpath::inline TOWPATH_ABI::detail {
 
 class ReaderSeat {
  public:
-  /// Errors: busy (another live Consumer has the name), read_only, invalid_name, no_space, corrupt, and those of
-  /// mapping.
+  /// `name` was checked. Errors: busy (another live Consumer has the name), read_only, permission_denied (no right to
+  /// make its file), no_space, corrupt, newer_format, and those of mapping.
   static Result<ReaderSeat> take(const TopicFiles& files, const std::string& name) {
-    if (check_topic_name(name).error() != Errc::ok || name.size() > ReaderList::max_name)
-      return Failure{Errc::invalid_name, "a consumer's name is as a topic's, 240 characters at most"};
     if (!files.core().members())
       return Failure{Errc::read_only, "a consumer with a name leaves a trace; this may only read"};
     auto& directory = files.directory();

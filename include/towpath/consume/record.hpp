@@ -78,7 +78,7 @@ class Record {
       return decoded ? std::optional<K>{std::move(*decoded)} : std::optional<K>{};
     }
   }
-  /// Who sent it and his how manieth record it is; not present when the producer has no id.
+  /// The id of its producer and its sequence number; not present when the producer has no id.
   [[nodiscard]] log::ProducerMark producer() const noexcept { return frame_.producer(); }
   [[nodiscard]] log::HeaderRange headers() const noexcept { return {frame_.headers, frame_.header.header_count}; }
 

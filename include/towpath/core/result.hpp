@@ -2,7 +2,8 @@
 //   if (auto sent = producer.send(x); !sent) log(sent.error());        // a Failure: code and static detail
 //   producer.send(x).value();                                          // throws Error{failure}
 //   producer.send(x).ignore();                                         // dropped on purpose
-// Not thread-safe, like any value. On a temporary value() returns by value, so that nothing dangles.
+// Not thread-safe, like any value. On a temporary value() and * return by value, so that a loop over *f() has what it
+// walks; a loop over f()->list has not.
 #pragma once
 
 #include <cstdio>
@@ -87,7 +88,7 @@ class [[nodiscard]] Result {
   /// Only when has_value().
   constexpr T& operator*() & noexcept { return *value_; }
   constexpr const T& operator*() const& noexcept { return *value_; }
-  constexpr T&& operator*() && noexcept { return std::move(*value_); }
+  constexpr T operator*() && noexcept(std::is_nothrow_move_constructible_v<T>) { return std::move(*value_); }
   constexpr T* operator->() noexcept { return &*value_; }
   constexpr const T* operator->() const noexcept { return &*value_; }
 

@@ -41,7 +41,9 @@ class Appender {
 
   /// Appends one frame of `length` bytes, which `fill(std::byte* frame, std::uint64_t offset, const Segment&)` writes.
   /// `fill` may be called again for another place (the slot was aborted by a helper, or the segment was full).
-  /// Returns the offset. Errors: no_space, topic_deleted, too_many_maps: nothing was appended, try again later.
+  /// Returns the offset. Errors, each with nothing appended: queue_full (readers hold the log up), no_space,
+  /// topic_deleted, partition_failed, corrupt, newer_format, too_many_maps, too_many_files, permission_denied,
+  /// io_error.
   template <class Fill>
   TOWPATH_HOT Result<Offset> append(std::uint64_t length, const Fill& fill) {
     for (;;) {
@@ -53,7 +55,8 @@ class Appender {
     }
   }
 
-  /// Takes room for a frame of `length` bytes. Until commit() or abandon() the appender must do nothing else.
+  /// Takes room for a frame of `length` bytes. Until commit() or abandon() the appender must do nothing else. Errors as
+  /// append().
   TOWPATH_HOT Result<Reservation> reserve(std::uint64_t length) {
     return reserve({align_up(length, alignment_), 1}, length);
   }

@@ -22,7 +22,8 @@ inline std::uint64_t deleted_slots(const PartitionLog& log, std::uint64_t base) 
 
 /// Deletes the records before an offset, or all that can be read now for up_to_the_end. Less than what is deleted
 /// already changes nothing. Returns the log's begin. `member` is the caller's and has nothing reserved. Errors:
-/// offset_out_of_range (negative, or past the last record that can be read), topic_deleted, io_error, those of mapping.
+/// offset_out_of_range (negative, or past the last record that can be read), topic_deleted, corrupt, newer_format,
+/// those of mapping; io_error when they are deleted, but a power cut may bring them back.
 inline Result<Offset> delete_records(const PartitionLog& log, const std::shared_ptr<Pins>& pins,
                                      const shm::Member& member, std::int64_t before) {
   if (log.is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};

@@ -23,7 +23,7 @@ struct Header {
 
 namespace log {
 
-/// Who wrote a record, and his how manieth it is in the partition, as in Kafka (KIP-98).
+/// Who wrote a record, and the number that the producer gave it (KIP-98): higher than those before, gaps are allowed.
 struct ProducerMark {
   std::int64_t id = -1;  ///< -1: nobody in particular
   std::int32_t sequence = -1;

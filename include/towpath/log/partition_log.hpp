@@ -165,11 +165,13 @@ class PartitionLog {
     return unless_deleted({Errc::corrupt, "a segment of the log is missing or damaged"});
   }
 
-  /// The segment to append to: that of hint, made if the log is still empty. Errors: topic_deleted, no_space, corrupt.
+  /// The segment to append to: that of hint, made if the log is still empty. Errors: topic_deleted, no_space,
+  /// partition_failed, corrupt, newer_format, and those of making and mapping a file.
   Result<Segment> active(const shm::Member& member, Need need) const;
 
   /// NEXT. The segment after `full`, which ends at base `next_base`; whoever crossed the end makes it, others wait a
-  /// little first. Returns a later one when the log has moved on. Errors as active().
+  /// little first. Returns a later one when the log has moved on. Errors as active(), and queue_full: a reader that the
+  /// topic waits for has not read what would have to go.
   Result<Segment> next(const shm::Member& member, const Segment& full, std::uint64_t next_base, bool crosser,
                        Need need) const;
 

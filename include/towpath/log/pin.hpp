@@ -1,6 +1,6 @@
 // A pin keeps a segment from being recycled while somebody reads it (protocol.md ATTACH): a byte lock in the topic's
-// pins file, which dies with the process. One descriptor per Consumer, which belongs to one thread, as do the
-// references here.
+// pins file. One descriptor per Consumer, which belongs to one thread, as do the references here. After a crash the
+// kernel drops the locks: what was pinned may be recycled at once.
 #pragma once
 
 #include <algorithm>

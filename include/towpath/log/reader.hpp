@@ -1,5 +1,6 @@
 // A Reader walks one partition (protocol.md READ). It belongs to one thread. It pins each segment that it may look
-// into. Nothing here blocks: collect() says why there is nothing, and help() does something about a stall.
+// into. Nothing here blocks: collect() says why there is nothing, and help() does something about a stall. After a
+// crash the kernel drops its pins, and nothing else is left.
 #pragma once
 
 #include <optional>

@@ -1,6 +1,8 @@
 // The words of one partition that outlive its segments: topics/<topic>/state (producers write) and topics/<topic>/wait
 // (consumers write too). Both files are a header and one block per partition; they grow only at the end (blocks are
 // allocated, then the count is published), so a pointer to a block stays good while its mapping is held.
+// Every word may be used by any thread and process. After a crash of a process each is what was stored last; the table
+// "What a crash leaves" in docs/protocol.md says what that may mean and who puts it right.
 #pragma once
 
 #include <bit>
@@ -120,7 +122,8 @@ struct WaiterName {
   }
 };
 
-/// A consumer's place in one partition's waiter mask. protocol.md, "Sleeping"; tests/model (waiters).
+/// A consumer's place in one partition's waiter mask. protocol.md, "Sleeping"; tests/model (waiters). One thread's, as
+/// its member is. After a crash line and bit stay: maintenance frees them, or whoever needs a line next.
 class WaiterRegistration {
  public:
   WaiterRegistration() noexcept = default;

@@ -1,8 +1,8 @@
 // A Producer appends records to a topic:  towpath::Producer producer{topic};  producer.send(value).value();
-// It belongs to one thread; making one costs microseconds, so make one per thread. Any number of them, in any number of
-// processes, append to one topic. send() never depends on another process, and for ZeroCopy values it allocates only
-// when it comes to a partition or a segment for the first time.
-// After a crash: what send() returned for is in the log; a send that was cut off is there or is skipped, never half.
+// One thread's; making one costs microseconds (with an id it reads the log), so make one per thread. Any number of
+// them, in any number of processes, append to one topic. send() waits for others only where the topic or `visible` asks
+// for that. For ZeroCopy values it allocates only when it comes to a partition or a segment for the first time. After a
+// crash: what send() returned for is in the log; a send that was cut off is there or is skipped, never half.
 #pragma once
 
 #include <towpath/produce/batch_frames.hpp>
@@ -21,7 +21,7 @@ class Producer<T, S, Bus, P> {
 
  public:
   /// Throws Error: read_only, too_many_members, forked; for what the config asks: invalid_argument, busy (another live
-  /// Producer of the topic has the id), unsupported_compression.
+  /// Producer of the topic has the id), unsupported_compression, and with an id those of mapping.
   explicit Producer(const Topic<T, S>& topic, P partitioner = P{})
       : Producer{topic, ProducerConfig{}, std::move(partitioner)} {}
   Producer(const Topic<T, S>& topic, const ProducerConfig& config, P partitioner = P{})
@@ -40,10 +40,11 @@ class Producer<T, S, Bus, P> {
   /// Appends the value. When it returns, the record is in the log and survives this process.
   /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
   /// invalid_argument (more than 65,535 headers, or a value that its serde refuses), duplicate_sequence, forked,
-  /// corrupt, queue_full and timed_out (a topic that waits for its readers), partition_failed, and those of opening and
-  /// mapping a segment. With `visible`, and where durability is each, also the errors of flush(): then the record is in
-  /// the log, and sending it again makes a second one. Microseconds; milliseconds when it makes a segment's file. With
-  /// `visible` up to the grace for each open record; where durability is each, as long as the disk takes to flush.
+  /// closed, corrupt, queue_full and timed_out (a topic that waits for its readers), partition_failed, and those of
+  /// making and mapping a segment. With `visible` or durability each also those of flush(): then the record is in the
+  /// log, and sending it again makes a second one. Microseconds; milliseconds when it makes a segment's file or room
+  /// for one (on a disk with flushes). Waits: on_full = block, max_block at most; `visible` and durability each, the
+  /// grace for each open record before it; each also for one or two flushes of the disk.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value,
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
@@ -73,8 +74,8 @@ class Producer<T, S, Bus, P> {
   /// Appends all the values to one partition in a row, and publishes them at once: a reader sees all of them or none,
   /// whoever is killed when. Cheaper than as many sends. With ProducerConfig::compression they become one Kafka record
   /// batch, whose times are milliseconds. `options` are for every record: its key, its headers, its time.
-  /// Errors as send(), and with nothing appended; invalid_argument for no record or more than 4,194,304;
-  /// message_too_large when together they exceed segment_bytes (packed: max_message_bytes). Microseconds.
+  /// Errors as send(), appended or not as there; invalid_argument (no record, or more than 4,194,304); out_of_memory,
+  /// io_error (a codec failed); message_too_large (together above segment_bytes, packed above max_message_bytes).
   Result<BatchMetadata> send_batch(std::span<const T> values,
                                    const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     return send_records(values.size(), options, [&](std::size_t i) noexcept {
@@ -122,7 +123,7 @@ class Producer<T, S, Bus, P> {
 
   /// Publishes what was filled in. Errors: closed (sent already), invalid_argument (another producer's loan), forked;
   /// no_space and the like only when the slot had been skipped and the copy finds no room: the value is lost with the
-  /// loan. With `visible` as send().
+  /// loan. With `visible`, and where durability is each, as send().
   Result<RecordMetadata> send(Loan<T>&& loan) noexcept {
     if (!core_) return closed();
     if (!loan.core_) return Failure{Errc::closed, "this loan was sent already"};
@@ -155,7 +156,7 @@ class Producer<T, S, Bus, P> {
 
   /// Returns when everything this producer sent can be seen by every reader, at most the grace for each open record of
   /// another producer that is in the way; and, unless the topic's durability is none, when it is on stable storage.
-  /// Errors: topic_deleted, forked, partition_failed (seen, but perhaps not on the disk), those of mapping.
+  /// Errors: topic_deleted, forked, closed, corrupt, partition_failed (seen, but maybe not durable), those of mapping.
   Result<void> flush() noexcept { return core_ ? core_->flush() : closed(); }
 
   [[nodiscard]] const Topic<T, S>& topic() const noexcept { return topic_; }

@@ -1,5 +1,7 @@
 // What goes with a record beside its value:  producer.send(job, {.key = robot, .headers = {{"source", "plan"}}});
-// All views: they must live until send() or loan() returns.
+// All views: they must live until send() or loan() returns. So write lists and texts that are made in place into the
+// call: a variable, as in  SendOptions o{.headers = {{"a", "b"}}};  keeps a view of a list that is gone behind the
+// semicolon. For a variable keep the headers in a std::vector<Header>, and the key's text in a std::string, beside it.
 #pragma once
 
 #include <initializer_list>
@@ -37,7 +39,7 @@ class Key {
   bool present_ = false;
 };
 
-/// The headers of one record, at most 65,535.
+/// The headers of one record, at most 65,535. A view: of braces only until the end of the statement they stand in.
 class Headers {
  public:
   constexpr Headers() noexcept = default;
@@ -63,8 +65,8 @@ struct SendOptions {
   /// it sent to the topic so far, else duplicate_sequence; gaps below 2^30 are fine. Default: one more than the last.
   std::optional<std::int32_t> sequence = std::nullopt;
   /// Return only when every reader can see the record, that is, when all before it are resolved. Default: return when
-  /// it is in the log; an earlier record of a slow producer may still hold readers up. A send that fails while it waits
-  /// has appended the record nevertheless.
+  /// it is in the log; an earlier record of a slow producer may still hold readers up (where durability is each, a send
+  /// waits for that in any case). A send that fails while it waits has appended the record nevertheless.
   bool visible = false;
 };
 

@@ -19,13 +19,16 @@ class Admin {
   // ---- topics
 
   /// Makes a topic of untyped bytes; a typed one is made by Topic<T>{bus, name, config}.
-  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, forked, too_many_members.
+  /// What `config` asks for and cannot be had here, as durability in memory, is made to fit without a word.
+  /// Errors: topic_exists, invalid_name, invalid_argument, no_space, read_only, permission_denied, forked,
+  /// too_many_members.
   Result<void> create_topic(std::string_view name, const TopicConfig& config = {}, const AdminOptions& options = {}) {
     if (auto fine = usable(); !fine) return fine;
     if (options.validate_only) return bus_.catalog().check_new(std::string{name}, config);
     return bus_.catalog().create(std::string{name}, config, schema_of<Bytes, Serde<Bytes>>());
   }
-  /// Refuses what is set by name and cannot be kept here, as durability in memory; a TopicConfig's is made to fit.
+  /// What is set by property name (NewTopic::configs) is taken as it is or refused, as durability in memory is. Errors
+  /// as above; invalid_argument also for a name that is no property's, or is there twice.
   Result<void> create_topic(const NewTopic& topic, const AdminOptions& options = {}) {
     if (auto fine = usable(); !fine) return fine;
     if (auto fine = bus_.catalog().check_new(topic.name, topic.config); !fine) return fine;
@@ -64,8 +67,8 @@ class Admin {
     return bus_.catalog().grow(std::string{name}, partitions, options.validate_only);
   }
 
-  /// Its records are gone; whoever has it open gets topic_deleted. Errors: unknown_topic, read_only, forked,
-  /// too_many_members.
+  /// Its records are gone; whoever has it open gets topic_deleted. Errors: unknown_topic, invalid_name, corrupt,
+  /// newer_format, read_only, forked, too_many_members, and those of the system.
   Result<void> delete_topic(std::string_view name) {
     return usable() ? bus_.catalog().remove(std::string{name}) : usable();
   }
@@ -110,8 +113,9 @@ class Admin {
 
   /// Deletes a partition's records before an offset, or all that can be read for all_records; what is deleted already
   /// stays so. Returns the first offset that is left. Readers below it are moved on as by retention. Room comes back
-  /// with whole segments, and the last one stays. Errors: unknown_topic, unknown_partition, offset_out_of_range
-  /// (nothing was deleted), read_only, forked, too_many_members, those of mapping.
+  /// with whole segments, and the last one stays. Errors: unknown_topic, invalid_name, unknown_partition,
+  /// offset_out_of_range, read_only, forked, too_many_members, topic_deleted, corrupt, newer_format, those of mapping:
+  /// nothing was deleted. io_error: they are deleted, but a power cut may bring them back.
   Result<Offset> delete_records(std::string_view name, PartitionId partition, Offset before) {
     auto place = find(name, partition);
     if (!place) return place.error();
@@ -127,7 +131,7 @@ class Admin {
   }
 
   /// An offset of a partition, and the record's timestamp where one was looked for by time.
-  /// Errors: unknown_topic, unknown_partition, forked, those of mapping.
+  /// Errors: unknown_topic, invalid_name, unknown_partition, corrupt, newer_format, forked, those of mapping.
   [[nodiscard]] Result<ListedOffset> list_offset(std::string_view name, PartitionId partition,
                                                  const OffsetSpec& spec) const {
     auto place = find(name, partition);

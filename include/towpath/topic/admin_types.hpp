@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <towpath/log/deletion.hpp>
 #include <towpath/topic/config_changes.hpp>
 
 namespace towpath::inline TOWPATH_ABI {
@@ -67,8 +68,8 @@ struct RecordsToDelete {
   Offset before;
 };
 
-/// Offset{-1}: everything that can be read now.
-inline constexpr Offset all_records{-1};
+/// Kafka's -1: everything that can be read now.
+inline constexpr Offset all_records{log::up_to_the_end};
 
 struct DeletedRecords {
   PartitionId partition;

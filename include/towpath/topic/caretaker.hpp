@@ -1,6 +1,8 @@
 // Maintains the topics of a bus, one process at a time by a role lock, in a thread of its own or in the caller's loop.
 // A holder that stands still for two seconds (frozen) is not waited for: others then do the work too, which is
-// harmless.
+// harmless. Thread-safe. After a crash the kernel frees the role, and the next who asks goes on.
+// The destructor ends the thread; where this process has the role it flushes first what an interval would have flushed
+// later, which blocks for as long as the disk takes. It allocates, and memory that is refused there ends the process.
 #pragma once
 
 #include <thread>

@@ -21,7 +21,7 @@ struct ControlHeader {
   // A line each for what changes together.
   shm::Word64 catalog_generation;  // + 1 when a topic comes, goes, grows or is altered
   shm::Word64 next_uid;            // partition uids handed out so far; the first is 1
-  shm::Word64 next_producer_id;    // for idempotent producers
+  shm::Word64 next_producer_id;    // handed out by nobody: ids of producers are the user's
   std::uint64_t reserved0[5];
   shm::Word64 maintenance_progress;  // + 1 at each step of whoever holds the role
   shm::Word32 maintainer;            // member index + 1 of whoever wants to be woken by rolls

@@ -1,4 +1,4 @@
-// Which names a topic may have: Kafka's rule. Checked before a name gets anywhere near a path.
+// Which names a topic may have, by Kafka's rule, and a reader. Checked before a name gets anywhere near a path.
 #pragma once
 
 #include <string_view>
@@ -18,6 +18,14 @@ constexpr Result<void> check_topic_name(std::string_view name) noexcept {
     if (!fine) return Failure{Errc::invalid_name, "a topic name has a character other than A-Z a-z 0-9 . _ -"};
   }
   return {};
+}
+
+inline constexpr std::size_t max_reader_name = 240;  ///< its file is called reader.<name>
+
+/// Of TopicConfig::readers and ConsumerConfig::name. Errors: invalid_argument.
+constexpr Result<void> check_reader_name(std::string_view name) noexcept {
+  if (name.size() <= max_reader_name && check_topic_name(name).has_value()) return {};
+  return Failure{Errc::invalid_argument, "name: 1 to 240 of [A-Za-z0-9._-], not . or .."};
 }
 
 }  // namespace towpath::inline TOWPATH_ABI

@@ -14,7 +14,6 @@ namespace towpath::inline TOWPATH_ABI {
 class ReaderList {
  public:
   static constexpr std::size_t max_names = 16;
-  static constexpr std::size_t max_name = 240;
   static constexpr std::size_t max_text = 480;
 
   constexpr ReaderList() noexcept = default;
@@ -35,8 +34,7 @@ class ReaderList {
   /// Adds a name; one that is there already changes nothing.
   constexpr void add(std::string_view name) noexcept {
     if (contains(name)) return;
-    const bool fits = count_ < max_names && name.size() <= max_name && size_ + name.size() + 1 <= max_text &&
-                      check_topic_name(name).has_value();
+    const bool fits = count_ < max_names && size_ + name.size() + 1 <= max_text && check_reader_name(name).has_value();
     if (!fits) return void(valid_ = false);
     if (size_ > 0) text_[size_++] = ',';
     for (const char c : name) text_[size_++] = c;

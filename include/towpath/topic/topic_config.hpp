@@ -73,6 +73,7 @@ struct TopicConfig {
   OnFull on_full = OnFull::drop_oldest;
   /// Whom block and fail wait for: Consumers with a ConsumerConfig::name of this list. One that never came counts as
   /// standing at the log's start, one that is gone where it stood last: take it out of the list to go on without it.
+  /// That holds for each partition: one that reads some of them only holds the others up for ever.
   /// Default: nobody. Mutable.
   ReaderList readers{};
   /// Default: interval, 1 s, on disk; none in memory and on tmpfs. Mutable.
