@@ -27,6 +27,8 @@ class BatchFrames {
   Failure measure() {
     if (count_ == 0 || count_ > log::max_batch_count)
       return {Errc::invalid_argument, "a batch has 1 to 4,194,304 records"};
+    need_.slots = count_;
+    if constexpr (are_twins) return measure_twins();
     if constexpr (!has_fixed_size) scratch_->sizes.assign(count_, 0);
     scratch_->prepared.clear();
     for (std::size_t i = 0; i < count_; ++i) {
@@ -38,10 +40,8 @@ class BatchFrames {
       if (const Failure refused = core_->refuses(spec, layout); refused.code != Errc::ok) return refused;
       if (i == 0) head_length_ = layout.length;
       need_.bytes += align_up(layout.length, core_->record_alignment());
-      if (need_.bytes > core_->max_batch_bytes() && count_ > 1)
-        return {Errc::message_too_large, "a batch is at most segment_bytes; send it in parts"};
+      if (const Failure refused = refuses_all(); refused.code != Errc::ok) return refused;
     }
-    need_.slots = count_;
     return {};
   }
 
@@ -50,23 +50,16 @@ class BatchFrames {
 
   /// Fills the reservation that was made for need() and head_length().
   void write(const log::Reservation& room, const log::Appender& appender) const {
-    const auto& segment = appender.segment();
     std::uint64_t at = 0;
     std::size_t prepared = 0;
-    for (std::size_t i = 0; i < count_; ++i) {
+    for (std::size_t i = 0; i < (are_twins ? 1 : count_); ++i) {
       const Outgoing<T> record = (*record_)(i);
       const auto spec = describe(record, i);
       const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
-      std::byte* frame = room.frame + at;
-      log::write_frame(frame, layout, spec);
-      if (record.value)
-        encode(*record.value, {frame + layout.value_at, static_cast<std::size_t>(spec.value_size)}, prepared);
-      if (segment.checksummed)
-        log::seal_frame(frame, layout.length, segment.uuid, static_cast<std::uint64_t>(room.offset.value) + i);
-      TOWPATH_FAILPOINT("batch.half_written");
-      if (i > 0) appender.place(room, i, room.position + at, layout.length);
+      write(room, appender, i, at, spec, layout, record.value, prepared);
       at += align_up(layout.length, core_->record_alignment());
     }
+    if constexpr (are_twins) write_twins(room, appender, at);
   }
 
   /// All records as one Kafka record batch, in the scratch's memory; no bytes if readers would take it for a bomb
@@ -101,6 +94,48 @@ class BatchFrames {
  private:
   static constexpr bool has_fixed_size = requires { S::fixed_size; };
   static_assert(!(has_fixed_size && PreparingSerde<S, T>), "a serde prepares values because their sizes differ");
+  /// All frames but the first, which says how many they are, have one layout.
+  static constexpr bool are_twins = has_fixed_size && Records::are_alike;
+
+  Failure refuses_all() const noexcept {
+    if (need_.bytes <= core_->max_batch_bytes() || count_ == 1) return {};
+    return {Errc::message_too_large, "a batch is at most segment_bytes; send it in parts"};
+  }
+
+  Failure measure_twins() noexcept {
+    twin_ = describe((*record_)(0), 0);
+    const auto head = log::FrameLayout::of(twin_, core_->value_alignment());
+    if (const Failure refused = core_->refuses(twin_, head); refused.code != Errc::ok) return refused;
+    head_length_ = head.length;
+    twin_.batch_count = 0;
+    twin_layout_ = log::FrameLayout::of(twin_, core_->value_alignment());
+    need_.bytes = align_up(head.length, core_->record_alignment()) +
+                  (count_ - 1) * align_up(twin_layout_.length, core_->record_alignment());
+    return refuses_all();
+  }
+
+  void write_twins(const log::Reservation& room, const log::Appender& appender, std::uint64_t at) const {
+    const std::uint64_t step = align_up(twin_layout_.length, core_->record_alignment());
+    auto spec = twin_;
+    std::size_t prepared = 0;
+    for (std::size_t i = 1; i < count_; ++i, at += step) {
+      if (spec.producer.is_present()) spec.producer = stamp_.first.after(i);
+      write(room, appender, i, at, spec, twin_layout_, &record_->values[i], prepared);
+    }
+  }
+
+  /// Record `i`, which stands `at` bytes behind the first.
+  TOWPATH_HOT void write(const log::Reservation& room, const log::Appender& appender, std::size_t i, std::uint64_t at,
+                         const log::FrameSpec& spec, const log::FrameLayout& layout, const T* value,
+                         std::size_t& prepared) const {
+    std::byte* frame = room.frame + at;
+    log::write_frame(frame, layout, spec);
+    if (value) encode(*value, {frame + layout.value_at, static_cast<std::size_t>(spec.value_size)}, prepared);
+    if (const auto& segment = appender.segment(); segment.checksummed)
+      log::seal_frame(frame, layout.length, segment.uuid, static_cast<std::uint64_t>(room.offset.value) + i);
+    TOWPATH_FAILPOINT("batch.half_written");
+    if (i > 0) appender.place(room, i, room.position + at, layout.length);
+  }
 
   /// Finds out how large the value of record `i` is. Errors: what its serde refuses it for, out_of_memory.
   Failure size_up([[maybe_unused]] const T& value, [[maybe_unused]] std::size_t i) {
@@ -151,6 +186,8 @@ class BatchFrames {
   BatchScratch* scratch_;
   log::Need need_;
   std::uint64_t head_length_ = 0;
+  log::FrameSpec twin_{};
+  log::FrameLayout twin_layout_{};
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::detail

@@ -17,6 +17,36 @@ struct Outgoing {
   std::optional<Timestamp> timestamp = std::nullopt;  ///< default: the batch's
 };
 
+namespace detail {
+
+/// The records of a batch that have all but their values in common.
+template <class T>
+struct AlikeRecords {
+  static constexpr bool are_alike = true;
+  std::span<const T> values;
+  const SendOptions* options;
+
+  Outgoing<T> operator()(std::size_t i) const noexcept {
+    return {&values[i], options->key, options->headers.view(), options->timestamp};
+  }
+};
+
+/// Records that may differ in everything.
+template <class T>
+struct OwnRecords {
+  static constexpr bool are_alike = false;
+  std::span<const Outgoing<T>> records;
+  const SendOptions* options;
+
+  Outgoing<T> operator()(std::size_t i) const noexcept {
+    Outgoing<T> record = records[i];
+    if (!record.timestamp) record.timestamp = options->timestamp;
+    return record;
+  }
+};
+
+}  // namespace detail
+
 /// What send_batch() tells about its records: they have the offsets first to first + count - 1.
 struct BatchMetadata {
   PartitionId partition;

@@ -78,19 +78,13 @@ class Producer<T, S, Bus, P> {
   /// io_error (a codec failed); message_too_large (together above segment_bytes, packed above max_message_bytes).
   Result<BatchMetadata> send_batch(std::span<const T> values,
                                    const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
-    return send_records(values.size(), options, [&](std::size_t i) noexcept {
-      return Outgoing<T>{&values[i], options.key, options.headers.view(), options.timestamp};
-    });
+    return send_records(values.size(), options, detail::AlikeRecords<T>{values, &options});
   }
   /// As above, each record with its own key, headers and time. Where no partition is named, the keys must belong to
   /// one: else invalid_argument.
   Result<BatchMetadata> send_batch(std::span<const Outgoing<T>> records,
                                    const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
-    return send_records(records.size(), options, [&](std::size_t i) noexcept {
-      Outgoing<T> record = records[i];
-      if (!record.timestamp) record.timestamp = options.timestamp;
-      return record;
-    });
+    return send_records(records.size(), options, detail::OwnRecords<T>{records, &options});
   }
 
   /// The sequence number of the last record of this producer's id in the topic, sent by it or by whoever had the id
