@@ -1028,7 +1028,7 @@ class Directory {
   /// Opens a FIFO for reading and writing, so that it never ends and a write never raises SIGPIPE; nothing on it
   /// blocks. Errors: not_found, permission_denied, corrupt (no FIFO).
   virtual Result<FileDescriptor> open_fifo(const char* name) = 0;
-  /// Which file stands under the name now, and its size. Errors: not_found.
+  /// Which file stands under the name now, and its size. Errors: not_found, unsafe_directory (a link on the way).
   virtual Result<FileInfo> identify(const char* name) = 0;
   /// Gives a file or folder another name. Errors: already_exists (never replaces), not_found.
   virtual Result<void> rename(const char* from, const char* to) = 0;
@@ -5252,9 +5252,12 @@ class FolderDirectory final : public Directory {
     return fifo;
   }
 
+  /// Beneath as open(): what it says is taken for the file that open() would give (RegionCache).
   Result<FileInfo> identify(const char* name) override {
+    const auto at = place(name);
+    if (!at) return at.error();
     struct stat found {};
-    if (::fstatat(fd_.get(), name, &found, AT_SYMLINK_NOFOLLOW) != 0) return system_failure(errno, "fstatat");
+    if (::fstatat(at->folder, at->leaf, &found, AT_SYMLINK_NOFOLLOW) != 0) return system_failure(errno, "fstatat");
     return file_info(found);
   }
 

@@ -190,6 +190,7 @@ TEST_CASE("a planted link leads nowhere, neither as a file nor as a folder on th
     const auto victim = folder + "/victim";
     const auto fresh = folder + "/fresh";
     CHECK(directory->open(victim.c_str(), Access::read_write).error() == Errc::unsafe_directory);
+    CHECK_FALSE(directory->identify(victim.c_str()));
     CHECK(directory->create(fresh.c_str(), 0640).error() == Errc::unsafe_directory);
     CHECK_FALSE(directory->make_folder(fresh.c_str()));
     CHECK_FALSE(directory->remove(victim.c_str()));
@@ -204,6 +205,20 @@ TEST_CASE("a planted link leads nowhere, neither as a file nor as a folder on th
   CHECK(text == "untouched");
   CHECK(std::distance(std::filesystem::directory_iterator{dir / "outside"}, {}) == 1);
   CHECK(std::filesystem::exists(dir / "bus/mine"));
+}
+
+TEST_CASE("a planted link does not lead to what this process has mapped of another folder") {
+  TempDir dir;
+  auto theirs = open_folder((dir / "theirs").string());
+  must(theirs->make_folder("0"));
+  make_file(*theirs, "0/log", 4096);
+  auto& cache = shm::RegionCache::instance();
+  const auto region = must(cache.map(*theirs, "0/log", shm::View::whole, 4096));
+  auto ours = open_folder((dir / "ours").string());
+  std::filesystem::create_directory_symlink(dir / "theirs/0", dir / "ours/0");
+  CHECK_FALSE(cache.map(*ours, "0/log", shm::View::whole, 4096));
+  CHECK_FALSE(cache.map(*ours, "0/log", shm::View::readable, 4096));
+  CHECK(must(cache.map(*theirs, "0/log", shm::View::whole, 4096)) == region);
 }
 
 TEST_CASE("a link that is removed does not take its target along") {

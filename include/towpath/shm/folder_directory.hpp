@@ -68,9 +68,12 @@ class FolderDirectory final : public Directory {
     return fifo;
   }
 
+  /// Beneath as open(): what it says is taken for the file that open() would give (RegionCache).
   Result<FileInfo> identify(const char* name) override {
+    const auto at = place(name);
+    if (!at) return at.error();
     struct stat found {};
-    if (::fstatat(fd_.get(), name, &found, AT_SYMLINK_NOFOLLOW) != 0) return system_failure(errno, "fstatat");
+    if (::fstatat(at->folder, at->leaf, &found, AT_SYMLINK_NOFOLLOW) != 0) return system_failure(errno, "fstatat");
     return file_info(found);
   }
 
