@@ -296,6 +296,21 @@ TEST_CASE("whoever is killed while deleting leaves no topic, and its name can be
   }
 }
 
+TEST_CASE("a file that a producer makes while the topic is deleted fails nobody, and maintenance takes it") {
+  TempDir dir;
+  auto bus = bus_in(dir);
+  put_records(Raw{bus, "t"}, 0, 5);
+  arm("remove.listed", 1, [&](const char*) {
+    for (const auto& entry : std::filesystem::directory_iterator{topics_in(dir)})
+      if (entry.path().filename().string().starts_with("~gone-")) spill(entry.path() / "own.9.9.9", "late");
+  });
+  CHECK(Admin{bus}.delete_topic("t").error() == Errc::ok);
+  disarm();
+  CHECK(count_entries(topics_in(dir), "~gone-") == 1);
+  CHECK(Admin{bus}.delete_topic("t").error() == Errc::unknown_topic);
+  check_swept(dir, bus);
+}
+
 TEST_CASE("whoever is killed while growing leaves the old count, and growing works again, also by fewer") {
   TempDir dir;
   auto bus = bus_in(dir);

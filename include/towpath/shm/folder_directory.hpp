@@ -110,6 +110,7 @@ class FolderDirectory final : public Directory {
     if (!at) return at.error();
     auto names = list(name);
     if (!names) return names.error();
+    TOWPATH_FAILPOINT("remove.listed");
     for (const auto& entry : *names) {
       const auto path = std::string{name} + "/" + entry;
       auto removed = remove(path.c_str());
