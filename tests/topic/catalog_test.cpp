@@ -32,6 +32,7 @@ TOWPATH_ROLE("change") {
   if (what == "delete") must(admin.delete_topic("t"));
   if (what == "grow") must(admin.create_partitions("t", 9));
   if (what == "alter") must(admin.alter_topic("t", {.retention = {.bytes = 5_MiB}}));
+  if (what == "readers") must(admin.alter_topic("t", {.on_full = OnFull::block, .readers = {"new"}}));
   say("survived");
   return 0;
 }
@@ -339,6 +340,25 @@ TEST_CASE("whoever is killed while altering leaves settings that are whole, and 
   CHECK(must(Admin{later}.describe_topic("t")).config.retention.bytes == before);  // the words rule, not the file
   must(Admin{later}.alter_topic("t", {.retention = {.bytes = 6_MiB}}));
   CHECK(must(Admin{bus}.describe_topic("t")).config.retention.bytes == 6_MiB);
+}
+
+TEST_CASE(
+    "whoever is killed while altering leaves one list of readers for all, also for those who had the topic open") {
+  for (const char* where : {"alter.written", "alter.half"}) {
+    CAPTURE(std::string{where});
+    TempDir dir;
+    auto bus = bus_in(dir);
+    Raw early{bus, "t", {.on_full = OnFull::fail, .readers = {"old"}}};
+    CHECK(early.files()->waits_for("old"));
+    auto child = spawn("change", {(dir / "bus").string(), "readers", where, "1"});
+    CHECK(child.wait(20s) == ExitStatus{-1, SIGKILL});
+    auto other = bus_in(dir);
+    Raw late{other, "t"};
+    for (const auto* topic : {&early, &late}) {
+      CHECK(topic->files()->waits_for("new"));
+      CHECK_FALSE(topic->files()->waits_for("old"));
+    }
+  }
 }
 
 TEST_CASE("settings are changed by one at a time; the other is told") {
