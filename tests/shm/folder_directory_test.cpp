@@ -159,6 +159,34 @@ TEST_CASE("somebody else's folder is unsafe until its owner is named") {
   CHECK(opening(dir / "bus", {.owner = 12'345}) == Errc::ok);
 }
 
+TEST_CASE("what root makes in somebody's folder belongs to him, with the mode that was asked for") {
+  if (!is_root()) {
+    MESSAGE("skipped: only root can give a folder away");
+    return;
+  }
+  TempDir dir;
+  std::filesystem::create_directory(dir / "bus");
+  REQUIRE(::chown((dir / "bus").c_str(), 12'345, 23'456) == 0);
+  auto directory = must(FolderDirectory::open((dir / "bus").c_str(), {.owner = 12'345}));
+  must(directory->create("file", 0640));
+  must(directory->make_fifo("fifo", 0620));
+  must(directory->make_folder("sub"));
+  must(directory->create("sub/file", 0660));
+  must(must(directory->open_folder("sub"))->make_folder("deep"));
+  must(shm::write_file(*directory, "config", "old", 0640));
+  must(shm::write_file(*directory, "config", "new", 0640, true));
+  for (const char* name : {"file", "fifo", "sub", "sub/file", "sub/deep", "config"}) {
+    CAPTURE(std::string{name});
+    struct stat found {};
+    REQUIRE(::stat((dir / "bus" / name).c_str(), &found) == 0);
+    CHECK(found.st_uid == 12'345);
+    CHECK(found.st_gid == 23'456);
+  }
+  CHECK(mode_of(dir / "bus/file") == 0640);
+  CHECK(mode_of(dir / "bus/fifo") == 0620);
+  CHECK(mode_of(dir / "bus/sub/deep") == 0750);
+}
+
 TEST_CASE("a filesystem without coherent maps is refused by name unless forced") {
   CHECK(opening("/proc", {.create = false}) == Errc::unsupported_filesystem);
   const auto forced = must(FolderDirectory::open("/proc", {.create = false, .force_filesystem = true}));
