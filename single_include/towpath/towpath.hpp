@@ -4443,11 +4443,16 @@ class Reader {
 namespace towpath::inline TOWPATH_ABI {
 
 struct Schema {
-  std::string_view name;      ///< of the type, as the compiler spells it
-  std::string_view encoding;  ///< "zero-copy", "string", "integer", "bytes" or what a Serde says of itself
-  std::uint64_t size = 0;     ///< bytes, 0 when it varies
-  std::uint64_t alignment = 1;
+  std::string_view name;        ///< of the type, as the compiler spells it
+  std::string_view encoding;    ///< "zero-copy", "string", "integer", "bytes" or what a Serde says of itself
+  std::uint64_t size = 0;       ///< bytes, 0 when it varies
+  std::uint64_t alignment = 1;  ///< is_alignment()
 };
+
+/// What values can be aligned to: 1, 2, 4, ... 64.
+constexpr bool is_alignment(std::uint64_t bytes) noexcept {
+  return bytes >= 1 && bytes <= 64 && (bytes & (bytes - 1)) == 0;
+}
 
 /// What schemas call a type. Specialize it when two compilers spell yours differently.
 template <class T>
@@ -4606,6 +4611,12 @@ concept PreparingSerde = requires(const T& value) {
   { S::prepare(value).error() } -> std::same_as<Failure>;
 };
 
+/// Says at compile time what its values are to be aligned to.
+template <class S>
+concept AlignedSerde = requires {
+  typename std::integral_constant<std::uint64_t, S::alignment>;
+};
+
 template <class S, class T>
 concept SerdeFor = InPlaceSerde<S, T> || DecodingSerde<S, T>;
 
@@ -4618,6 +4629,8 @@ constexpr Schema schema_of() noexcept {
   Schema schema{type_name<T>(), "custom", 0, 1};
   if constexpr (requires { S::encoding; }) schema.encoding = S::encoding;
   if constexpr (requires { S::fixed_size; }) schema.size = S::fixed_size;
+  if constexpr (AlignedSerde<S>)
+    static_assert(is_alignment(S::alignment), "a serde's alignment is a power of two, 64 at most");
   if constexpr (requires { S::alignment; }) schema.alignment = S::alignment;
   if constexpr (std::same_as<T, std::string>) schema.name = "string";
   if constexpr (std::same_as<T, Bytes>) schema.name = "bytes";
@@ -6247,10 +6260,8 @@ inline Result<StoredConfig> parse_config(std::string_view text) {
   stored.encoding = in.text("towpath.type.encoding");
   stored.type_size = in.count("towpath.type.size");
   stored.type_alignment = in.count("towpath.type.alignment");
-  const bool aligned = stored.type_alignment >= 1 && stored.type_alignment <= 64 &&
-                       (stored.type_alignment & (stored.type_alignment - 1)) == 0;
-  if (!in.is_whole() || !aligned || config.record_alignment == 0 || config.max_message_bytes == 0 ||
-      !check_topic_config(config))
+  if (!in.is_whole() || !is_alignment(stored.type_alignment) || config.record_alignment == 0 ||
+      config.max_message_bytes == 0 || !check_topic_config(config))
     return Failure{Errc::corrupt, "a topic's config file lacks a property or holds a senseless value"};
   return stored;
 }
@@ -7411,9 +7422,12 @@ class Catalog {
   }
 
   /// Could a topic be made now? Errors: topic_exists, invalid_name, invalid_argument, read_only.
-  [[nodiscard]] Result<void> check_new(const std::string& name, const TopicConfig& config) const {
+  [[nodiscard]] Result<void> check_new(const std::string& name, const TopicConfig& config,
+                                       const Schema& schema = {}) const {
     if (auto fine = check_topic_name(name); !fine) return fine;
     if (auto fine = check_topic_config(config); !fine) return fine;
+    if (!is_alignment(schema.alignment))
+      return Failure{Errc::invalid_argument, "alignment: a serde's is a power of two, 64 at most"};
     if (core_->is_read_only()) return Failure{Errc::read_only, "this process may only read the bus"};
     if (core_->directory().identify(("topics/" + name).c_str()))
       return Failure{Errc::topic_exists, "a topic of that name exists"};
@@ -7422,7 +7436,7 @@ class Catalog {
 
   /// Errors: those of check_new(), no_space, too_many_members, forked.
   Result<void> create(const std::string& name, TopicConfig config, const Schema& schema) {
-    if (auto fine = check_new(name, config); !fine) return fine;
+    if (auto fine = check_new(name, config, schema); !fine) return fine;
     auto member = core_->claim(shm::MemberKind::maintenance, "create topic");
     if (!member) return member.error();
     const auto folder = private_folder("~new-", *member);

@@ -12,6 +12,16 @@ namespace {
 
 using Raw = Topic<Bytes>;
 
+/// Decides only when it runs what its values are to be aligned to.
+struct LateSerde {
+  static inline std::size_t alignment = 0;
+  static std::size_t size(const std::string& text) { return text.size(); }
+  static void encode(const std::string& text, std::span<std::byte> out) {
+    std::memcpy(out.data(), text.data(), text.size());
+  }
+  static Result<std::string> decode(Bytes bytes) { return std::string{bytes.text()}; }
+};
+
 std::filesystem::path topics_in(const TempDir& dir) { return dir / "bus" / "topics"; }
 
 /// Nothing of a creation or deletion that was cut off is left once maintenance came by.
@@ -91,6 +101,23 @@ TEST_CASE("bad names and settings are refused before anything is made") {
   CHECK(admin.delete_topic("..").error() == Errc::invalid_name);
   CHECK(Raw::open(bus, "").error() == Errc::invalid_name);
   CHECK(std::filesystem::is_empty(topics_in(dir)));
+}
+
+TEST_CASE("an alignment that no record can have is refused before anything is made") {
+  TempDir dir;
+  auto bus = bus_in(dir);
+  using Late = Topic<std::string, LateSerde>;
+  for (const std::size_t odd : {0, 3, 48, 128}) {
+    LateSerde::alignment = odd;
+    const auto refused = Late::open(bus, "t").error();
+    CHECK(refused == Errc::invalid_argument);
+    CHECK(std::string_view{refused.detail}.starts_with("alignment"));
+  }
+  CHECK(std::filesystem::is_empty(topics_in(dir)));
+  LateSerde::alignment = 64;
+  put_records(must(Late::open(bus, "t")), 0, 5);
+  auto other = bus_in(dir);
+  CHECK(Late::open(other, "t").error() == Errc::ok);
 }
 
 TEST_CASE("what is altered is seen by every process at once, and stays") {
