@@ -120,6 +120,31 @@ TEST_CASE("an alignment that no record can have is refused before anything is ma
   CHECK(Late::open(other, "t").error() == Errc::ok);
 }
 
+TEST_CASE("a topic with a damaged config is deleted like another one; of a newer format or damaged more it stays") {
+  TempDir dir;
+  auto bus = bus_in(dir);
+  for (const std::string& text : {std::string{}, std::string{"version=0\n"}, std::string(100'000, 'x')}) {
+    auto early = bus_in(dir);
+    Raw topic{early, "t", {.partitions = 2}};
+    auto member = must(early.core()->claim(MemberKind::producer, "test"));
+    log::Appender appender{log_of(topic, 1), member};
+    put(appender, 0, 100);
+    spill(topics_in(dir) / "t" / "config", text);
+    CHECK(Raw::open(bus, "t").error() == Errc::corrupt);
+    CHECK(Admin{bus}.delete_topic("t").error() == Errc::ok);
+    CHECK(appender.reserve(100).error() == Errc::topic_deleted);
+    CHECK(count_entries(topics_in(dir), "") == 0);
+  }
+  must(Admin{bus}.create_topic("t"));
+  const auto config = topics_in(dir) / "t" / "config";
+  spill(config, "version=7\n");
+  CHECK(Admin{bus}.delete_topic("t").error() == Errc::newer_format);
+  spill(config, "");
+  spill(topics_in(dir) / "t" / "state", "");
+  CHECK(Admin{bus}.delete_topic("t").error() == Errc::corrupt);
+  CHECK(count_entries(topics_in(dir), "t") == 1);
+}
+
 TEST_CASE("what is altered is seen by every process at once, and stays") {
   TempDir dir;
   auto bus = bus_in(dir);

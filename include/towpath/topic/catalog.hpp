@@ -79,9 +79,11 @@ class Catalog {
     return named;
   }
 
-  /// Readers and writers that have it open get topic_deleted. Errors: unknown_topic, read_only, too_many_members.
+  /// Readers and writers that have it open get topic_deleted. Its config may be damaged. Errors: unknown_topic,
+  /// read_only, too_many_members, corrupt (its other files), newer_format.
   Result<void> remove(const std::string& name) {
     auto topic = open(name);
+    if (!topic && topic.error() == Errc::corrupt) topic = TopicFiles::open(core_, name, Purpose::deletion);
     if (!topic) return topic.error();
     if (!(*topic)->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
     auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");  // before anything changes
