@@ -141,6 +141,38 @@ TEST_CASE("root that works on somebody's bus does not lock him out") {
   CHECK(child.wait(10s) == exited_well);
 }
 
+TOWPATH_ROLE("fill_what_cannot_be_listed") {
+  if (::geteuid() == 0 && (::setgid(nobody) != 0 || ::setuid(nobody) != 0)) fail("cannot become nobody");
+  Bus bus{args.at(0), {.maintenance = MaintenanceMode::manual}};
+  auto config = forgetful();
+  config.on_full = OnFull::fail;
+  config.readers = {"never"};
+  Topic<std::string> topic{bus, "topic", config};
+  Producer producer{topic};
+  const auto fill_up = [&] {
+    Failure failure;
+    for (int i = 0; i < 100 && failure == Errc::ok; ++i) failure = producer.send(std::string(60'000, 'x')).error();
+    return "full: " + std::string{name(failure.code)};
+  };
+  const auto folder = std::filesystem::path{args.at(0)} / "topics/topic/0";
+  say(fill_up());
+  std::filesystem::permissions(folder, static_cast<std::filesystem::perms>(0300));
+  say(fill_up());
+  std::filesystem::permissions(folder, static_cast<std::filesystem::perms>(0750));
+  say(fill_up());
+  return 0;
+}
+
+TEST_CASE("a topic that waits for its readers does not grow while nobody can say how large it is") {
+  const TempDir dir;
+  if (::geteuid() == 0) REQUIRE(::chown(dir.path().c_str(), nobody, nobody) == 0);
+  auto child = spawn("fill_what_cannot_be_listed", {(dir / "bus").string()});
+  CHECK(child.wait_for("full", 10s) == "full: queue_full");
+  CHECK(child.wait_for("full", 10s) == "full: permission_denied");
+  CHECK(child.wait_for("full", 10s) == "full: queue_full");
+  CHECK(child.wait(10s) == exited_well);
+}
+
 TEST_CASE("a full disk is no_space, never a signal; what was sent can be read, and room makes it go on") {
   const TempDir dir;
   const SmallDisk disk{dir / "small"};
