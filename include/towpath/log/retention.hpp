@@ -2,6 +2,8 @@
 // what a topic that waits for its readers allows.
 #pragma once
 
+#include <optional>
+
 #include <towpath/log/recycling.hpp>
 
 namespace towpath::inline TOWPATH_ABI::log {
@@ -62,12 +64,20 @@ inline Result<void> make_room_for_readers(const PartitionLog& log, const shm::Me
   const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
   if (!log.waits_for_readers() || limit == 0) return {};
   if (log.state().live_bytes.load(shm::relaxed) + bytes <= limit) return {};
-  auto live = detail::LiveSegments::of(log);
-  if (!live) return live.error();
-  while (live->bytes + bytes > limit && live->count() > 1 && live->retire_front(log, member)) {
+  for (std::optional<std::uint64_t> stuck;;) {
+    auto live = detail::LiveSegments::of(log);
+    if (!live) return live.error();
+    TOWPATH_FAILPOINT("room.looked");
+    while (live->bytes + bytes > limit && live->count() > 1 && live->retire_front(log, member)) {
+    }
+    if (live->bytes + bytes <= limit || live->count() <= 1) return {};
+    // Somebody else, maintenance say, may have retired it meanwhile: then there is more room than was seen.
+    const std::uint64_t front = live->bases[live->gone];
+    const bool passed = log.state().log_start.load(shm::seq_cst) > front;  // pairs with R1
+    if (!passed || stuck == front)
+      return Failure{Errc::queue_full, "a reader of the topic's list has not read what would have to go"};
+    stuck = front;
   }
-  if (live->bytes + bytes <= limit || live->count() <= 1) return {};
-  return Failure{Errc::queue_full, "a reader of the topic's list has not read what would have to go"};
 }
 
 /// Retires the oldest segments when the log is two segments above its limit, that is, when nobody maintains it in time.
