@@ -1029,7 +1029,7 @@ class Directory {
   /// Opens a FIFO for reading and writing, so that it never ends and a write never raises SIGPIPE; nothing on it
   /// blocks. Errors: not_found, permission_denied, corrupt (no FIFO).
   virtual Result<FileDescriptor> open_fifo(const char* name) = 0;
-  /// Which file stands under the name now, and its size. Errors: not_found.
+  /// Which file stands under the name now, and its size. Errors: not_found, unsafe_directory (a link on the way).
   virtual Result<FileInfo> identify(const char* name) = 0;
   /// Gives a file or folder another name. Errors: already_exists (never replaces), not_found.
   virtual Result<void> rename(const char* from, const char* to) = 0;
@@ -4452,11 +4452,16 @@ class Reader {
 namespace towpath::inline TOWPATH_ABI {
 
 struct Schema {
-  std::string_view name;      ///< of the type, as the compiler spells it
-  std::string_view encoding;  ///< "zero-copy", "string", "integer", "bytes" or what a Serde says of itself
-  std::uint64_t size = 0;     ///< bytes, 0 when it varies
-  std::uint64_t alignment = 1;
+  std::string_view name;        ///< of the type, as the compiler spells it
+  std::string_view encoding;    ///< "zero-copy", "string", "integer", "bytes" or what a Serde says of itself
+  std::uint64_t size = 0;       ///< bytes, 0 when it varies
+  std::uint64_t alignment = 1;  ///< is_alignment()
 };
+
+/// What values can be aligned to: 1, 2, 4, ... 64.
+constexpr bool is_alignment(std::uint64_t bytes) noexcept {
+  return bytes >= 1 && bytes <= 64 && (bytes & (bytes - 1)) == 0;
+}
 
 /// What schemas call a type. Specialize it when two compilers spell yours differently.
 template <class T>
@@ -4521,7 +4526,8 @@ struct Serde {
   }
   /// In place. Bytes that a hostile writer changed after accepts() are seen as zeroes, never outside the record.
   static View view(Bytes bytes) noexcept {
-    alignas(T) static constexpr std::byte zeroes[sizeof(T)] = {};
+    // Not const, and used so that no compiler makes it const: it takes no room in the program's file.
+    [[gnu::used]] alignas(T) static std::byte zeroes[sizeof(T)];
     return *reinterpret_cast<const T*>(accepts(bytes) ? bytes.data() : zeroes);
   }
 };
@@ -4615,6 +4621,12 @@ concept PreparingSerde = requires(const T& value) {
   { S::prepare(value).error() } -> std::same_as<Failure>;
 };
 
+/// Says at compile time what its values are to be aligned to.
+template <class S>
+concept AlignedSerde = requires {
+  typename std::integral_constant<std::uint64_t, S::alignment>;
+};
+
 template <class S, class T>
 concept SerdeFor = InPlaceSerde<S, T> || DecodingSerde<S, T>;
 
@@ -4627,6 +4639,8 @@ constexpr Schema schema_of() noexcept {
   Schema schema{type_name<T>(), "custom", 0, 1};
   if constexpr (requires { S::encoding; }) schema.encoding = S::encoding;
   if constexpr (requires { S::fixed_size; }) schema.size = S::fixed_size;
+  if constexpr (AlignedSerde<S>)
+    static_assert(is_alignment(S::alignment), "a serde's alignment is a power of two, 64 at most");
   if constexpr (requires { S::alignment; }) schema.alignment = S::alignment;
   if constexpr (std::same_as<T, std::string>) schema.name = "string";
   if constexpr (std::same_as<T, Bytes>) schema.name = "bytes";
@@ -4981,7 +4995,8 @@ struct fmt::formatter<towpath::Record<T, S>> {
                          record.serialized_value_size());
     if (record.has_key()) out = fmt::format_to(out, " key={}", record.key());
     if (!record.is_tombstone()) out = write_value(fmt::format_to(out, " value="), record);
-    for (const auto& header : record.headers()) out = fmt::format_to(out, " header[{}]={}", header.key, header.value);
+    for (const auto& header : record.headers())
+      out = fmt::format_to(out, " header[{}]={}", towpath::Bytes{header.key}, header.value);
     if (const auto crc = record.checksum()) out = fmt::format_to(out, " checksum={:08x}", *crc);
     return out;
   }
@@ -5208,7 +5223,8 @@ struct PartitionTimeOffset {
 // ---- towpath/shm/folder_directory.hpp ----
 
 // A folder of the operating system as a Directory. Every file is opened beneath a held descriptor of the folder,
-// without following links and without going up (openat2(2), Linux 5.6), so a planted link cannot lead elsewhere.
+// without following links and without going up (openat2(2), Linux 5.6), so a planted link cannot lead elsewhere. Root
+// makes files for the folder's owner.
 
 namespace towpath::inline TOWPATH_ABI::shm {
 
@@ -5245,7 +5261,11 @@ class FolderDirectory final : public Directory {
 
   Result<FileDescriptor> create(const char* name, unsigned mode) override {
     auto file = beneath(name, O_RDWR | O_CREAT | O_EXCL, mode);
-    if (file && ::fchmod(file->get(), mode) != 0) return system_failure(errno, "fchmod");
+    if (!file) return file;
+    if (auto done = finish(*file, mode); !done) {
+      remove(name).ignore();
+      return done.error();
+    }
     return file;
   }
 
@@ -5254,7 +5274,8 @@ class FolderDirectory final : public Directory {
     if (!at) return at.error();
     if (::mkfifoat(at->folder, at->leaf, mode) != 0) return system_failure(errno, "mkfifoat");
     auto fifo = open_fifo(name);
-    if (fifo && ::fchmod(fifo->get(), mode) != 0) fifo = system_failure(errno, "fchmod");
+    if (fifo)
+      if (auto done = finish(*fifo, mode); !done) fifo = done.error();
     if (!fifo) ::unlinkat(at->folder, at->leaf, 0);
     return fifo;
   }
@@ -5268,9 +5289,12 @@ class FolderDirectory final : public Directory {
     return fifo;
   }
 
+  /// Beneath as open(): what it says is taken for the file that open() would give (RegionCache).
   Result<FileInfo> identify(const char* name) override {
+    const auto at = place(name);
+    if (!at) return at.error();
     struct stat found {};
-    if (::fstatat(fd_.get(), name, &found, AT_SYMLINK_NOFOLLOW) != 0) return system_failure(errno, "fstatat");
+    if (::fstatat(at->folder, at->leaf, &found, AT_SYMLINK_NOFOLLOW) != 0) return system_failure(errno, "fstatat");
     return file_info(found);
   }
 
@@ -5292,8 +5316,7 @@ class FolderDirectory final : public Directory {
     if (::mkdirat(at->folder, at->leaf, 0750) != 0) return system_failure(errno, "mkdirat");
     const auto folder = beneath(name, O_RDONLY | O_DIRECTORY, 0);
     if (!folder) return folder.error();
-    if (::fchmod(folder->get(), 0750) != 0) return system_failure(errno, "fchmod");
-    return {};
+    return finish(*folder, 0750);
   }
 
   Result<std::unique_ptr<Directory>> open_folder(const char* name) override {
@@ -5307,6 +5330,7 @@ class FolderDirectory final : public Directory {
     if (!at) return at.error();
     auto names = list(name);
     if (!names) return names.error();
+    TOWPATH_FAILPOINT("remove.listed");
     for (const auto& entry : *names) {
       const auto path = std::string{name} + "/" + entry;
       auto removed = remove(path.c_str());
@@ -5385,6 +5409,19 @@ class FolderDirectory final : public Directory {
     while (fd < 0 && (errno == EINTR || errno == EAGAIN));
     if (fd < 0) return system_failure(errno, "openat2");
     return FileDescriptor{static_cast<int>(fd)};
+  }
+
+  /// The mode that was asked for, whatever the umask. What root makes goes to whom the folder belongs to: else he could
+  /// not use his own bus any more. Errors: permission_denied (root without the right to give files away).
+  Result<void> finish(const FileDescriptor& made, unsigned mode) const noexcept {
+    if (::geteuid() == 0) {
+      const auto folder = status(fd_);
+      if (!folder) return folder.error();
+      if (folder->st_uid != 0 && ::fchown(made.get(), folder->st_uid, folder->st_gid) != 0)
+        return system_failure(errno, "give a new file to the folder's owner (fchown)");
+    }
+    if (::fchmod(made.get(), mode) != 0) return system_failure(errno, "fchmod");
+    return {};
   }
 
   /// The folder that a name stands in, and the name's last part: for the calls that have no way to stay beneath.
@@ -6247,10 +6284,8 @@ inline Result<StoredConfig> parse_config(std::string_view text) {
   stored.encoding = in.text("towpath.type.encoding");
   stored.type_size = in.count("towpath.type.size");
   stored.type_alignment = in.count("towpath.type.alignment");
-  const bool aligned = stored.type_alignment >= 1 && stored.type_alignment <= 64 &&
-                       (stored.type_alignment & (stored.type_alignment - 1)) == 0;
-  if (!in.is_whole() || !aligned || config.record_alignment == 0 || config.max_message_bytes == 0 ||
-      !check_topic_config(config))
+  if (!in.is_whole() || !is_alignment(stored.type_alignment) || config.record_alignment == 0 ||
+      config.max_message_bytes == 0 || !check_topic_config(config))
     return Failure{Errc::corrupt, "a topic's config file lacks a property or holds a senseless value"};
   return stored;
 }
@@ -6285,8 +6320,9 @@ class ReaderFile {
  public:
   static std::string name_of(std::string_view reader) { return "reader." + std::string{reader}; }
 
-  /// Errors: already_exists is none; no_space, permission_denied.
+  /// Writes nothing where it stands already. Errors: no_space, permission_denied.
   static Result<void> make(shm::Directory& directory, const std::string& file, std::int32_t partitions) {
+    if (directory.identify(file.c_str())) return {};
     ReaderHeader header{};
     header.magic = reader_magic;
     header.version = log::segment_format_version;
@@ -6417,21 +6453,27 @@ class ReaderTable final : public log::ReaderHold {
 
 namespace towpath::inline TOWPATH_ABI::detail {
 
+/// What a topic is opened for.
+enum class Purpose {
+  use,
+  deletion,  ///< also with a damaged config: for the flags of its partitions, never for its records
+};
+
 class TopicFiles {
  public:
   /// Opens what stands in topics/<name>/. Errors: unknown_topic, corrupt, newer_format, and those of the system.
-  static Result<std::shared_ptr<TopicFiles>> open(std::shared_ptr<BusCore> core, const std::string& name) {
+  static Result<std::shared_ptr<TopicFiles>> open(std::shared_ptr<BusCore> core, const std::string& name,
+                                                  Purpose purpose = Purpose::use) {
     auto topic = std::shared_ptr<TopicFiles>{new TopicFiles{std::move(core), name}};
     auto folder = topic->core_->directory().open_folder(("topics/" + name).c_str());
     if (!folder)
       return folder.error() == Errc::not_found ? Failure{Errc::unknown_topic, "no topic of that name"} : folder.error();
     topic->folder_ = std::move(*folder);
-    auto text = shm::read_file(*topic->folder_, "config", 64 * 1024);
-    if (!text)
-      return text.error() == Errc::not_found ? Failure{Errc::unknown_topic, "the topic is going away"} : text.error();
-    auto stored = parse_config(*text);
-    if (!stored) return stored.error();
-    topic->stored_ = std::move(*stored);
+    const auto text = shm::read_file(*topic->folder_, "config", 64 * 1024);
+    auto stored = text ? parse_config(*text) : Result<StoredConfig>{text.error()};
+    if (stored.error() == Errc::not_found) return Failure{Errc::unknown_topic, "the topic is going away"};
+    if (!stored && (stored.error() != Errc::corrupt || purpose == Purpose::use)) return stored.error();
+    if (stored) topic->stored_ = std::move(*stored);
     topic->set_format();
     auto opened = topic->open_pins();
     if (opened) opened = topic->map_blocks(1);
@@ -7126,13 +7168,15 @@ struct LiveSegments {
   std::uint64_t bytes = 0;
   std::size_t gone = 0;
 
-  static LiveSegments of(const PartitionLog& log) {
+  /// Errors: those of looking into the partition's folder.
+  static Result<LiveSegments> of(const PartitionLog& log) {
     LiveSegments live;
     auto bases = log.bases();
-    if (!bases) return live;
+    if (!bases) return bases.error();
     live.bases = std::move(*bases);
     for (const std::uint64_t base : live.bases) {
       const auto info = log.directory().identify(log.segment_name(base).data());
+      if (!info && info.error() != Errc::not_found) return info.error();
       live.bytes += live.sizes.emplace_back(info ? info->bytes : 0);
     }
     return live;
@@ -7153,15 +7197,25 @@ struct LiveSegments {
 
 /// May the log grow by a segment of `bytes`? Always, unless the topic waits for its readers: then what all of them have
 /// read goes first. Two segments are always allowed, or nobody could ever get on. The member must have nothing
-/// reserved.
-inline bool make_room_for_readers(const PartitionLog& log, const shm::Member& member, std::uint64_t bytes) {
+/// reserved. Errors: queue_full, and those of looking into the folder: nobody knows how much is there then.
+inline Result<void> make_room_for_readers(const PartitionLog& log, const shm::Member& member, std::uint64_t bytes) {
   const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
-  if (!log.waits_for_readers() || limit == 0) return true;
-  if (log.state().live_bytes.load(shm::relaxed) + bytes <= limit) return true;
-  auto live = detail::LiveSegments::of(log);
-  while (live.bytes + bytes > limit && live.count() > 1 && live.retire_front(log, member)) {
+  if (!log.waits_for_readers() || limit == 0) return {};
+  if (log.state().live_bytes.load(shm::relaxed) + bytes <= limit) return {};
+  for (std::optional<std::uint64_t> stuck;;) {
+    auto live = detail::LiveSegments::of(log);
+    if (!live) return live.error();
+    TOWPATH_FAILPOINT("room.looked");
+    while (live->bytes + bytes > limit && live->count() > 1 && live->retire_front(log, member)) {
+    }
+    if (live->bytes + bytes <= limit || live->count() <= 1) return {};
+    // Somebody else, maintenance say, may have retired it meanwhile: then there is more room than was seen.
+    const std::uint64_t front = live->bases[live->gone];
+    const bool passed = log.state().log_start.load(shm::seq_cst) > front;  // pairs with R1
+    if (!passed || stuck == front)
+      return Failure{Errc::queue_full, "a reader of the topic's list has not read what would have to go"};
+    stuck = front;
   }
-  return live.bytes + bytes <= limit || live.count() <= 1;
 }
 
 /// Retires the oldest segments when the log is two segments above its limit, that is, when nobody maintains it in time.
@@ -7172,7 +7226,7 @@ inline void enforce_retention(const PartitionLog& log, const shm::Member& member
   if (limit == 0 || log.state().live_bytes.load(shm::relaxed) <= limit + slack) return;
   // The word only says when to look closer, for a kill may leave it wrong; what goes is decided by what is there.
   auto live = detail::LiveSegments::of(log);
-  while (live.bytes > limit && live.retire_front(log, member)) {
+  while (live && live->bytes > limit && live->retire_front(log, member)) {
   }
 }
 
@@ -7339,8 +7393,7 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
         std::this_thread::sleep_for(std::chrono::microseconds{5});
         continue;
       }
-      if (!make_room_for_readers(*this, member, shape.segment_bytes))
-        return Failure{Errc::queue_full, "a reader of the topic's list has not read what would have to go"};
+      if (auto room = make_room_for_readers(*this, member, shape.segment_bytes); !room) return room.error();
       TOWPATH_FAILPOINT("next.before_take");
       const auto taken = take(member, next_base, shape);
       if (!taken) return unless_deleted(taken.error());
@@ -7408,9 +7461,12 @@ class Catalog {
   }
 
   /// Could a topic be made now? Errors: topic_exists, invalid_name, invalid_argument, read_only.
-  [[nodiscard]] Result<void> check_new(const std::string& name, const TopicConfig& config) const {
+  [[nodiscard]] Result<void> check_new(const std::string& name, const TopicConfig& config,
+                                       const Schema& schema = {}) const {
     if (auto fine = check_topic_name(name); !fine) return fine;
     if (auto fine = check_topic_config(config); !fine) return fine;
+    if (!is_alignment(schema.alignment))
+      return Failure{Errc::invalid_argument, "alignment: a serde's is a power of two, 64 at most"};
     if (core_->is_read_only()) return Failure{Errc::read_only, "this process may only read the bus"};
     if (core_->directory().identify(("topics/" + name).c_str()))
       return Failure{Errc::topic_exists, "a topic of that name exists"};
@@ -7419,7 +7475,7 @@ class Catalog {
 
   /// Errors: those of check_new(), no_space, too_many_members, forked.
   Result<void> create(const std::string& name, TopicConfig config, const Schema& schema) {
-    if (auto fine = check_new(name, config); !fine) return fine;
+    if (auto fine = check_new(name, config, schema); !fine) return fine;
     auto member = core_->claim(shm::MemberKind::maintenance, "create topic");
     if (!member) return member.error();
     const auto folder = private_folder("~new-", *member);
@@ -7438,9 +7494,11 @@ class Catalog {
     return named;
   }
 
-  /// Readers and writers that have it open get topic_deleted. Errors: unknown_topic, read_only, too_many_members.
+  /// Readers and writers that have it open get topic_deleted. Its config may be damaged. Errors: unknown_topic,
+  /// read_only, too_many_members, corrupt (its other files), newer_format.
   Result<void> remove(const std::string& name) {
     auto topic = open(name);
+    if (!topic && topic.error() == Errc::corrupt) topic = TopicFiles::open(core_, name, Purpose::deletion);
     if (!topic) return topic.error();
     if (!(*topic)->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
     auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");  // before anything changes
@@ -7513,7 +7571,9 @@ class Catalog {
     TOWPATH_FAILPOINT("delete.renamed");
     core_->directory().flush_folder("topics").ignore();  // else it may come back after a power cut
     log::forget_gone_segments();
-    return core_->directory().remove_folder(away.c_str());
+    // A producer that looked before the flag may still be making a file in there: sweep() takes what is left.
+    core_->directory().remove_folder(away.c_str()).ignore();
+    return {};
   }
 
   static bool is_deleted(TopicFiles& topic) {
@@ -8562,6 +8622,7 @@ inline void publish_settings(log::TopicWords& words, const TopicConfig& config) 
   words.max_message_bytes.store(config.max_message_bytes, shm::relaxed);
   words.grace_ns.store(static_cast<std::uint64_t>(config.grace.count()), shm::relaxed);
   words.on_full.store(static_cast<std::uint64_t>(config.on_full), shm::relaxed);
+  TOWPATH_FAILPOINT("alter.half");
   words.durability.store(static_cast<std::uint64_t>(config.durability.kind), shm::relaxed);
   words.flush_interval_ns.store(static_cast<std::uint64_t>(config.durability.interval.count()), shm::relaxed);
   words.config_version.fetch_add(1, shm::release);
@@ -8636,7 +8697,7 @@ inline Result<shm::LockDescriptor> Catalog::lock_config(TopicFiles& topic) {
   return lock;
 }
 
-/// The words rule over what the file says: a change that was cut off between the two has not happened.
+/// The words rule over what the file says: of a change that was cut off between the two only the readers are new.
 inline void read_settings(const log::TopicWords& words, TopicConfig& config) noexcept {
   const std::uint64_t bytes = words.retention_bytes.load(shm::relaxed);
   const std::uint64_t age = words.retention_age_ns.load(shm::relaxed);
@@ -8682,6 +8743,8 @@ inline Result<void> Catalog::edit(const std::string& name, const Change& change,
   // The words rule; the file is for people and for the next to open the topic. It goes first, for it may find no room.
   if (auto written = shm::write_file((*topic)->directory(), "config", to_text(*after), 0640, true); !written)
     return written;
+  // The readers have no word, so they go by the file: every table looks there again, also if nobody comes any further.
+  (*topic)->words().config_version.fetch_add(1, shm::release);                 // pairs with ReaderTable
   if (auto kept = (*topic)->directory().flush_folder(""); !kept) return kept;  // recovery goes by the file
   TOWPATH_FAILPOINT("alter.written");
   publish_settings((*topic)->words(), after->config);
@@ -11246,6 +11309,36 @@ struct Outgoing {
   std::optional<Timestamp> timestamp = std::nullopt;  ///< default: the batch's
 };
 
+namespace detail {
+
+/// The records of a batch that have all but their values in common.
+template <class T>
+struct AlikeRecords {
+  static constexpr bool are_alike = true;
+  std::span<const T> values;
+  const SendOptions* options;
+
+  Outgoing<T> operator()(std::size_t i) const noexcept {
+    return {&values[i], options->key, options->headers.view(), options->timestamp};
+  }
+};
+
+/// Records that may differ in everything.
+template <class T>
+struct OwnRecords {
+  static constexpr bool are_alike = false;
+  std::span<const Outgoing<T>> records;
+  const SendOptions* options;
+
+  Outgoing<T> operator()(std::size_t i) const noexcept {
+    Outgoing<T> record = records[i];
+    if (!record.timestamp) record.timestamp = options->timestamp;
+    return record;
+  }
+};
+
+}  // namespace detail
+
 /// What send_batch() tells about its records: they have the offsets first to first + count - 1.
 struct BatchMetadata {
   PartitionId partition;
@@ -11745,6 +11838,8 @@ class BatchFrames {
   Failure measure() {
     if (count_ == 0 || count_ > log::max_batch_count)
       return {Errc::invalid_argument, "a batch has 1 to 4,194,304 records"};
+    need_.slots = count_;
+    if constexpr (are_twins) return measure_twins();
     if constexpr (!has_fixed_size) scratch_->sizes.assign(count_, 0);
     scratch_->prepared.clear();
     for (std::size_t i = 0; i < count_; ++i) {
@@ -11756,10 +11851,8 @@ class BatchFrames {
       if (const Failure refused = core_->refuses(spec, layout); refused.code != Errc::ok) return refused;
       if (i == 0) head_length_ = layout.length;
       need_.bytes += align_up(layout.length, core_->record_alignment());
-      if (need_.bytes > core_->max_batch_bytes() && count_ > 1)
-        return {Errc::message_too_large, "a batch is at most segment_bytes; send it in parts"};
+      if (const Failure refused = refuses_all(); refused.code != Errc::ok) return refused;
     }
-    need_.slots = count_;
     return {};
   }
 
@@ -11768,23 +11861,16 @@ class BatchFrames {
 
   /// Fills the reservation that was made for need() and head_length().
   void write(const log::Reservation& room, const log::Appender& appender) const {
-    const auto& segment = appender.segment();
     std::uint64_t at = 0;
     std::size_t prepared = 0;
-    for (std::size_t i = 0; i < count_; ++i) {
+    for (std::size_t i = 0; i < (are_twins ? 1 : count_); ++i) {
       const Outgoing<T> record = (*record_)(i);
       const auto spec = describe(record, i);
       const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
-      std::byte* frame = room.frame + at;
-      log::write_frame(frame, layout, spec);
-      if (record.value)
-        encode(*record.value, {frame + layout.value_at, static_cast<std::size_t>(spec.value_size)}, prepared);
-      if (segment.checksummed)
-        log::seal_frame(frame, layout.length, segment.uuid, static_cast<std::uint64_t>(room.offset.value) + i);
-      TOWPATH_FAILPOINT("batch.half_written");
-      if (i > 0) appender.place(room, i, room.position + at, layout.length);
+      write(room, appender, i, at, spec, layout, record.value, prepared);
       at += align_up(layout.length, core_->record_alignment());
     }
+    if constexpr (are_twins) write_twins(room, appender, at);
   }
 
   /// All records as one Kafka record batch, in the scratch's memory; no bytes if readers would take it for a bomb
@@ -11819,6 +11905,48 @@ class BatchFrames {
  private:
   static constexpr bool has_fixed_size = requires { S::fixed_size; };
   static_assert(!(has_fixed_size && PreparingSerde<S, T>), "a serde prepares values because their sizes differ");
+  /// All frames but the first, which says how many they are, have one layout.
+  static constexpr bool are_twins = has_fixed_size && Records::are_alike;
+
+  Failure refuses_all() const noexcept {
+    if (need_.bytes <= core_->max_batch_bytes() || count_ == 1) return {};
+    return {Errc::message_too_large, "a batch is at most segment_bytes; send it in parts"};
+  }
+
+  Failure measure_twins() noexcept {
+    twin_ = describe((*record_)(0), 0);
+    const auto head = log::FrameLayout::of(twin_, core_->value_alignment());
+    if (const Failure refused = core_->refuses(twin_, head); refused.code != Errc::ok) return refused;
+    head_length_ = head.length;
+    twin_.batch_count = 0;
+    twin_layout_ = log::FrameLayout::of(twin_, core_->value_alignment());
+    need_.bytes = align_up(head.length, core_->record_alignment()) +
+                  (count_ - 1) * align_up(twin_layout_.length, core_->record_alignment());
+    return refuses_all();
+  }
+
+  void write_twins(const log::Reservation& room, const log::Appender& appender, std::uint64_t at) const {
+    const std::uint64_t step = align_up(twin_layout_.length, core_->record_alignment());
+    auto spec = twin_;
+    std::size_t prepared = 0;
+    for (std::size_t i = 1; i < count_; ++i, at += step) {
+      if (spec.producer.is_present()) spec.producer = stamp_.first.after(i);
+      write(room, appender, i, at, spec, twin_layout_, &record_->values[i], prepared);
+    }
+  }
+
+  /// Record `i`, which stands `at` bytes behind the first.
+  TOWPATH_HOT void write(const log::Reservation& room, const log::Appender& appender, std::size_t i, std::uint64_t at,
+                         const log::FrameSpec& spec, const log::FrameLayout& layout, const T* value,
+                         std::size_t& prepared) const {
+    std::byte* frame = room.frame + at;
+    log::write_frame(frame, layout, spec);
+    if (value) encode(*value, {frame + layout.value_at, static_cast<std::size_t>(spec.value_size)}, prepared);
+    if (const auto& segment = appender.segment(); segment.checksummed)
+      log::seal_frame(frame, layout.length, segment.uuid, static_cast<std::uint64_t>(room.offset.value) + i);
+    TOWPATH_FAILPOINT("batch.half_written");
+    if (i > 0) appender.place(room, i, room.position + at, layout.length);
+  }
 
   /// Finds out how large the value of record `i` is. Errors: what its serde refuses it for, out_of_memory.
   Failure size_up([[maybe_unused]] const T& value, [[maybe_unused]] std::size_t i) {
@@ -11869,6 +11997,8 @@ class BatchFrames {
   BatchScratch* scratch_;
   log::Need need_;
   std::uint64_t head_length_ = 0;
+  log::FrameSpec twin_{};
+  log::FrameLayout twin_layout_{};
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::detail
@@ -12095,19 +12225,13 @@ class Producer<T, S, Bus, P> {
   /// io_error (a codec failed); message_too_large (together above segment_bytes, packed above max_message_bytes).
   Result<BatchMetadata> send_batch(std::span<const T> values,
                                    const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
-    return send_records(values.size(), options, [&](std::size_t i) noexcept {
-      return Outgoing<T>{&values[i], options.key, options.headers.view(), options.timestamp};
-    });
+    return send_records(values.size(), options, detail::AlikeRecords<T>{values, &options});
   }
   /// As above, each record with its own key, headers and time. Where no partition is named, the keys must belong to
   /// one: else invalid_argument.
   Result<BatchMetadata> send_batch(std::span<const Outgoing<T>> records,
                                    const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
-    return send_records(records.size(), options, [&](std::size_t i) noexcept {
-      Outgoing<T> record = records[i];
-      if (!record.timestamp) record.timestamp = options.timestamp;
-      return record;
-    });
+    return send_records(records.size(), options, detail::OwnRecords<T>{records, &options});
   }
 
   /// The sequence number of the last record of this producer's id in the topic, sent by it or by whoever had the id

@@ -157,6 +157,23 @@ TEST_CASE("a name belongs to one live consumer of a topic, is as a topic's, and 
   CHECK(Consumer<std::string>::open(same, {.name = "three"}).error() == Errc::read_only);
 }
 
+TEST_CASE("a consumer whose name is known makes no file in the topic's folder, also when it is refused") {
+  const TempDir dir;
+  Bus bus{(dir / "bus").string()};
+  Topic<std::string> topic{bus, "t"};
+  const auto open = [&] { return Consumer<std::string>::open(topic, {.name = "one"}); };
+  CHECK(open().has_value());
+  const auto folder = dir / "bus/topics/t";
+  const auto before = std::filesystem::last_write_time(folder) - 1h;
+  std::filesystem::last_write_time(folder, before);
+  const auto first = open();
+  CHECK(first.has_value());
+  CHECK(open().error() == Errc::busy);
+  CHECK(std::filesystem::last_write_time(folder) == before);
+  CHECK(Consumer<std::string>::open(topic, {.name = "two"}).has_value());
+  CHECK(std::filesystem::last_write_time(folder) > before);
+}
+
 TEST_CASE("a named consumer of several topics stands in each of them, and in partitions that come later") {
   Bus bus;
   Topic<std::string> a{bus, "a"}, b{bus, "b"};

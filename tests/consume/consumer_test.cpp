@@ -342,3 +342,17 @@ TEST_CASE("a record prints all that Kafka's console tools show") {
         "serialized_value_size=70 value=" +
             std::string(64, 'y') + "... (70 B)");
 }
+
+TEST_CASE("the name of a header is printed as its value is: no escape sequence reaches a terminal, and it is cut") {
+  ConsumerBench bench;
+  Consumer consumer{bench.topic};
+  const std::string long_name(70, 'n');
+  const Header headers[] = {{"\x1b[2Jtrace\n", Bytes{std::string_view{"a"}}}, {long_name, Bytes{}}};
+  bench.producer.send("tea", {.headers = Headers{headers}}).value();
+  const auto batch = consumer.poll(stretched(5s));
+  REQUIRE(batch.size() == 1);
+  const auto line = fmt::format("{}", *batch.begin());
+  CAPTURE(line);
+  CHECK(line.ends_with(" header[\\x1b[2Jtrace\\x0a]=a header[" + std::string(64, 'n') + "... (70 B)]="));
+  CHECK(line.find('\x1b') == std::string::npos);
+}

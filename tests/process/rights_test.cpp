@@ -92,6 +92,87 @@ TEST_CASE("a process that may only read reads while others write, and can change
   CHECK(producer.send("still there").value().offset == Offset{6});
 }
 
+TOWPATH_ROLE("own_the_bus") {
+  if (::setgid(nobody) != 0 || ::setuid(nobody) != 0) fail("cannot become nobody");
+  {
+    Bus bus{args.at(0)};
+    Topic<std::string> topic{bus, "topic"};
+    say("made");
+    hear("go");
+    say("send " + std::string{name(Producer{topic}.send("owner's").error().code)});
+  }
+  auto bus = Bus::open(args.at(0)).value();
+  auto topic = Topic<std::string>::open(bus, "topic");
+  say("open " + std::string{name(topic.error().code)});
+  if (!topic) return 1;
+  say("send " + std::string{name(Producer{*topic}.send("owner's", {.partition = PartitionId{1}}).error().code)});
+  say("seat " + std::string{name(Consumer<std::string>::open(*topic, {.name = "seat"}).error().code)});
+  say("alter " + std::string{name(Admin{bus}.alter_configs("topic", {{"retention.ms", "7000"}}).error().code)});
+  say("delete " + std::string{name(Admin{bus}.delete_topic("topic").error().code)});
+  return 0;
+}
+
+TEST_CASE("root that works on somebody's bus does not lock him out") {
+  if (::geteuid() != 0) {
+    MESSAGE("skipped: only root can start a process as another user");
+    return;
+  }
+  const TempDir dir;
+  REQUIRE(::chown(dir.path().c_str(), nobody, nobody) == 0);
+  const auto path = (dir / "bus").string();
+  auto child = spawn("own_the_bus", {path});
+  child.wait_for("made", 10s);
+  {
+    Bus bus{path, {.owner = nobody}};
+    Topic<std::string> topic{bus, "topic"};
+    Admin{bus}.alter_configs("topic", {{"retention.ms", "60000"}}).value();
+    Admin{bus}.create_partitions("topic", 2).value();
+    Producer producer{topic};
+    for (const int partition : {0, 1}) producer.send("root's", {.partition = PartitionId{partition}}).value();
+    const Consumer seat{topic, {.name = "seat"}};
+  }
+  child.tell("go");
+  CHECK(child.wait_for("send", 10s) == "send ok");
+  CHECK(child.wait_for("open", 10s) == "open ok");
+  CHECK(child.wait_for("send", 10s) == "send ok");
+  CHECK(child.wait_for("seat", 10s) == "seat ok");
+  CHECK(child.wait_for("alter", 10s) == "alter ok");
+  CHECK(child.wait_for("delete", 10s) == "delete ok");
+  CHECK(child.wait(10s) == exited_well);
+}
+
+TOWPATH_ROLE("fill_what_cannot_be_listed") {
+  if (::geteuid() == 0 && (::setgid(nobody) != 0 || ::setuid(nobody) != 0)) fail("cannot become nobody");
+  Bus bus{args.at(0), {.maintenance = MaintenanceMode::manual}};
+  auto config = forgetful();
+  config.on_full = OnFull::fail;
+  config.readers = {"never"};
+  Topic<std::string> topic{bus, "topic", config};
+  Producer producer{topic};
+  const auto fill_up = [&] {
+    Failure failure;
+    for (int i = 0; i < 100 && failure == Errc::ok; ++i) failure = producer.send(std::string(60'000, 'x')).error();
+    return "full: " + std::string{name(failure.code)};
+  };
+  const auto folder = std::filesystem::path{args.at(0)} / "topics/topic/0";
+  say(fill_up());
+  std::filesystem::permissions(folder, static_cast<std::filesystem::perms>(0300));
+  say(fill_up());
+  std::filesystem::permissions(folder, static_cast<std::filesystem::perms>(0750));
+  say(fill_up());
+  return 0;
+}
+
+TEST_CASE("a topic that waits for its readers does not grow while nobody can say how large it is") {
+  const TempDir dir;
+  if (::geteuid() == 0) REQUIRE(::chown(dir.path().c_str(), nobody, nobody) == 0);
+  auto child = spawn("fill_what_cannot_be_listed", {(dir / "bus").string()});
+  CHECK(child.wait_for("full", 10s) == "full: queue_full");
+  CHECK(child.wait_for("full", 10s) == "full: permission_denied");
+  CHECK(child.wait_for("full", 10s) == "full: queue_full");
+  CHECK(child.wait(10s) == exited_well);
+}
+
 TEST_CASE("a full disk is no_space, never a signal; what was sent can be read, and room makes it go on") {
   const TempDir dir;
   const SmallDisk disk{dir / "small"};

@@ -4,6 +4,8 @@
 
 #include <towpath/towpath.hpp>
 
+#include <filesystem>
+
 using namespace towpath;
 
 namespace {
@@ -128,6 +130,16 @@ TEST_CASE("bytes that changed after they were accepted read as zeroes, never out
   const Pose& zero = Serde<Pose>::view(Bytes{memory + 1, 3});
   CHECK(reinterpret_cast<const std::byte*>(&zero) != memory + 1);
   CHECK(zero.x == 0.0);
+}
+
+TEST_CASE("a large type costs the program no bytes of its file") {
+  struct Image {
+    std::byte pixels[128 << 20];
+  };
+  const Image& zero = Serde<Image>::view(Bytes{});
+  CHECK(zero.pixels[0] == std::byte{0});
+  CHECK(zero.pixels[sizeof(Image) - 1] == std::byte{0});
+  CHECK(std::filesystem::file_size("/proc/self/exe") < sizeof(Image));
 }
 
 TEST_CASE("a struct travels as it is and is read in place") {

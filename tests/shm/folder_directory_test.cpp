@@ -159,6 +159,34 @@ TEST_CASE("somebody else's folder is unsafe until its owner is named") {
   CHECK(opening(dir / "bus", {.owner = 12'345}) == Errc::ok);
 }
 
+TEST_CASE("what root makes in somebody's folder belongs to him, with the mode that was asked for") {
+  if (!is_root()) {
+    MESSAGE("skipped: only root can give a folder away");
+    return;
+  }
+  TempDir dir;
+  std::filesystem::create_directory(dir / "bus");
+  REQUIRE(::chown((dir / "bus").c_str(), 12'345, 23'456) == 0);
+  auto directory = must(FolderDirectory::open((dir / "bus").c_str(), {.owner = 12'345}));
+  must(directory->create("file", 0640));
+  must(directory->make_fifo("fifo", 0620));
+  must(directory->make_folder("sub"));
+  must(directory->create("sub/file", 0660));
+  must(must(directory->open_folder("sub"))->make_folder("deep"));
+  must(shm::write_file(*directory, "config", "old", 0640));
+  must(shm::write_file(*directory, "config", "new", 0640, true));
+  for (const char* name : {"file", "fifo", "sub", "sub/file", "sub/deep", "config"}) {
+    CAPTURE(std::string{name});
+    struct stat found {};
+    REQUIRE(::stat((dir / "bus" / name).c_str(), &found) == 0);
+    CHECK(found.st_uid == 12'345);
+    CHECK(found.st_gid == 23'456);
+  }
+  CHECK(mode_of(dir / "bus/file") == 0640);
+  CHECK(mode_of(dir / "bus/fifo") == 0620);
+  CHECK(mode_of(dir / "bus/sub/deep") == 0750);
+}
+
 TEST_CASE("a filesystem without coherent maps is refused by name unless forced") {
   CHECK(opening("/proc", {.create = false}) == Errc::unsupported_filesystem);
   const auto forced = must(FolderDirectory::open("/proc", {.create = false, .force_filesystem = true}));
@@ -190,6 +218,7 @@ TEST_CASE("a planted link leads nowhere, neither as a file nor as a folder on th
     const auto victim = folder + "/victim";
     const auto fresh = folder + "/fresh";
     CHECK(directory->open(victim.c_str(), Access::read_write).error() == Errc::unsafe_directory);
+    CHECK_FALSE(directory->identify(victim.c_str()));
     CHECK(directory->create(fresh.c_str(), 0640).error() == Errc::unsafe_directory);
     CHECK_FALSE(directory->make_folder(fresh.c_str()));
     CHECK_FALSE(directory->remove(victim.c_str()));
@@ -204,6 +233,20 @@ TEST_CASE("a planted link leads nowhere, neither as a file nor as a folder on th
   CHECK(text == "untouched");
   CHECK(std::distance(std::filesystem::directory_iterator{dir / "outside"}, {}) == 1);
   CHECK(std::filesystem::exists(dir / "bus/mine"));
+}
+
+TEST_CASE("a planted link does not lead to what this process has mapped of another folder") {
+  TempDir dir;
+  auto theirs = open_folder((dir / "theirs").string());
+  must(theirs->make_folder("0"));
+  make_file(*theirs, "0/log", 4096);
+  auto& cache = shm::RegionCache::instance();
+  const auto region = must(cache.map(*theirs, "0/log", shm::View::whole, 4096));
+  auto ours = open_folder((dir / "ours").string());
+  std::filesystem::create_directory_symlink(dir / "theirs/0", dir / "ours/0");
+  CHECK_FALSE(cache.map(*ours, "0/log", shm::View::whole, 4096));
+  CHECK_FALSE(cache.map(*ours, "0/log", shm::View::readable, 4096));
+  CHECK(must(cache.map(*theirs, "0/log", shm::View::whole, 4096)) == region);
 }
 
 TEST_CASE("a link that is removed does not take its target along") {

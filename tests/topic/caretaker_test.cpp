@@ -56,6 +56,33 @@ TEST_CASE("one bus maintains, the other does nothing until the first is gone") {
   CHECK(works(dir, other));
 }
 
+TEST_CASE("a segment that maintenance retires while a producer looks for room is room, not a full queue") {
+  TempDir dir;
+  auto bus = bus_in(dir);
+  auto config = small;
+  config.on_full = OnFull::fail;
+  config.readers = {"ahead"};
+  Raw topic{bus, "t", config};
+  const auto& log = log_of(topic);
+  using towpath::detail::ReaderFile;
+  const auto reader = must(ReaderFile::open(topic.files()->directory(), ReaderFile::name_of("ahead"), 1, true));
+  reader.entry(0)->stands_at.store(1'000'000, shm::release);  // needs nothing of all this
+  auto other = must(bus.core()->claim(MemberKind::maintenance, "test"));
+  arm("room.looked", 1, [&](const char*) {
+    const auto first = must(log.bases()).front();
+    CHECK(log::Recycler{&log, &other}.retire(first, log::retirable_slots(log, first)) != log::Retired::no);
+  });
+  put_records(topic, 0, 20, 0, 60'000);
+  disarm();
+  CHECK(hits() > 0);
+  reader.entry(0)->stands_at.store(1, shm::release);  // needs all: now it is full, and says so
+  auto member = must(bus.core()->claim(MemberKind::producer, "test"));
+  log::Appender appender{log, member};
+  Failure failure;
+  for (int i = 0; i < 20 && failure == Errc::ok; ++i) failure = append(appender, std::string(60'000, 'x')).error();
+  CHECK(failure == Errc::queue_full);
+}
+
 TEST_CASE("when the process that maintains is killed, another takes over at its next round") {
   TempDir dir;
   auto bus = bus_in(dir);

@@ -12,6 +12,16 @@ namespace {
 
 using Raw = Topic<Bytes>;
 
+/// Decides only when it runs what its values are to be aligned to.
+struct LateSerde {
+  static inline std::size_t alignment = 0;
+  static std::size_t size(const std::string& text) { return text.size(); }
+  static void encode(const std::string& text, std::span<std::byte> out) {
+    std::memcpy(out.data(), text.data(), text.size());
+  }
+  static Result<std::string> decode(Bytes bytes) { return std::string{bytes.text()}; }
+};
+
 std::filesystem::path topics_in(const TempDir& dir) { return dir / "bus" / "topics"; }
 
 /// Nothing of a creation or deletion that was cut off is left once maintenance came by.
@@ -32,6 +42,7 @@ TOWPATH_ROLE("change") {
   if (what == "delete") must(admin.delete_topic("t"));
   if (what == "grow") must(admin.create_partitions("t", 9));
   if (what == "alter") must(admin.alter_topic("t", {.retention = {.bytes = 5_MiB}}));
+  if (what == "readers") must(admin.alter_topic("t", {.on_full = OnFull::block, .readers = {"new"}}));
   say("survived");
   return 0;
 }
@@ -90,6 +101,48 @@ TEST_CASE("bad names and settings are refused before anything is made") {
   CHECK(admin.delete_topic("..").error() == Errc::invalid_name);
   CHECK(Raw::open(bus, "").error() == Errc::invalid_name);
   CHECK(std::filesystem::is_empty(topics_in(dir)));
+}
+
+TEST_CASE("an alignment that no record can have is refused before anything is made") {
+  TempDir dir;
+  auto bus = bus_in(dir);
+  using Late = Topic<std::string, LateSerde>;
+  for (const std::size_t odd : {0, 3, 48, 128}) {
+    LateSerde::alignment = odd;
+    const auto refused = Late::open(bus, "t").error();
+    CHECK(refused == Errc::invalid_argument);
+    CHECK(std::string_view{refused.detail}.starts_with("alignment"));
+  }
+  CHECK(std::filesystem::is_empty(topics_in(dir)));
+  LateSerde::alignment = 64;
+  put_records(must(Late::open(bus, "t")), 0, 5);
+  auto other = bus_in(dir);
+  CHECK(Late::open(other, "t").error() == Errc::ok);
+}
+
+TEST_CASE("a topic with a damaged config is deleted like another one; of a newer format or damaged more it stays") {
+  TempDir dir;
+  auto bus = bus_in(dir);
+  for (const std::string& text : {std::string{}, std::string{"version=0\n"}, std::string(100'000, 'x')}) {
+    auto early = bus_in(dir);
+    Raw topic{early, "t", {.partitions = 2}};
+    auto member = must(early.core()->claim(MemberKind::producer, "test"));
+    log::Appender appender{log_of(topic, 1), member};
+    put(appender, 0, 100);
+    spill(topics_in(dir) / "t" / "config", text);
+    CHECK(Raw::open(bus, "t").error() == Errc::corrupt);
+    CHECK(Admin{bus}.delete_topic("t").error() == Errc::ok);
+    CHECK(appender.reserve(100).error() == Errc::topic_deleted);
+    CHECK(count_entries(topics_in(dir), "") == 0);
+  }
+  must(Admin{bus}.create_topic("t"));
+  const auto config = topics_in(dir) / "t" / "config";
+  spill(config, "version=7\n");
+  CHECK(Admin{bus}.delete_topic("t").error() == Errc::newer_format);
+  spill(config, "");
+  spill(topics_in(dir) / "t" / "state", "");
+  CHECK(Admin{bus}.delete_topic("t").error() == Errc::corrupt);
+  CHECK(count_entries(topics_in(dir), "t") == 1);
 }
 
 TEST_CASE("what is altered is seen by every process at once, and stays") {
@@ -296,6 +349,21 @@ TEST_CASE("whoever is killed while deleting leaves no topic, and its name can be
   }
 }
 
+TEST_CASE("a file that a producer makes while the topic is deleted fails nobody, and maintenance takes it") {
+  TempDir dir;
+  auto bus = bus_in(dir);
+  put_records(Raw{bus, "t"}, 0, 5);
+  arm("remove.listed", 1, [&](const char*) {
+    for (const auto& entry : std::filesystem::directory_iterator{topics_in(dir)})
+      if (entry.path().filename().string().starts_with("~gone-")) spill(entry.path() / "own.9.9.9", "late");
+  });
+  CHECK(Admin{bus}.delete_topic("t").error() == Errc::ok);
+  disarm();
+  CHECK(count_entries(topics_in(dir), "~gone-") == 1);
+  CHECK(Admin{bus}.delete_topic("t").error() == Errc::unknown_topic);
+  check_swept(dir, bus);
+}
+
 TEST_CASE("whoever is killed while growing leaves the old count, and growing works again, also by fewer") {
   TempDir dir;
   auto bus = bus_in(dir);
@@ -324,6 +392,25 @@ TEST_CASE("whoever is killed while altering leaves settings that are whole, and 
   CHECK(must(Admin{later}.describe_topic("t")).config.retention.bytes == before);  // the words rule, not the file
   must(Admin{later}.alter_topic("t", {.retention = {.bytes = 6_MiB}}));
   CHECK(must(Admin{bus}.describe_topic("t")).config.retention.bytes == 6_MiB);
+}
+
+TEST_CASE(
+    "whoever is killed while altering leaves one list of readers for all, also for those who had the topic open") {
+  for (const char* where : {"alter.written", "alter.half"}) {
+    CAPTURE(std::string{where});
+    TempDir dir;
+    auto bus = bus_in(dir);
+    Raw early{bus, "t", {.on_full = OnFull::fail, .readers = {"old"}}};
+    CHECK(early.files()->waits_for("old"));
+    auto child = spawn("change", {(dir / "bus").string(), "readers", where, "1"});
+    CHECK(child.wait(20s) == ExitStatus{-1, SIGKILL});
+    auto other = bus_in(dir);
+    Raw late{other, "t"};
+    for (const auto* topic : {&early, &late}) {
+      CHECK(topic->files()->waits_for("new"));
+      CHECK_FALSE(topic->files()->waits_for("old"));
+    }
+  }
 }
 
 TEST_CASE("settings are changed by one at a time; the other is told") {

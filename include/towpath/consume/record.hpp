@@ -126,7 +126,8 @@ struct fmt::formatter<towpath::Record<T, S>> {
                          record.serialized_value_size());
     if (record.has_key()) out = fmt::format_to(out, " key={}", record.key());
     if (!record.is_tombstone()) out = write_value(fmt::format_to(out, " value="), record);
-    for (const auto& header : record.headers()) out = fmt::format_to(out, " header[{}]={}", header.key, header.value);
+    for (const auto& header : record.headers())
+      out = fmt::format_to(out, " header[{}]={}", towpath::Bytes{header.key}, header.value);
     if (const auto crc = record.checksum()) out = fmt::format_to(out, " checksum={:08x}", *crc);
     return out;
   }

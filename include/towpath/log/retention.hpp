@@ -2,6 +2,8 @@
 // what a topic that waits for its readers allows.
 #pragma once
 
+#include <optional>
+
 #include <towpath/log/recycling.hpp>
 
 namespace towpath::inline TOWPATH_ABI::log {
@@ -28,13 +30,15 @@ struct LiveSegments {
   std::uint64_t bytes = 0;
   std::size_t gone = 0;
 
-  static LiveSegments of(const PartitionLog& log) {
+  /// Errors: those of looking into the partition's folder.
+  static Result<LiveSegments> of(const PartitionLog& log) {
     LiveSegments live;
     auto bases = log.bases();
-    if (!bases) return live;
+    if (!bases) return bases.error();
     live.bases = std::move(*bases);
     for (const std::uint64_t base : live.bases) {
       const auto info = log.directory().identify(log.segment_name(base).data());
+      if (!info && info.error() != Errc::not_found) return info.error();
       live.bytes += live.sizes.emplace_back(info ? info->bytes : 0);
     }
     return live;
@@ -55,15 +59,25 @@ struct LiveSegments {
 
 /// May the log grow by a segment of `bytes`? Always, unless the topic waits for its readers: then what all of them have
 /// read goes first. Two segments are always allowed, or nobody could ever get on. The member must have nothing
-/// reserved.
-inline bool make_room_for_readers(const PartitionLog& log, const shm::Member& member, std::uint64_t bytes) {
+/// reserved. Errors: queue_full, and those of looking into the folder: nobody knows how much is there then.
+inline Result<void> make_room_for_readers(const PartitionLog& log, const shm::Member& member, std::uint64_t bytes) {
   const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
-  if (!log.waits_for_readers() || limit == 0) return true;
-  if (log.state().live_bytes.load(shm::relaxed) + bytes <= limit) return true;
-  auto live = detail::LiveSegments::of(log);
-  while (live.bytes + bytes > limit && live.count() > 1 && live.retire_front(log, member)) {
+  if (!log.waits_for_readers() || limit == 0) return {};
+  if (log.state().live_bytes.load(shm::relaxed) + bytes <= limit) return {};
+  for (std::optional<std::uint64_t> stuck;;) {
+    auto live = detail::LiveSegments::of(log);
+    if (!live) return live.error();
+    TOWPATH_FAILPOINT("room.looked");
+    while (live->bytes + bytes > limit && live->count() > 1 && live->retire_front(log, member)) {
+    }
+    if (live->bytes + bytes <= limit || live->count() <= 1) return {};
+    // Somebody else, maintenance say, may have retired it meanwhile: then there is more room than was seen.
+    const std::uint64_t front = live->bases[live->gone];
+    const bool passed = log.state().log_start.load(shm::seq_cst) > front;  // pairs with R1
+    if (!passed || stuck == front)
+      return Failure{Errc::queue_full, "a reader of the topic's list has not read what would have to go"};
+    stuck = front;
   }
-  return live.bytes + bytes <= limit || live.count() <= 1;
 }
 
 /// Retires the oldest segments when the log is two segments above its limit, that is, when nobody maintains it in time.
@@ -74,7 +88,7 @@ inline void enforce_retention(const PartitionLog& log, const shm::Member& member
   if (limit == 0 || log.state().live_bytes.load(shm::relaxed) <= limit + slack) return;
   // The word only says when to look closer, for a kill may leave it wrong; what goes is decided by what is there.
   auto live = detail::LiveSegments::of(log);
-  while (live.bytes > limit && live.retire_front(log, member)) {
+  while (live && live->bytes > limit && live->retire_front(log, member)) {
   }
 }
 

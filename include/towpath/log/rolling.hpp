@@ -160,8 +160,7 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
         std::this_thread::sleep_for(std::chrono::microseconds{5});
         continue;
       }
-      if (!make_room_for_readers(*this, member, shape.segment_bytes))
-        return Failure{Errc::queue_full, "a reader of the topic's list has not read what would have to go"};
+      if (auto room = make_room_for_readers(*this, member, shape.segment_bytes); !room) return room.error();
       TOWPATH_FAILPOINT("next.before_take");
       const auto taken = take(member, next_base, shape);
       if (!taken) return unless_deleted(taken.error());

@@ -9,11 +9,16 @@
 namespace towpath::inline TOWPATH_ABI {
 
 struct Schema {
-  std::string_view name;      ///< of the type, as the compiler spells it
-  std::string_view encoding;  ///< "zero-copy", "string", "integer", "bytes" or what a Serde says of itself
-  std::uint64_t size = 0;     ///< bytes, 0 when it varies
-  std::uint64_t alignment = 1;
+  std::string_view name;        ///< of the type, as the compiler spells it
+  std::string_view encoding;    ///< "zero-copy", "string", "integer", "bytes" or what a Serde says of itself
+  std::uint64_t size = 0;       ///< bytes, 0 when it varies
+  std::uint64_t alignment = 1;  ///< is_alignment()
 };
+
+/// What values can be aligned to: 1, 2, 4, ... 64.
+constexpr bool is_alignment(std::uint64_t bytes) noexcept {
+  return bytes >= 1 && bytes <= 64 && (bytes & (bytes - 1)) == 0;
+}
 
 /// What schemas call a type. Specialize it when two compilers spell yours differently.
 template <class T>

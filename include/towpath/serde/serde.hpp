@@ -60,7 +60,8 @@ struct Serde {
   }
   /// In place. Bytes that a hostile writer changed after accepts() are seen as zeroes, never outside the record.
   static View view(Bytes bytes) noexcept {
-    alignas(T) static constexpr std::byte zeroes[sizeof(T)] = {};
+    // Not const, and used so that no compiler makes it const: it takes no room in the program's file.
+    [[gnu::used]] alignas(T) static std::byte zeroes[sizeof(T)];
     return *reinterpret_cast<const T*>(accepts(bytes) ? bytes.data() : zeroes);
   }
 };
@@ -154,6 +155,12 @@ concept PreparingSerde = requires(const T& value) {
   { S::prepare(value).error() } -> std::same_as<Failure>;
 };
 
+/// Says at compile time what its values are to be aligned to.
+template <class S>
+concept AlignedSerde = requires {
+  typename std::integral_constant<std::uint64_t, S::alignment>;
+};
+
 template <class S, class T>
 concept SerdeFor = InPlaceSerde<S, T> || DecodingSerde<S, T>;
 
@@ -166,6 +173,8 @@ constexpr Schema schema_of() noexcept {
   Schema schema{type_name<T>(), "custom", 0, 1};
   if constexpr (requires { S::encoding; }) schema.encoding = S::encoding;
   if constexpr (requires { S::fixed_size; }) schema.size = S::fixed_size;
+  if constexpr (AlignedSerde<S>)
+    static_assert(is_alignment(S::alignment), "a serde's alignment is a power of two, 64 at most");
   if constexpr (requires { S::alignment; }) schema.alignment = S::alignment;
   if constexpr (std::same_as<T, std::string>) schema.name = "string";
   if constexpr (std::same_as<T, Bytes>) schema.name = "bytes";

@@ -39,7 +39,7 @@ class Directory {
   /// Opens a FIFO for reading and writing, so that it never ends and a write never raises SIGPIPE; nothing on it
   /// blocks. Errors: not_found, permission_denied, corrupt (no FIFO).
   virtual Result<FileDescriptor> open_fifo(const char* name) = 0;
-  /// Which file stands under the name now, and its size. Errors: not_found.
+  /// Which file stands under the name now, and its size. Errors: not_found, unsafe_directory (a link on the way).
   virtual Result<FileInfo> identify(const char* name) = 0;
   /// Gives a file or folder another name. Errors: already_exists (never replaces), not_found.
   virtual Result<void> rename(const char* from, const char* to) = 0;

@@ -1,5 +1,6 @@
 // A folder of the operating system as a Directory. Every file is opened beneath a held descriptor of the folder,
-// without following links and without going up (openat2(2), Linux 5.6), so a planted link cannot lead elsewhere.
+// without following links and without going up (openat2(2), Linux 5.6), so a planted link cannot lead elsewhere. Root
+// makes files for the folder's owner.
 #pragma once
 
 #include <dirent.h>
@@ -45,7 +46,11 @@ class FolderDirectory final : public Directory {
 
   Result<FileDescriptor> create(const char* name, unsigned mode) override {
     auto file = beneath(name, O_RDWR | O_CREAT | O_EXCL, mode);
-    if (file && ::fchmod(file->get(), mode) != 0) return system_failure(errno, "fchmod");
+    if (!file) return file;
+    if (auto done = finish(*file, mode); !done) {
+      remove(name).ignore();
+      return done.error();
+    }
     return file;
   }
 
@@ -54,7 +59,8 @@ class FolderDirectory final : public Directory {
     if (!at) return at.error();
     if (::mkfifoat(at->folder, at->leaf, mode) != 0) return system_failure(errno, "mkfifoat");
     auto fifo = open_fifo(name);
-    if (fifo && ::fchmod(fifo->get(), mode) != 0) fifo = system_failure(errno, "fchmod");
+    if (fifo)
+      if (auto done = finish(*fifo, mode); !done) fifo = done.error();
     if (!fifo) ::unlinkat(at->folder, at->leaf, 0);
     return fifo;
   }
@@ -68,9 +74,12 @@ class FolderDirectory final : public Directory {
     return fifo;
   }
 
+  /// Beneath as open(): what it says is taken for the file that open() would give (RegionCache).
   Result<FileInfo> identify(const char* name) override {
+    const auto at = place(name);
+    if (!at) return at.error();
     struct stat found {};
-    if (::fstatat(fd_.get(), name, &found, AT_SYMLINK_NOFOLLOW) != 0) return system_failure(errno, "fstatat");
+    if (::fstatat(at->folder, at->leaf, &found, AT_SYMLINK_NOFOLLOW) != 0) return system_failure(errno, "fstatat");
     return file_info(found);
   }
 
@@ -92,8 +101,7 @@ class FolderDirectory final : public Directory {
     if (::mkdirat(at->folder, at->leaf, 0750) != 0) return system_failure(errno, "mkdirat");
     const auto folder = beneath(name, O_RDONLY | O_DIRECTORY, 0);
     if (!folder) return folder.error();
-    if (::fchmod(folder->get(), 0750) != 0) return system_failure(errno, "fchmod");
-    return {};
+    return finish(*folder, 0750);
   }
 
   Result<std::unique_ptr<Directory>> open_folder(const char* name) override {
@@ -107,6 +115,7 @@ class FolderDirectory final : public Directory {
     if (!at) return at.error();
     auto names = list(name);
     if (!names) return names.error();
+    TOWPATH_FAILPOINT("remove.listed");
     for (const auto& entry : *names) {
       const auto path = std::string{name} + "/" + entry;
       auto removed = remove(path.c_str());
@@ -185,6 +194,19 @@ class FolderDirectory final : public Directory {
     while (fd < 0 && (errno == EINTR || errno == EAGAIN));
     if (fd < 0) return system_failure(errno, "openat2");
     return FileDescriptor{static_cast<int>(fd)};
+  }
+
+  /// The mode that was asked for, whatever the umask. What root makes goes to whom the folder belongs to: else he could
+  /// not use his own bus any more. Errors: permission_denied (root without the right to give files away).
+  Result<void> finish(const FileDescriptor& made, unsigned mode) const noexcept {
+    if (::geteuid() == 0) {
+      const auto folder = status(fd_);
+      if (!folder) return folder.error();
+      if (folder->st_uid != 0 && ::fchown(made.get(), folder->st_uid, folder->st_gid) != 0)
+        return system_failure(errno, "give a new file to the folder's owner (fchown)");
+    }
+    if (::fchmod(made.get(), mode) != 0) return system_failure(errno, "fchmod");
+    return {};
   }
 
   /// The folder that a name stands in, and the name's last part: for the calls that have no way to stay beneath.

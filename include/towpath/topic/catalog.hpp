@@ -46,9 +46,12 @@ class Catalog {
   }
 
   /// Could a topic be made now? Errors: topic_exists, invalid_name, invalid_argument, read_only.
-  [[nodiscard]] Result<void> check_new(const std::string& name, const TopicConfig& config) const {
+  [[nodiscard]] Result<void> check_new(const std::string& name, const TopicConfig& config,
+                                       const Schema& schema = {}) const {
     if (auto fine = check_topic_name(name); !fine) return fine;
     if (auto fine = check_topic_config(config); !fine) return fine;
+    if (!is_alignment(schema.alignment))
+      return Failure{Errc::invalid_argument, "alignment: a serde's is a power of two, 64 at most"};
     if (core_->is_read_only()) return Failure{Errc::read_only, "this process may only read the bus"};
     if (core_->directory().identify(("topics/" + name).c_str()))
       return Failure{Errc::topic_exists, "a topic of that name exists"};
@@ -57,7 +60,7 @@ class Catalog {
 
   /// Errors: those of check_new(), no_space, too_many_members, forked.
   Result<void> create(const std::string& name, TopicConfig config, const Schema& schema) {
-    if (auto fine = check_new(name, config); !fine) return fine;
+    if (auto fine = check_new(name, config, schema); !fine) return fine;
     auto member = core_->claim(shm::MemberKind::maintenance, "create topic");
     if (!member) return member.error();
     const auto folder = private_folder("~new-", *member);
@@ -76,9 +79,11 @@ class Catalog {
     return named;
   }
 
-  /// Readers and writers that have it open get topic_deleted. Errors: unknown_topic, read_only, too_many_members.
+  /// Readers and writers that have it open get topic_deleted. Its config may be damaged. Errors: unknown_topic,
+  /// read_only, too_many_members, corrupt (its other files), newer_format.
   Result<void> remove(const std::string& name) {
     auto topic = open(name);
+    if (!topic && topic.error() == Errc::corrupt) topic = TopicFiles::open(core_, name, Purpose::deletion);
     if (!topic) return topic.error();
     if (!(*topic)->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
     auto member = core_->claim(shm::MemberKind::maintenance, "delete topic");  // before anything changes
@@ -151,7 +156,9 @@ class Catalog {
     TOWPATH_FAILPOINT("delete.renamed");
     core_->directory().flush_folder("topics").ignore();  // else it may come back after a power cut
     log::forget_gone_segments();
-    return core_->directory().remove_folder(away.c_str());
+    // A producer that looked before the flag may still be making a file in there: sweep() takes what is left.
+    core_->directory().remove_folder(away.c_str()).ignore();
+    return {};
   }
 
   static bool is_deleted(TopicFiles& topic) {

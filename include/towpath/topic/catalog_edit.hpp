@@ -15,6 +15,7 @@ inline void publish_settings(log::TopicWords& words, const TopicConfig& config) 
   words.max_message_bytes.store(config.max_message_bytes, shm::relaxed);
   words.grace_ns.store(static_cast<std::uint64_t>(config.grace.count()), shm::relaxed);
   words.on_full.store(static_cast<std::uint64_t>(config.on_full), shm::relaxed);
+  TOWPATH_FAILPOINT("alter.half");
   words.durability.store(static_cast<std::uint64_t>(config.durability.kind), shm::relaxed);
   words.flush_interval_ns.store(static_cast<std::uint64_t>(config.durability.interval.count()), shm::relaxed);
   words.config_version.fetch_add(1, shm::release);
@@ -89,7 +90,7 @@ inline Result<shm::LockDescriptor> Catalog::lock_config(TopicFiles& topic) {
   return lock;
 }
 
-/// The words rule over what the file says: a change that was cut off between the two has not happened.
+/// The words rule over what the file says: of a change that was cut off between the two only the readers are new.
 inline void read_settings(const log::TopicWords& words, TopicConfig& config) noexcept {
   const std::uint64_t bytes = words.retention_bytes.load(shm::relaxed);
   const std::uint64_t age = words.retention_age_ns.load(shm::relaxed);
@@ -135,6 +136,8 @@ inline Result<void> Catalog::edit(const std::string& name, const Change& change,
   // The words rule; the file is for people and for the next to open the topic. It goes first, for it may find no room.
   if (auto written = shm::write_file((*topic)->directory(), "config", to_text(*after), 0640, true); !written)
     return written;
+  // The readers have no word, so they go by the file: every table looks there again, also if nobody comes any further.
+  (*topic)->words().config_version.fetch_add(1, shm::release);                 // pairs with ReaderTable
   if (auto kept = (*topic)->directory().flush_folder(""); !kept) return kept;  // recovery goes by the file
   TOWPATH_FAILPOINT("alter.written");
   publish_settings((*topic)->words(), after->config);

@@ -135,10 +135,8 @@ inline Result<StoredConfig> parse_config(std::string_view text) {
   stored.encoding = in.text("towpath.type.encoding");
   stored.type_size = in.count("towpath.type.size");
   stored.type_alignment = in.count("towpath.type.alignment");
-  const bool aligned = stored.type_alignment >= 1 && stored.type_alignment <= 64 &&
-                       (stored.type_alignment & (stored.type_alignment - 1)) == 0;
-  if (!in.is_whole() || !aligned || config.record_alignment == 0 || config.max_message_bytes == 0 ||
-      !check_topic_config(config))
+  if (!in.is_whole() || !is_alignment(stored.type_alignment) || config.record_alignment == 0 ||
+      config.max_message_bytes == 0 || !check_topic_config(config))
     return Failure{Errc::corrupt, "a topic's config file lacks a property or holds a senseless value"};
   return stored;
 }

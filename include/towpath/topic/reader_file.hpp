@@ -33,8 +33,9 @@ class ReaderFile {
  public:
   static std::string name_of(std::string_view reader) { return "reader." + std::string{reader}; }
 
-  /// Errors: already_exists is none; no_space, permission_denied.
+  /// Writes nothing where it stands already. Errors: no_space, permission_denied.
   static Result<void> make(shm::Directory& directory, const std::string& file, std::int32_t partitions) {
+    if (directory.identify(file.c_str())) return {};
     ReaderHeader header{};
     header.magic = reader_magic;
     header.version = log::segment_format_version;

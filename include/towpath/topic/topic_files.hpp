@@ -13,21 +13,27 @@
 
 namespace towpath::inline TOWPATH_ABI::detail {
 
+/// What a topic is opened for.
+enum class Purpose {
+  use,
+  deletion,  ///< also with a damaged config: for the flags of its partitions, never for its records
+};
+
 class TopicFiles {
  public:
   /// Opens what stands in topics/<name>/. Errors: unknown_topic, corrupt, newer_format, and those of the system.
-  static Result<std::shared_ptr<TopicFiles>> open(std::shared_ptr<BusCore> core, const std::string& name) {
+  static Result<std::shared_ptr<TopicFiles>> open(std::shared_ptr<BusCore> core, const std::string& name,
+                                                  Purpose purpose = Purpose::use) {
     auto topic = std::shared_ptr<TopicFiles>{new TopicFiles{std::move(core), name}};
     auto folder = topic->core_->directory().open_folder(("topics/" + name).c_str());
     if (!folder)
       return folder.error() == Errc::not_found ? Failure{Errc::unknown_topic, "no topic of that name"} : folder.error();
     topic->folder_ = std::move(*folder);
-    auto text = shm::read_file(*topic->folder_, "config", 64 * 1024);
-    if (!text)
-      return text.error() == Errc::not_found ? Failure{Errc::unknown_topic, "the topic is going away"} : text.error();
-    auto stored = parse_config(*text);
-    if (!stored) return stored.error();
-    topic->stored_ = std::move(*stored);
+    const auto text = shm::read_file(*topic->folder_, "config", 64 * 1024);
+    auto stored = text ? parse_config(*text) : Result<StoredConfig>{text.error()};
+    if (stored.error() == Errc::not_found) return Failure{Errc::unknown_topic, "the topic is going away"};
+    if (!stored && (stored.error() != Errc::corrupt || purpose == Purpose::use)) return stored.error();
+    if (stored) topic->stored_ = std::move(*stored);
     topic->set_format();
     auto opened = topic->open_pins();
     if (opened) opened = topic->map_blocks(1);
