@@ -66,7 +66,7 @@ Settings (--config NAME=VALUE), with Kafka's names; -1 is unlimited:
   segment.bytes       262144 to 4294967296; 64 MiB by default
   max.message.bytes   value, key and headers of a record together; 16 MiB by default
   flush.ms            how often records are flushed to the disk with towpath.durability=interval
-  towpath.durability  none, interval or each (send returns after the flush); always none on tmpfs
+  towpath.durability  none, interval or each (send returns after the flush); only none on tmpfs
   towpath.on.full     drop_oldest, block or fail: what a send does that would drop what a reader of the list needs
   towpath.readers     that list: names, separated by commas
   towpath.grace.ms    how long a frozen producer may hold readers up; 1000 by default

@@ -2386,7 +2386,7 @@ struct MemberLine {
   // Written by the owner on its hot path; read by recyclers and helpers (protocol.md R4, HELP).
   Word64 inflight;     // 0 idle | 1<<63|base RESERVING | (k-1)<<52|offset+1 WRITING
   Word64 uid;          // the partition that inflight speaks of; changed only while inflight is 0
-  Word64 batch;        // k of a batch above 2,048 records; stored before inflight
+  Word64 batch;        // k of a batch of 2,048 slots or more; stored before inflight
   Word64 incarnation;  // + 1 at each claim: names in the file system carry it
   Word64 progress;     // + 1 at each poll; not beside the wake word, which committers read
   std::uint64_t reserved0[3];
@@ -5197,7 +5197,7 @@ struct ConsumerConfig {
   /// second gets `busy`. It leaves behind how far it came: a later Consumer of that name goes on there, with what the
   /// last one had polled last; topics that list it keep what it has not read, from the first record on. Each poll says
   /// that what was polled before is done with. A topic that lists it waits for it in every partition, also in those
-  /// that it is not assigned: let it read all of them. Whoever may not write the topic's folder can have no name.
+  /// that it is not assigned: let it read all of them. Its file is made in the topic's folder, by who may write there.
   /// Default: none.
   std::string name = {};
   /// Records in one Batch, 1 or more. Default 1,024.

@@ -36,7 +36,7 @@ struct ConsumerConfig {
   /// second gets `busy`. It leaves behind how far it came: a later Consumer of that name goes on there, with what the
   /// last one had polled last; topics that list it keep what it has not read, from the first record on. Each poll says
   /// that what was polled before is done with. A topic that lists it waits for it in every partition, also in those
-  /// that it is not assigned: let it read all of them. Whoever may not write the topic's folder can have no name.
+  /// that it is not assigned: let it read all of them. Its file is made in the topic's folder, by who may write there.
   /// Default: none.
   std::string name = {};
   /// Records in one Batch, 1 or more. Default 1,024.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <towpath/log/record_batch_builder.hpp>
+#include <towpath/log/unpacked_batch.hpp>
 #include <towpath/produce/outgoing.hpp>
 #include <towpath/produce/producer_core.hpp>
 

@@ -29,7 +29,7 @@ struct MemberLine {
   // Written by the owner on its hot path; read by recyclers and helpers (protocol.md R4, HELP).
   Word64 inflight;     // 0 idle | 1<<63|base RESERVING | (k-1)<<52|offset+1 WRITING
   Word64 uid;          // the partition that inflight speaks of; changed only while inflight is 0
-  Word64 batch;        // k of a batch above 2,048 records; stored before inflight
+  Word64 batch;        // k of a batch of 2,048 slots or more; stored before inflight
   Word64 incarnation;  // + 1 at each claim: names in the file system carry it
   Word64 progress;     // + 1 at each poll; not beside the wake word, which committers read
   std::uint64_t reserved0[3];
