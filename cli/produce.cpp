@@ -108,9 +108,19 @@ class Sender {
       const PartitionRequest request{key, one.record.key.is_present(), key.size() + one.value.size(), partitions};
       groups[partitioner_(request)].push_back(one);
     }
-    for (auto& [partition, group] : groups) {
+    for (auto at = groups.begin(); at != groups.end(); ++at) {
+      auto& [partition, group] = *at;
       for (auto& one : group) one.record.value = one.record.value ? &one.value : nullptr;
-      send(group, PartitionId{partition}, input);
+      try {
+        send(group, PartitionId{partition}, input);
+      } catch (const Quit& quit) {
+        std::uint64_t lowest = 0;  // of the partitions whose turn did not come
+        for (auto later = std::next(at); later != groups.end(); ++later)
+          lowest = lowest == 0 ? later->second.front().line : std::min(lowest, later->second.front().line);
+        if (lowest == 0) throw;
+        throw Quit{quit.code(),
+                   fmt::format("{}; to other partitions nothing from line {} on was sent", quit.what(), lowest)};
+      }
     }
   }
 

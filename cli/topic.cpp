@@ -60,7 +60,7 @@ std::vector<ReaderPlace> places_of(const Topic<Bytes>& topic, const ReaderList& 
   return places;
 }
 
-Look look_at(Bus& bus, const Common& common, const std::string& name) {
+Look look_at(Bus& bus, const Common& common, const std::string& name, const std::vector<ClusterMember>& members) {
   const Admin admin{bus};
   Look look;
   look.topic = describe(admin, common, name);
@@ -75,7 +75,7 @@ Look look_at(Bus& bus, const Common& common, const std::string& name) {
                                must(partition.segments(), name)});
   }
   look.readers = places_of(topic, look.topic.config.readers, static_cast<std::int32_t>(look.partitions.size()));
-  for (const auto& member : live_members(admin, common)) {
+  for (const auto& member : members) {
     if (member.name != shown_name(name)) continue;
     if (member.kind == ClusterMember::Kind::producer) ++look.producers;
     if (member.kind == ClusterMember::Kind::consumer) ++look.consumers;
@@ -223,9 +223,10 @@ Exit run(const Common& common, const TopicDescribe& arguments) {
   const auto names = all ? must(Admin{bus}.list_topics(), common.dir) : arguments.names;
   std::string text;
   auto list = Json::array();
+  const auto members = live_members(Admin{bus}, common);
   const auto describe_one = [&](const std::string& name) {
     try {
-      const auto look = look_at(bus, common, name);
+      const auto look = look_at(bus, common, name, members);
       text += (text.empty() ? "" : "\n") + as_text(look);
       list.push_back(as_json(look));
     } catch (const Quit& quit) {
