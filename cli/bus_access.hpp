@@ -96,8 +96,9 @@ inline TopicDescription describe(const Admin& admin, const Common& common, const
 
 /// A topic that exists.
 inline Topic<Bytes> open_topic(Bus& bus, const Admin& admin, const Common& common, const std::string& name) {
-  static_cast<void>(describe(admin, common, name));  // for naming a topic that is missing would make it
-  return must(Topic<Bytes>::open(bus, name), fmt::format("topic '{}'", name));
+  auto topic = Topic<Bytes>::open_existing(bus, name);
+  if (topic.error() == Errc::unknown_topic) throw no_such_topic(admin, common, name);
+  return must(std::move(topic), fmt::format("topic '{}'", name));
 }
 
 }  // namespace towpath::cli

@@ -92,6 +92,16 @@ TEST_CASE("two types of one layout differ in their name only; asking makes no to
   CHECK(must(explain_type_mismatch<Thick>(bus, "numbers")) == "");
 }
 
+TEST_CASE("open_existing opens what is there and makes nothing") {
+  Bus bus;
+  CHECK(Topic<Thick>::open_existing(bus, "numbers").error() == Errc::unknown_topic);
+  CHECK(Topic<Thick>::open_existing(bus, "no/name").error() == Errc::invalid_name);
+  CHECK(must(Admin{bus}.list_topics()).empty());
+  Topic<Thick>{bus, "numbers", {.partitions = 3}};
+  CHECK(must(Topic<Thick>::open_existing(bus, "numbers")).partitions() == 3);
+  CHECK(Topic<Solid>::open_existing(bus, "numbers").error() == Errc::type_mismatch);
+}
+
 TEST_CASE("a process with another struct is told what differs") {
   TempDir dir;
   auto bus = bus_in(dir);
