@@ -175,8 +175,9 @@ class Parser {
     auto& verb =
         *add_verb(topic, "alter", "Change a topic's settings, or give it more partitions", help::topic_config, alter_);
     verb.add_option("NAME", alter_.name, "A topic")->required();
-    add_number(verb.add_option("-p,--partitions", alter_.partitions, "New number of partitions; it only grows"), 1,
-               32'767);
+    add_number(
+        verb.add_option("-p,--partitions", alter_.partitions, "More partitions than now; keys may move to others"), 1,
+        32'767);
     add_list(verb, "--config", alter_.config, "A setting, see below; may be repeated")->type_name("NAME=VALUE");
     add_list(verb, "--delete-config", alter_.removed, "Back to the default; may be repeated")->type_name("NAME");
   }
@@ -185,8 +186,10 @@ class Parser {
     auto& verb = *add_verb(app_, "stat", "How much is in the partitions, and who takes part", help::stat, stat_);
     add_names(verb, "TOPIC", stat_.topics, "Topics; all if not given");
     add_format(verb, stat_.format);
-    verb.add_flag("-w,--watch", stat_.again, "Again and again until Ctrl-C");
-    verb.add_option("-i,--interval", stat_.interval, "With --watch: how often; 1s if not given")->type_name("TIME");
+    auto* watch = verb.add_flag("-w,--watch", stat_.again, "Again and again until Ctrl-C");
+    verb.add_option("-i,--interval", stat_.interval, "With --watch: how often; 1s if not given")
+        ->type_name("TIME")
+        ->needs(watch);
   }
 
   void add_hz() {

@@ -40,12 +40,12 @@ Examples:
 
 inline constexpr const char* consume = R"(
 Prints each value and a newline, and goes on with what comes. Several topics are mixed as they come; the records of a
-partition keep their order.
+partition keep their order. A topic that is missing is exit code 3.
 
 FROM (-o), for each partition:
   start   the first record there is (the default)     N      offset N                -N   the last N records
   end     what comes from now on                      @TIME  the first record at or after TIME: milliseconds since
-                                                             1970, or as in 2024-05-01T12:00:00Z
+                                                             1970, 2024-05-01T12:00:00Z, 2024-05-01 (UTC)
 FORMAT (-f), with the escapes \n \r \t \0 \\ \xHH:
   %s value   %S its size, -1 for a tombstone   %R the same as 4 bytes, big-endian
   %k key     %K its size, -1 for none          %h headers as a=1,b=2
@@ -53,7 +53,7 @@ FORMAT (-f), with the escapes \n \r \t \0 \\ \xHH:
 -J prints kcat's envelope, one JSON object per line: topic, partition, offset, tstype, ts, broker, headers (name and
 value in turn; only if there are any), key, payload. Bytes that are not UTF-8 stand in Base64 in key_base64 and
 payload_base64.
-TIME (--timeout) is 5s, 250ms, 2m: exit code 4 if nothing came at all, or fewer than -n.
+TIME (--timeout) is 5s, 250ms, 2m, 1h; a number alone is seconds. Exit code 4 if nothing came at all, or fewer than -n.
 
 Examples:
   towpath consume orders -e                          all there is, then end
@@ -98,10 +98,10 @@ others.)";
 
 inline constexpr const char* stat = R"(
 Columns: BEGIN is the first offset, END the one behind the last record, BYTES the size of the SEGMENTS' files. Counted
-since the partition was made: DROPPED offsets that retention removed, ABORTED offsets whose producer died or gave up,
-ROLLS segments begun after the first, RECYCLED segments that became spares, FRESH segments from new files, UNLINKED
-segments removed, WAITS times a consumer went to sleep (counted in the first of its partitions). Then who takes part:
-producers, consumers, maintenance. The least --interval is 10ms.
+since the partition was made: DROPPED offsets that retention removed, ABORTED offsets without a record (the producer
+died or gave up, or the segment was closed early), ROLLS segments begun after the first, RECYCLED segments that became
+spares, FRESH segments from new files, UNLINKED segments removed, WAITS times a consumer went to sleep (counted in the
+first of its partitions). Then who takes part: producers, consumers, maintenance. The least --interval is 10ms.
 
 Examples:
   towpath stat

@@ -5243,7 +5243,7 @@ class FolderDirectory final : public Directory {
     const bool made = options.create && ::mkdir(path, 0750) == 0;
     const int not_made = options.create && !made && errno != EEXIST ? errno : 0;
     FileDescriptor fd{::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (!fd && errno == ENOENT && not_made) return system_failure(not_made, "make the bus folder");
+    if (!fd && errno == ENOENT && not_made) return system_failure(not_made, "making the bus's folder");
     if (!fd) return system_failure(errno, "open the bus folder");
     if (made && ::fchmod(fd.get(), 0750) != 0) return system_failure(errno, "fchmod");
     const auto found = status(fd);
@@ -9628,9 +9628,12 @@ namespace towpath::inline TOWPATH_ABI::detail {
 /// Bit i of a set of differences stands for field i.
 inline constexpr std::array<std::string_view, 4> schema_fields{"encoding", "size", "alignment", "name"};
 
-/// Which fields differ. None when untyped bytes are asked for: they open any topic, to read and to write.
+/// Which fields differ. None when untyped bytes are asked for: they open any topic, to read and to write. A topic of
+/// untyped bytes opens as any type whose values may stand where bytes do; each record is then judged by itself.
 inline unsigned schema_differences(const StoredConfig& stored, const Schema& asked) noexcept {
+  constexpr std::uint64_t every_value = 8;  // what a value is aligned to in any topic
   if (asked.encoding == "bytes") return 0;
+  if (stored.encoding == "bytes") return asked.alignment > every_value ? 4u : 0u;
   return (stored.encoding != asked.encoding ? 1u : 0u) | (stored.type_size != asked.size ? 2u : 0u) |
          (stored.type_alignment != asked.alignment ? 4u : 0u) | (stored.type_name != asked.name ? 8u : 0u);
 }
@@ -9690,7 +9693,8 @@ inline std::string explain_schema(const StoredConfig& stored, const Schema& aske
 //   towpath::Topic scans{bus, lidar_front};      // from a TopicSpec in a shared header
 // A handle is cheap to copy and thread-safe. Two processes that disagree on T's name, size or alignment get
 // type_mismatch when they open it; explain_type_mismatch<T>(bus, "pose") says what differs. Topic<Bytes> opens any
-// topic, and a Producer of it writes any bytes there. The third argument is the kind of bus: another one (a Kafka
+// topic, and a Producer of it writes any bytes there. A topic that was made for bytes, as by the towpath command, opens
+// as any type; a record there that is no T is undecodable. The third argument is the kind of bus: another one (a Kafka
 // cluster) specializes Topic, Producer and Consumer.
 
 namespace towpath::inline TOWPATH_ABI {
@@ -10367,9 +10371,9 @@ class ConsumerBase {
 
   /// A descriptor for epoll, poll, select or Asio, made by the first call: readable whenever a poll(0ms) may return
   /// something, until a poll found nothing. So: wait until it is readable, poll(0ms), use the batch, wait again. Only
-  /// look at its readability; it is readable too soon at times, and up to 50 ms late where a producer died between
-  /// commit and wake. A process that may only read looks each ms. With edge-triggered epoll, poll until a batch is
-  /// empty before you wait again.
+  /// look at its readability; it is readable too soon at times: every 50 ms while nothing comes, so that a record whose
+  /// producer died between commit and wake is at most so late. A process that may only read looks each ms. With
+  /// edge-triggered epoll, poll until a batch is empty before you wait again.
   /// It is the consumer's and closed with it: what takes ownership, like Asio's posix::stream_descriptor, gets a dup()
   /// of it, or has to release() it. In a child after fork() it is still the parent's: leave it alone.
   /// Errors: too_many_files, no_space, forked, closed.
@@ -13213,7 +13217,8 @@ namespace towpath::inline TOWPATH_ABI {
 /// Counted since the partition was made; for people, a crash may lose the last few.
 struct PartitionCounters {
   std::uint64_t dropped = 0;   ///< offsets that retention removed
-  std::uint64_t aborted = 0;   ///< offsets given up: their producer died, froze, or dropped a loan
+  std::uint64_t aborted = 0;   ///< offsets without a record: their producer died, froze or dropped a loan, or a segment
+                               ///< was closed before it was full
   std::uint64_t rolls = 0;     ///< segments begun after the first
   std::uint64_t recycled = 0;  ///< segments that became spares
   std::uint64_t fresh = 0;     ///< segments made from new files

@@ -3,7 +3,8 @@
 //   towpath::Topic scans{bus, lidar_front};      // from a TopicSpec in a shared header
 // A handle is cheap to copy and thread-safe. Two processes that disagree on T's name, size or alignment get
 // type_mismatch when they open it; explain_type_mismatch<T>(bus, "pose") says what differs. Topic<Bytes> opens any
-// topic, and a Producer of it writes any bytes there. The third argument is the kind of bus: another one (a Kafka
+// topic, and a Producer of it writes any bytes there. A topic that was made for bytes, as by the towpath command, opens
+// as any type; a record there that is no T is undecodable. The third argument is the kind of bus: another one (a Kafka
 // cluster) specializes Topic, Producer and Consumer.
 #pragma once
 
