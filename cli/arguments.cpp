@@ -54,6 +54,7 @@ class Parser {
     talks = !quiet_;
     if (version_) result_.verb = Show{version_text()};
   } catch (const CLI::CallForHelp&) {
+    if (const auto wrong = unknown_verb()) throw Quit{Exit::usage, *wrong};
     result_.verb = Show{app_.help()};
   } catch (const CLI::ParseError& error) {
     if (version_) return void(result_.verb = Show{version_text()});
@@ -210,12 +211,18 @@ class Parser {
     return (verb.get_parent() ? path_of(*verb.get_parent()) + " " : "") + verb.get_name();
   }
 
-  /// CLI11's own words, but for a verb that is missing or unknown.
-  std::string explain(const CLI::ParseError& error) {
-    auto& verb = typed_verb();
+  /// What may stand behind what was typed; nothing behind a verb that does something.
+  std::vector<std::string> possible_verbs() {
     std::vector<std::string> verbs;
-    for (const auto* one : verb.get_subcommands([](const CLI::App*) { return true; })) verbs.push_back(one->get_name());
-    if (verbs.empty()) return error.what();
+    for (const auto* one : typed_verb().get_subcommands([](const CLI::App*) { return true; }))
+      verbs.push_back(one->get_name());
+    return verbs;
+  }
+
+  /// What is wrong with the word where a verb should be; none if nothing stands there, or nothing should.
+  std::optional<std::string> unknown_verb() {
+    const auto verbs = possible_verbs();
+    if (verbs.empty()) return std::nullopt;
     for (const auto& word : app_.remaining(true)) {
       if (word.starts_with('-')) continue;
       const auto meant = nearest(word, verbs);
@@ -223,7 +230,14 @@ class Parser {
           "there is no verb '{}'; {}", word,
           meant ? fmt::format("did you mean '{}'?", *meant) : fmt::format("there are {}", fmt::join(verbs, ", ")));
     }
-    return fmt::format("a verb is missing: {}", fmt::join(verbs, ", "));
+    return std::nullopt;
+  }
+
+  /// CLI11's own words, but for a verb that is missing or unknown.
+  std::string explain(const CLI::ParseError& error) {
+    if (const auto wrong = unknown_verb()) return *wrong;
+    const auto verbs = possible_verbs();
+    return verbs.empty() ? error.what() : fmt::format("a verb is missing: {}", fmt::join(verbs, ", "));
   }
 
   CommandLine& result_;
