@@ -111,19 +111,11 @@ RoundTrips ping_pong(const Options& options, std::size_t alignment) {
       spinning_plan(options));
 }
 
-void rtt_32(const Options& options) {
-  RoundTrips result = ping_pong<32>(options, 8);
-  result.print_percentile("rtt_32_p50", 0.50);
-  result.print_percentile("rtt_32_p99", 0.99);
-}
+void rtt_32(const Options& options) { ping_pong<32>(options, 8).print_percentiles("rtt_32"); }
 
 void rtt_32_aligned(const Options& options) { ping_pong<32>(options, 64).print_percentile("rtt_32_p99_aligned", 0.99); }
 
-void rtt_1k(const Options& options) {
-  RoundTrips result = ping_pong<1024>(options, 8);
-  result.print_percentile("rtt_1k_p50", 0.50);
-  result.print_percentile("rtt_1k_p99", 0.99);
-}
+void rtt_1k(const Options& options) { ping_pong<1024>(options, 8).print_percentiles("rtt_1k"); }
 
 template <std::size_t N>
 double append(const Options& options, std::uint64_t count) {
@@ -144,13 +136,16 @@ StreamResult one_to_one(const Options& options, StreamPlan plan) {
                 [&](Side&) { return std::make_unique<Reader<N>>(ring); }, plan);
 }
 
-void stream_100(const Options& options) { one_to_one<100>(options, burst_plan<100>(options)).print_mean("stream_100"); }
-void stream_1k(const Options& options) { one_to_one<1024>(options, burst_plan<1024>(options)).print_mean("stream_1k"); }
+void stream_100(const Options& options) {
+  one_to_one<100>(options, burst_plan<100>(options)).print_burst("stream_100");
+}
+void stream_1k(const Options& options) {
+  one_to_one<1024>(options, burst_plan<1024>(options)).print_burst("stream_1k");
+}
 
 void sustained_100(const Options& options) {
   const StreamResult result = one_to_one<100>(options, {.seconds = options.seconds});
-  result.print_mean("sustained_100");
-  std::printf("# sustained_100 ring: worst 100 ms %.4g records/s in %.0f s\n", result.worst, options.seconds);
+  result.print_sustained("sustained_100");
 }
 
 }  // namespace

@@ -50,9 +50,7 @@ RoundTrips ping_pong(const Options& options, const RoundTripPlan& plan, const to
 }
 
 void rtt_32(const Options& options) {
-  RoundTrips result = ping_pong<32, towpath::wait::Spin>(options, spinning_plan(options));
-  result.print_percentile("rtt_32_p50", 0.50);
-  result.print_percentile("rtt_32_p99", 0.99);
+  ping_pong<32, towpath::wait::Spin>(options, spinning_plan(options)).print_percentiles("rtt_32");
 }
 
 void rtt_32_aligned(const Options& options) {
@@ -61,9 +59,7 @@ void rtt_32_aligned(const Options& options) {
 }
 
 void rtt_1k(const Options& options) {
-  RoundTrips result = ping_pong<1024, towpath::wait::Spin>(options, spinning_plan(options));
-  result.print_percentile("rtt_1k_p50", 0.50);
-  result.print_percentile("rtt_1k_p99", 0.99);
+  ping_pong<1024, towpath::wait::Spin>(options, spinning_plan(options)).print_percentiles("rtt_1k");
 }
 
 void rtt_block(const Options& options) {
@@ -99,16 +95,15 @@ StreamResult one_to_one(const Options& options, const char* measure, StreamPlan 
 }
 
 void stream_100(const Options& options) {
-  one_to_one<100>(options, "stream_100", burst_plan<100>(options)).print_mean("stream_100");
+  one_to_one<100>(options, "stream_100", burst_plan<100>(options)).print_burst("stream_100");
 }
 void stream_1k(const Options& options) {
-  one_to_one<1024>(options, "stream_1k", burst_plan<1024>(options)).print_mean("stream_1k");
+  one_to_one<1024>(options, "stream_1k", burst_plan<1024>(options)).print_burst("stream_1k");
 }
 
 void sustained_100(const Options& options) {
   const StreamResult result = one_to_one<100>(options, "sustained_100", {.seconds = options.seconds});
-  result.print_mean("sustained_100");
-  std::printf("# sustained_100 towpath: worst 100 ms %.4g records/s in %.0f s\n", result.worst, options.seconds);
+  result.print_sustained("sustained_100");
 }
 
 /// Lets another process do `work` and end, so that what it mapped and cached is gone.
