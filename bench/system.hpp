@@ -4,7 +4,8 @@
 //   Channel       one direction: Channel(Host&, const char* name, std::size_t record_bytes)
 //   Writer<N>     Writer(Channel&), send(const Payload<N>&): returns once the record is on its way
 //   Reader<N>     Reader(Channel&), poll(limit, see): calls see(payload) for the records that are there, returns how
-//                 many those were; may have a limit of its own. Never waits
+//                 many those were; may have a limit of its own. Never waits. Optional: await(see), the same, but waits
+//                 up to 10 ms for the first one in the way that suits the system; without it the reader spins
 //   plan(options) which round-trip plan fits its latency
 //   room(bytes)   how many records of this size a channel takes while nobody reads
 //   burst_bytes   how much a burst sends, after half of that to warm up
@@ -56,24 +57,41 @@ class NumberedReader {
  public:
   explicit NumberedReader(typename System::Channel& channel) : reader_(channel) {}
 
-  /// Spins until record n is there. Fails if others follow it.
+  /// Waits until record n is there. Fails if others follow it.
   void receive(std::uint64_t n) {
     std::size_t found;
-    while ((found = reader_.poll(1, [n](const Payload<N>& payload) { check(payload, n); })) == 0) pause();
+    while ((found = wait_for([n](const Payload<N>& payload) { check(payload, n); })) == 0) {
+    }
     if (found != 1) fail("more than one answer");
   }
 
-  /// Reads up to 1,024 records. A reader that has caught up stays away a little, else it steals the writer's lines.
+  /// Reads up to 1,024 records. A reader that spins and has caught up stays away a little, else it steals the writer's
+  /// lines.
   std::uint64_t drain(std::uint64_t n) {
+    const auto see = [&n](const Payload<N>& payload) { check(payload, n++); };
     const std::uint64_t limit = n + 1024;
     while (n < limit)
-      if (reader_.poll(limit - n, [&n](const Payload<N>& payload) { check(payload, n++); }) == 0) break;
-    if (n < limit)
+      if (reader_.poll(limit - n, see) == 0) break;
+    if (n == limit) return n;
+    if constexpr (requires { reader_.await(see); })
+      reader_.await(see);
+    else
       for (int i = 0; i < 256; ++i) pause();
     return n;
   }
 
  private:
+  template <class See>
+  std::size_t wait_for(See see) {
+    if constexpr (requires { reader_.await(see); }) {
+      return reader_.await(see);
+    } else {
+      const std::size_t found = reader_.poll(1, see);
+      if (found == 0) pause();
+      return found;
+    }
+  }
+
   typename System::template Reader<N> reader_;
 };
 
