@@ -8,6 +8,8 @@
 //                 up to 10 ms for the first one in the way that suits the system; without it the reader spins
 //   plan(options) which round-trip plan fits its latency
 //   room(bytes)   how many records of this size a channel takes while nobody reads
+//   window(bytes) optional: the writer of a stream is held back by the bench when it is this many records ahead, give
+//                 or take 256. Without it the system holds it back itself
 //   burst_bytes   how much a burst sends, after half of that to warm up
 // Host and Channel are made before the fork and removed by the parent; Writer and Reader after it, by whoever uses
 // them.
@@ -139,11 +141,19 @@ void measure_append(const Options& options, const char* measure) {
   print(measure, static_cast<double>(timed) / seconds(spent), "records/s");
 }
 
+template <class System>
+std::uint64_t window_of(std::size_t record_bytes) {
+  if constexpr (requires { System::window(record_bytes); })
+    return System::window(record_bytes);
+  else
+    return std::uint64_t{1} << 62;
+}
+
 template <class System, std::size_t N>
 StreamResult measure_stream(const Options& options, StreamPlan plan) {
   typename System::Host host(options);
   typename System::Channel channel(host, "stream", N);
-  plan.window = std::uint64_t{1} << 62;  // each system holds back its writer itself
+  plan.window = window_of<System>(N);
   plan.daemon = host.daemon();
   return stream([&](Side&) { return std::make_unique<NumberedWriter<System, N>>(channel); },
                 [&](Side&) { return std::make_unique<NumberedReader<System, N>>(channel); }, plan);
