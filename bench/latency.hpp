@@ -18,13 +18,14 @@ struct RoundTrips {
     if (!far.empty()) print(measure, nanoseconds(percentile(far, share)), "ns", "far");
   }
 
-  /// Prints `<measure>_p50` to `<measure>_p9999`. A percentile needs ten samples above it, else it is left out: the
-  /// largest of a few is no percentile.
-  void print_percentiles(const std::string& measure) {
+  /// Prints `<measure>_p50` to `<measure>_p9999`, or only the first `most` of the four. A percentile needs ten samples
+  /// above it, else it is left out: the largest of a few is no percentile.
+  void print_percentiles(const std::string& measure, std::size_t most = 4) {
     if (near.empty() && far.empty()) fail("the cores moved during every part of the measurement");
     constexpr std::pair<const char*, double> shares[] = {
         {"_p50", 0.5}, {"_p99", 0.99}, {"_p999", 0.999}, {"_p9999", 0.9999}};
-    for (const auto& [suffix, share] : shares) {
+    for (std::size_t i = 0; i < most; ++i) {
+      const auto& [suffix, share] = shares[i];
       bool printed = false;
       for (auto* samples : {&near, &far}) {
         if (static_cast<double>(samples->size()) * (1 - share) < 9.99) continue;

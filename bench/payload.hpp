@@ -19,6 +19,11 @@ struct Payload {
     return made;
   }
   void stamp(std::uint64_t sequence) noexcept { std::memcpy(words.data(), &sequence, sizeof sequence); }
+  std::uint64_t sequence() const noexcept {
+    std::uint64_t value;
+    std::memcpy(&value, words.data(), sizeof value);
+    return value;
+  }
 };
 
 /// The sum over the pattern; a reader that compares it has touched every byte. Two words of 8 bytes at a time: what is
@@ -44,8 +49,7 @@ inline const std::uint64_t expected_sum = sum_of_pattern(Payload<N>::pattern());
 /// Ends the program unless this is record `expected`, whole.
 template <std::size_t N>
 void check(const Payload<N>& payload, std::uint64_t expected) {
-  std::uint64_t sequence;
-  std::memcpy(&sequence, payload.words.data(), sizeof sequence);
+  const std::uint64_t sequence = payload.sequence();
   if (sequence != expected || sum_of_pattern(payload) != expected_sum<N>) [[unlikely]]
     fail("record " + std::to_string(expected) + " expected, " + std::to_string(sequence) +
          (sequence == expected ? " came damaged" : " came"));

@@ -103,7 +103,7 @@ void rtt_1k(const Options& options) {
 }
 
 void rtt_block(const Options& options) {
-  ping_pong<FutexEndpoint, FutexEndpoint::Line>(sleeping_plan(options)).print_percentile("rtt_block_p50", 0.50);
+  ping_pong<FutexEndpoint, FutexEndpoint::Line>(sleeping_plan(options)).print_percentiles("rtt_block", 2);
 }
 
 /// Copies records one behind the other into a mapped, touched file, over and over.

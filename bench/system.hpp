@@ -5,14 +5,19 @@
 //   Writer<N>     Writer(Channel&), send(const Payload<N>&): returns once the record is on its way
 //   Reader<N>     Reader(Channel&), poll(limit, see): calls see(payload) for the records that are there, returns how
 //                 many those were; may have a limit of its own. Never waits. Optional: await(see), the same, but waits
-//                 up to 10 ms for the first one in the way that suits the system; without it the reader spins
+//                 up to 10 ms for the first one in the way that suits the system; without it the reader spins.
+//                 Optional: gather(see), the system's own way to read a stream, up to 10 ms; without it poll, then a
+//                 pause. With both there need be no poll. Optional: sleep(see) waits in the kernel
 //   plan(options) which round-trip plan fits its latency
 //   room(bytes)   how many records of this size a channel takes while nobody reads
 //   window(bytes) optional: the writer of a stream is held back by the bench when it is this many records ahead, give
 //                 or take 256. Without it the system holds it back itself
 //   burst_bytes   how much a burst sends, after half of that to warm up
-// Host and Channel are made before the fork and removed by the parent; Writer and Reader after it, by whoever uses
-// them.
+//   fans_out      whether several readers of one channel each see everything
+//   sleeps        whether its Reader has sleep; asked of peers only
+// Writer may have hand_over(n): loans a record, writes number n and nothing else, sends it. Without it a hand-over
+// copies. Host and Channel are made before the fork and removed by the parent; Writer and Reader after it, by whoever
+// uses them.
 #pragma once
 
 #include "workload.hpp"
@@ -48,6 +53,14 @@ class NumberedWriter {
     writer_.send(payload_);
   }
 
+  /// Only the header is written; the rest is what the memory held, or is copied where a system cannot loan.
+  void hand_over(std::uint64_t n) {
+    if constexpr (requires { writer_.hand_over(n); })
+      writer_.hand_over(n);
+    else
+      send(n);
+  }
+
  private:
   typename System::template Writer<N> writer_;
   Payload<N> payload_ = Payload<N>::pattern();
@@ -61,28 +74,69 @@ class NumberedReader {
 
   /// Waits until record n is there. Fails if others follow it.
   void receive(std::uint64_t n) {
-    std::size_t found;
-    while ((found = wait_for([n](const Payload<N>& payload) { check(payload, n); })) == 0) {
-    }
-    if (found != 1) fail("more than one answer");
+    receive_one([n](const Payload<N>& payload) { check(payload, n); });
+  }
+  void receive_header(std::uint64_t n) {
+    receive_one([n](const Payload<N>& payload) {
+      if (payload.sequence() != n) fail("record " + std::to_string(n) + " expected, another came");
+    });
+  }
+
+  /// Checks what is there, beginning with record n, and calls each(number) after each. Returns the number of the next.
+  template <class Each>
+  std::uint64_t take(std::uint64_t n, Each each) {
+    wait_for([&](const Payload<N>& payload) {
+      check(payload, n);
+      each(n++);
+    });
+    return n;
   }
 
   /// Reads up to 1,024 records. A reader that spins and has caught up stays away a little, else it steals the writer's
   /// lines.
   std::uint64_t drain(std::uint64_t n) {
-    const auto see = [&n](const Payload<N>& payload) { check(payload, n++); };
-    const std::uint64_t limit = n + 1024;
-    while (n < limit)
-      if (reader_.poll(limit - n, see) == 0) break;
-    if (n == limit) return n;
+    drain_any([&n](std::uint64_t) { return n++; });
+    return n;
+  }
+
+  /// The same; expected(number) says which number ought to stand where `number` stands.
+  template <class Expected>
+  void drain_any(Expected expected) {
+    const auto see = [&](const Payload<N>& payload) { check(payload, expected(payload.sequence())); };
+    if constexpr (requires { reader_.gather(see); }) {
+      reader_.gather(see);
+      return;
+    } else {
+      poll_all(see);
+    }
+  }
+
+  /// Waits in the kernel for record n.
+  void sleep_until(std::uint64_t n) {
+    while (reader_.sleep([n](const Payload<N>& payload) { check(payload, n); }) == 0) {
+    }
+  }
+
+ private:
+  template <class See>
+  void poll_all(See see) {
+    std::size_t found = 0, more;
+    while (found < 1024 && (more = reader_.poll(1024 - found, see)) != 0) found += more;
+    if (found >= 1024) return;
     if constexpr (requires { reader_.await(see); })
       reader_.await(see);
     else
       for (int i = 0; i < 256; ++i) pause();
-    return n;
   }
 
- private:
+  template <class See>
+  void receive_one(See see) {
+    std::size_t found;
+    while ((found = wait_for(see)) == 0) {
+    }
+    if (found != 1) fail("more than one answer");
+  }
+
   template <class See>
   std::size_t wait_for(See see) {
     if constexpr (requires { reader_.await(see); }) {
@@ -168,18 +222,6 @@ void measure_burst(const Options& options, const char* measure) {
 template <class System, std::size_t N>
 void measure_sustained(const Options& options, const char* measure) {
   measure_stream<System, N>(options, {.seconds = options.seconds}).print_sustained(measure);
-}
-
-/// The groups of a system that sends and receives.
-template <class System>
-std::vector<Group> groups_of() {
-  return {{"rtt_32", [](const Options& options) { measure_round_trip<System, 32>(options, "rtt_32"); }},
-          {"rtt_1k", [](const Options& options) { measure_round_trip<System, 1024>(options, "rtt_1k"); }},
-          {"append_100", [](const Options& options) { measure_append<System, 100>(options, "append_100"); }},
-          {"append_1k", [](const Options& options) { measure_append<System, 1024>(options, "append_1k"); }},
-          {"stream_100", [](const Options& options) { measure_burst<System, 100>(options, "stream_100"); }},
-          {"stream_1k", [](const Options& options) { measure_burst<System, 1024>(options, "stream_1k"); }},
-          {"sustained_100", [](const Options& options) { measure_sustained<System, 100>(options, "sustained_100"); }}};
 }
 
 }  // namespace bench

@@ -1,8 +1,8 @@
 // towpath as a user meets it: Bus, Topic, Producer, Consumer with their defaults, and one option at a time where a
 // measure is about that option. Each process opens the bus for itself.
-#include "endpoints.hpp"
 #include "mapped_file.hpp"
 #include "memory_use.hpp"
+#include "towpath_system.hpp"
 
 namespace bench {
 namespace {
@@ -63,7 +63,7 @@ void rtt_1k(const Options& options) {
 }
 
 void rtt_block(const Options& options) {
-  ping_pong<32, towpath::wait::Block>(options, sleeping_plan(options)).print_percentile("rtt_block_p50", 0.50);
+  ping_pong<32, towpath::wait::Block>(options, sleeping_plan(options)).print_percentiles("rtt_block", 2);
 }
 
 /// One producer and nobody who reads. 2 GB to warm up: the log has rolled and lives in recycled memory by then.
@@ -216,19 +216,20 @@ void idle_rss(const Options& options) {
 
 int main(int count, char** arguments) {
   using namespace bench;
-  return run_main(count, arguments,
-                  {{"rtt_32", rtt_32},
-                   {"rtt_32_aligned", rtt_32_aligned},
-                   {"rtt_1k", rtt_1k},
-                   {"rtt_block", rtt_block},
-                   {"append_100", append_100},
-                   {"append_1k", append_1k},
-                   {"stream_100", stream_100},
-                   {"stream_1k", stream_1k},
-                   {"sustained_100", sustained_100},
-                   {"replay_100", replay_100},
-                   {"lookup_1e3", lookup_1e3},
-                   {"lookup_1e8", lookup_1e8},
-                   {"open_1000", open_1000},
-                   {"idle_rss", idle_rss}});
+  std::vector<Group> groups{{"rtt_32", rtt_32},
+                            {"rtt_32_aligned", rtt_32_aligned},
+                            {"rtt_1k", rtt_1k},
+                            {"rtt_block", rtt_block},
+                            {"append_100", append_100},
+                            {"append_1k", append_1k},
+                            {"stream_100", stream_100},
+                            {"stream_1k", stream_1k},
+                            {"sustained_100", sustained_100},
+                            {"replay_100", replay_100},
+                            {"lookup_1e3", lookup_1e3},
+                            {"lookup_1e8", lookup_1e8},
+                            {"open_1000", open_1000},
+                            {"idle_rss", idle_rss}};
+  for (const Group& group : shared_groups_of<Towpath>()) groups.push_back(group);
+  return run_main(count, arguments, groups);
 }

@@ -5,7 +5,7 @@
 // driver's processor time counts as the system's.
 #include "aeronc.h"
 #include "daemon.hpp"
-#include "system.hpp"
+#include "measures.hpp"
 
 namespace bench {
 namespace {
@@ -82,6 +82,8 @@ void await_driver(Poll poll, const char* what) {
 
 struct Aeron {
   using Host = Driver;
+  static constexpr bool fans_out = true;
+  static constexpr bool sleeps = false;
   static constexpr std::uint64_t burst_bytes = 1'000'000'000;
   static RoundTripPlan plan(const Options& options) { return spinning_plan(options); }
   static std::uint64_t room(std::size_t bytes) { return (term_mebibytes << 20) / 4 / (bytes + 64); }

@@ -2,7 +2,7 @@
 // 1,024 messages of room, one priority (its fast path), try_send and try_receive spinning instead of sleeping.
 #include <boost/interprocess/ipc/message_queue.hpp>
 
-#include "system.hpp"
+#include "measures.hpp"
 
 namespace bench {
 namespace {
@@ -12,9 +12,11 @@ namespace ipc = boost::interprocess;
 struct BoostQueue {
   using Host = NoHost;
   static constexpr std::size_t messages = 1024;
+  static constexpr bool fans_out = false;
+  static constexpr bool sleeps = true;
   static constexpr std::uint64_t burst_bytes = 200'000'000;
   static RoundTripPlan plan(const Options& options) { return spinning_plan(options); }
-  static std::uint64_t room(std::size_t) { return messages; }
+  static std::uint64_t room(std::size_t bytes) { return bytes > 100'000 ? 8 : messages; }
 
   /// The queue lies in /dev/shm under a name: Boost knows no other place. The name goes at once, the mapping stays.
   class Channel {
@@ -25,7 +27,7 @@ struct BoostQueue {
 
    private:
     Channel(const std::string& name, std::size_t record_bytes)
-        : queue(ipc::create_only, name.c_str(), messages, record_bytes, ipc::permissions(0600)) {
+        : queue(ipc::create_only, name.c_str(), room(record_bytes), record_bytes, ipc::permissions(0600)) {
       ipc::message_queue::remove(name.c_str());
     }
   };
@@ -52,12 +54,25 @@ struct BoostQueue {
       ipc::message_queue::size_type size = 0;
       unsigned priority = 0;
       if (!queue_.try_receive(payload_.get(), N, size, priority)) return 0;
+      return hand_on(size, see);
+    }
+
+    template <class See>
+    std::size_t sleep(See see) {
+      ipc::message_queue::size_type size = 0;
+      unsigned priority = 0;
+      queue_.receive(payload_.get(), N, size, priority);
+      return hand_on(size, see);
+    }
+
+   private:
+    template <class See>
+    std::size_t hand_on(std::size_t size, See& see) {
       if (size != N) fail("a record has a wrong length");
       see(*payload_);
       return 1;
     }
 
-   private:
     ipc::message_queue& queue_;
     std::unique_ptr<Payload<N>> payload_;
   };

@@ -1,10 +1,11 @@
 // iceoryx2's publish-subscribe over shared memory, through a thin C interface (iceoryx2/src/lib.rs) so that the loop is
 // the bench's own. No daemon. Tuned: up to 4,096 records wait for a reader (against 2), no history, slices of
 // bytes loaned in shared memory and copied into once. Overflow is off, so that nothing is lost; a writer that finds the
-// buffer full would yield and then sleep for 10 ms, so the bench holds it back before, spinning, as for bare rings.
+// buffer full would yield and then sleep for up to 10 ms, so the bench holds it back before, spinning, as for bare
+// rings.
 #include <filesystem>
 
-#include "system.hpp"
+#include "measures.hpp"
 
 extern "C" {
 struct BenchSettings {
@@ -51,6 +52,8 @@ struct Names {
 
 struct Iceoryx2 {
   using Host = Names;
+  static constexpr bool fans_out = true;
+  static constexpr bool sleeps = false;
   static constexpr std::uint64_t burst_bytes = 200'000'000;
   static RoundTripPlan plan(const Options& options) { return spinning_plan(options); }
   static std::uint64_t room(std::size_t) { return waiting; }
@@ -83,12 +86,13 @@ struct Iceoryx2 {
     Writer& operator=(const Writer&) = delete;
     ~Writer() { bench_close_writer(writer_); }
 
-    void send(const Payload<N>& payload) { send_part(payload, N); }
+    void send(const Payload<N>& payload) { send_part(&payload, N); }
+    void hand_over(std::uint64_t n) { send_part(&n, sizeof n); }
 
    private:
     /// A record that no reader got is a failure, for nobody would ever see it.
-    void send_part(const Payload<N>& payload, std::size_t filled) {
-      if (bench_send(writer_, reinterpret_cast<const std::uint8_t*>(&payload), filled, N) < 1)
+    void send_part(const void* from, std::size_t filled) {
+      if (bench_send(writer_, static_cast<const std::uint8_t*>(from), filled, N) < 1)
         fail("iceoryx2: a record reached nobody");
     }
 

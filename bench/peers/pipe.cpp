@@ -2,8 +2,9 @@
 // non-blocking and spinning, one write per record, and a reader that takes up to 64 KiB at once, as readers of a pipe
 // do.
 #include <fcntl.h>
+#include <poll.h>
 
-#include "system.hpp"
+#include "measures.hpp"
 
 namespace bench {
 namespace {
@@ -12,6 +13,8 @@ constexpr int pipe_bytes = 1 << 20;
 
 struct Pipe {
   using Host = NoHost;
+  static constexpr bool fans_out = false;
+  static constexpr bool sleeps = true;
   static constexpr std::uint64_t burst_bytes = 200'000'000;
   static RoundTripPlan plan(const Options& options) { return spinning_plan(options); }
   static std::uint64_t room(std::size_t bytes) { return pipe_bytes / 2 / bytes; }
@@ -71,6 +74,13 @@ struct Pipe {
       std::memmove(buffer_.data(), buffer_.data() + at, filled_ - at);
       filled_ -= at;
       return at / N;
+    }
+
+    template <class See>
+    std::size_t sleep(See see) {
+      pollfd wanted{fd_, POLLIN, 0};
+      require(::poll(&wanted, 1, 10) >= 0 || errno == EINTR, "poll");
+      return poll(1, see);
     }
 
    private:
