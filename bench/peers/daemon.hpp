@@ -9,14 +9,16 @@ namespace bench {
 
 class Daemon {
  public:
-  /// `settings`: NAME=value for its environment. What it prints on standard output is dropped. It may run on all cores.
-  Daemon(const std::vector<std::string>& command, const std::vector<std::string>& settings) {
+  /// `settings`: NAME=value for its environment. `end`: the signal that ends it. What it prints on standard output is
+  /// dropped. It may run on all cores.
+  Daemon(const std::vector<std::string>& command, const std::vector<std::string>& settings, int end = SIGTERM)
+      : end_(end) {
     std::fflush(stdout);
     const pid_t owner = getpid();
     pid_ = fork();
     require(pid_ >= 0, "fork");
     if (pid_ != 0) return;
-    require(prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == owner, "the owner died");
+    require(prctl(PR_SET_PDEATHSIG, end_) == 0 && getppid() == owner, "the owner died");
     const int nowhere = open("/dev/null", O_WRONLY);
     require(nowhere >= 0 && dup2(nowhere, STDOUT_FILENO) >= 0, "/dev/null");
     for (const std::string& setting : settings) require(putenv(const_cast<char*>(setting.c_str())) == 0, setting);
@@ -32,7 +34,7 @@ class Daemon {
   /// Asks it to end; insists after 5 s.
   ~Daemon() {
     signal(SIGCHLD, SIG_DFL);  // its end is wanted now
-    kill(pid_, SIGTERM);
+    kill(pid_, end_);
     for (int waited = 0; waitpid(pid_, nullptr, WNOHANG) == 0; ++waited) {
       if (waited == 500) kill(pid_, SIGKILL);
       usleep(10'000);
@@ -52,6 +54,7 @@ class Daemon {
   }
 
  private:
+  int end_;
   pid_t pid_ = -1;
 };
 
