@@ -8,7 +8,7 @@ from bench_results import note
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "peers"
-PEERS = ("aeron", "aeron-yield", "iceoryx2", "iceoryx", "pipe", "boost-mq", "zmq", "write2", "sqlite", "rocksdb")
+PEERS = ("aeron", "aeron-yield", "iceoryx2", "iceoryx", "chronicle", "pipe", "boost-mq", "zmq", "write2", "sqlite", "rocksdb")
 
 
 def note_comments(text):

@@ -46,8 +46,9 @@ class Daemon {
   /// Waits until `ready()`, up to 10 s. Ends the program if the daemon has ended meanwhile.
   template <class Ready>
   void wait_until(Ready ready) {
-    for (int waited = 0; !ready(); ++waited) {
+    for (int waited = 0;; ++waited) {
       if (waitpid(pid_, nullptr, WNOHANG) != 0) fail("the daemon ended");
+      if (ready()) return;
       if (waited == 1'000) fail("the daemon is not ready after 10 s");
       usleep(10'000);
     }

@@ -13,6 +13,7 @@
 #include <iceoryx_posh/runtime/posh_runtime.hpp>
 
 #include "daemon.hpp"
+#include "leftovers.hpp"
 #include "measures.hpp"
 
 namespace bench {
@@ -27,15 +28,16 @@ class Broker {
             std::vector<std::string>{"iox-roudi", "--log-level", "error", "--monitoring-mode", "off"},
             std::vector<std::string>{}, SIGKILL)) {
     prefix() = "towpath-bench-" + std::to_string(getpid()) + "-";
+    usleep(200'000);  // if there is a RouDi already, this one notices and ends
     daemon_->wait_until([] { return access("/tmp/roudi", F_OK) == 0; });  // the socket at which it can be asked
   }
   Broker(const Broker&) = delete;
   Broker& operator=(const Broker&) = delete;
   ~Broker() {
     daemon_.reset();
-    for (const auto& entry : std::filesystem::directory_iterator("/tmp"))
-      if (entry.path().filename().string().starts_with(prefix())) std::filesystem::remove(entry.path());
-    for (const char* name : {"/tmp/roudi", "/tmp/roudi.lock", "/dev/shm/iceoryx_mgmt"}) std::filesystem::remove(name);
+    remove_leftovers("/tmp", "towpath-bench-");
+    for (const char* name : {"/tmp/roudi", "/tmp/roudi.lock", "/tmp/iox-unique-roudi.lock", "/dev/shm/iceoryx_mgmt"})
+      std::filesystem::remove(name);
     const passwd* const user = getpwuid(geteuid());  // RouDi calls the payload's memory after its user
     if (user != nullptr) std::filesystem::remove(std::string("/dev/shm/") + user->pw_name);
   }

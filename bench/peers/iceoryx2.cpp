@@ -5,6 +5,7 @@
 // rings.
 #include <filesystem>
 
+#include "leftovers.hpp"
 #include "measures.hpp"
 
 extern "C" {
@@ -39,13 +40,13 @@ struct Names {
       : root(options.dir + "/iceoryx2"), prefix("towpath_bench_" + std::to_string(getpid()) + "_") {
     if (options.dir.empty()) fail("--dir is missing");
     std::filesystem::create_directory(root);
+    remove_leftovers("/dev/shm", "towpath_bench_");  // where shared memory has its names
   }
   Names(const Names&) = delete;
   Names& operator=(const Names&) = delete;
   ~Names() {
     std::filesystem::remove_all(root);
-    for (const auto& entry : std::filesystem::directory_iterator("/dev/shm"))  // where shared memory has its names
-      if (entry.path().filename().string().starts_with(prefix)) std::filesystem::remove(entry.path());
+    remove_leftovers("/dev/shm", "towpath_bench_");
   }
   pid_t daemon() const noexcept { return 0; }
 };
