@@ -8,6 +8,7 @@
 namespace bench {
 
 struct PacedPlan {
+  std::uint64_t before = 25;  // parts that do not count: 270 MB, after which what recycles memory does so
   std::uint64_t parts = 25;
   std::uint64_t records = 10'000;  // per part
   std::uint64_t warm = 500;        // per part, before the records that count
@@ -30,7 +31,7 @@ RoundTrips paced(MakeWriter make_writer, MakeReader make_reader, const PacedPlan
     pin(0);
     std::vector<std::uint64_t> samples(in_part);
     std::uint64_t last_start = 0, next = 0;
-    for (std::uint64_t part = 0; part < plan.parts; ++part) {
+    for (std::uint64_t part = 0; part < plan.before + plan.parts; ++part) {
       const Placement where = bracketed(side, [&] {
         std::uint64_t start;
         while ((start = page.start.word.load(std::memory_order_acquire)) == last_start) pause();
@@ -40,6 +41,7 @@ RoundTrips paced(MakeWriter make_writer, MakeReader make_reader, const PacedPlan
           next = reader->take(next,
                               [&](std::uint64_t n) { samples[n - first] = ticks() - (start + (n - first) * period); });
       });
+      if (part < plan.before) continue;
       const auto from = samples.begin() + static_cast<std::ptrdiff_t>(plan.warm);
       if (where == Placement::near) result.near.insert(result.near.end(), from, samples.end());
       if (where == Placement::far) result.far.insert(result.far.end(), from, samples.end());
@@ -50,7 +52,7 @@ RoundTrips paced(MakeWriter make_writer, MakeReader make_reader, const PacedPlan
     side.meet_other();
     pin(1);
     std::uint64_t next = 0;
-    for (std::uint64_t part = 0; part < plan.parts; ++part)
+    for (std::uint64_t part = 0; part < plan.before + plan.parts; ++part)
       bracketed(side, [&] {
         std::uint64_t due = ticks() + 64 * period;
         page.start.word.store(due, std::memory_order_release);

@@ -1,4 +1,5 @@
-// towpath as a system (system.hpp), for the measures that all systems take the same way. Defaults throughout.
+// towpath as a system (system.hpp), for the measures that all systems take the same way. Defaults, but for what a topic
+// keeps.
 #pragma once
 
 #include "endpoints.hpp"
@@ -18,14 +19,18 @@ struct Towpath {
 
   struct Channel {
     std::string folder, name;
-    Channel(Host& host, const char* topic, std::size_t) : folder(host.folder.path()), name(topic) {}
+    towpath::TopicConfig config;
+    Channel(Host& host, const char* topic, std::size_t) : folder(host.folder.path()), name(topic) {
+      config = keeping(kept_bytes);
+      if (name == "paced") config = keeping(128_MiB);  // half a second; recycles before the parts that count
+    }
   };
 
   template <std::size_t N>
   class Writer {
    public:
     explicit Writer(Channel& channel)
-        : bus_(channel.folder), topic_(bus_, channel.name, keeping(kept_bytes)), producer_(topic_) {}
+        : bus_(channel.folder), topic_(bus_, channel.name, channel.config), producer_(topic_) {}
     void send(const Payload<N>& payload) { expect_ok(producer_.send(payload).error(), "send"); }
     void hand_over(std::uint64_t n) {
       auto loan = producer_.loan().value();
@@ -43,7 +48,7 @@ struct Towpath {
   class Reader {
    public:
     explicit Reader(Channel& channel)
-        : bus_(channel.folder), topic_(bus_, channel.name, keeping(kept_bytes)), consumer_(topic_, from_the_start()) {}
+        : bus_(channel.folder), topic_(bus_, channel.name, channel.config), consumer_(topic_, from_the_start()) {}
 
     /// For latency: spins.
     template <class See>
