@@ -20,7 +20,8 @@ GROUPS = {
     "rtt_32_aligned": Group(("rtt_32_p99_aligned",), "the same with records aligned to 64 bytes"),
     "rtt_1k": Group(percentiles("rtt_1k"), "round trip of 1 KiB between two spinning processes"),
     "rtt_block": Group(("rtt_block_p50", "rtt_block_p99"), "round trip between two processes that sleep in the kernel"),
-    "append_100": Group(("append_100",), "a sender alone, 100 bytes each"),
+    "append_100": Group(("append_100",), "a sender alone, 100 bytes each; what keeps no history is emptied each time it is full, "
+                        "untimed"),
     "append_100_by_100": Group(("append_100_by_100",), "the same, 100 records in one transaction; stores only"),
     "append_1k": Group(("append_1k",), "a sender alone, 1 KiB each"),
     "stream_100": Group(("stream_100", "stream_100_cpu", "stream_100_faults"),

@@ -38,12 +38,14 @@ class Results:
         self.values.setdefault(measure, {}).setdefault(system, {}).setdefault(placement, []).append(value)
 
     def common_placement(self, measure):
-        """Where all systems have rounds, and the most of them; None where placement is not told apart."""
+        """Where all systems have rounds, and the most of them; if there is no such place, where most systems have some.
+        None where placement is not told apart."""
         systems = self.values[measure].values()
         seen = {place for by_place in systems for place in by_place}
         if self.units[measure] != "ns" or seen == {"any"}:
             return None
-        return max(("near", "far"), key=lambda place: min(len(by_place.get(place, [])) for by_place in systems))
+        counts = {place: [len(by_place.get(place, [])) for by_place in systems] for place in ("near", "far")}
+        return max(counts, key=lambda place: (min(counts[place]), sum(count > 0 for count in counts[place])))
 
     def chosen(self, measure, system):
         by_place = self.values[measure].get(system, {})
