@@ -120,6 +120,7 @@ struct SharedPage {
   Line ping, pong;  // the raw line round trip
   Line arrived;     // barrier
   Line consumed;    // how far the reader of a stream is
+  Line start;       // when the first record of a paced part is due, in ticks
   Line produced;    // how many records a timed stream had, once it is over
   Line results[8];  // bit patterns of doubles, from the child to the parent
 };
@@ -277,7 +278,7 @@ Placement bracketed(Side& side, Measured&& measured) {
 /// What the command line asked for.
 struct Options {
   std::string dir;      // where files go; the caller made it and removes it
-  double seconds = 30;  // length of sustained_100
+  double seconds = 30;  // length of sustained streams
   bool quick = false;   // fewer round trips and records: to see that it works, not for publication
 };
 

@@ -90,9 +90,7 @@ RoundTrips ping_pong(const RoundTripPlan& plan) {
 }
 
 void rtt_32(const Options& options) {
-  RoundTrips result = ping_pong<LineEndpoint, Flag>(spinning_plan(options));
-  result.print_percentile("rtt_32_p50", 0.50);
-  result.print_percentile("rtt_32_p99", 0.99);
+  ping_pong<LineEndpoint, Flag>(spinning_plan(options)).print_percentiles("rtt_32");
 }
 
 void rtt_32_aligned(const Options& options) {
@@ -101,13 +99,11 @@ void rtt_32_aligned(const Options& options) {
 }
 
 void rtt_1k(const Options& options) {
-  RoundTrips result = ping_pong<MailEndpoint<1024>, Mail<1024>>(spinning_plan(options));
-  result.print_percentile("rtt_1k_p50", 0.50);
-  result.print_percentile("rtt_1k_p99", 0.99);
+  ping_pong<MailEndpoint<1024>, Mail<1024>>(spinning_plan(options)).print_percentiles("rtt_1k");
 }
 
 void rtt_block(const Options& options) {
-  ping_pong<FutexEndpoint, FutexEndpoint::Line>(sleeping_plan(options)).print_percentile("rtt_block_p50", 0.50);
+  ping_pong<FutexEndpoint, FutexEndpoint::Line>(sleeping_plan(options)).print_percentiles("rtt_block", 2);
 }
 
 /// Copies records one behind the other into a mapped, touched file, over and over.

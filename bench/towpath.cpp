@@ -1,8 +1,8 @@
 // towpath as a user meets it: Bus, Topic, Producer, Consumer with their defaults, and one option at a time where a
 // measure is about that option. Each process opens the bus for itself.
-#include "endpoints.hpp"
 #include "mapped_file.hpp"
 #include "memory_use.hpp"
+#include "towpath_system.hpp"
 
 namespace bench {
 namespace {
@@ -50,9 +50,7 @@ RoundTrips ping_pong(const Options& options, const RoundTripPlan& plan, const to
 }
 
 void rtt_32(const Options& options) {
-  RoundTrips result = ping_pong<32, towpath::wait::Spin>(options, spinning_plan(options));
-  result.print_percentile("rtt_32_p50", 0.50);
-  result.print_percentile("rtt_32_p99", 0.99);
+  ping_pong<32, towpath::wait::Spin>(options, spinning_plan(options)).print_percentiles("rtt_32");
 }
 
 void rtt_32_aligned(const Options& options) {
@@ -61,13 +59,11 @@ void rtt_32_aligned(const Options& options) {
 }
 
 void rtt_1k(const Options& options) {
-  RoundTrips result = ping_pong<1024, towpath::wait::Spin>(options, spinning_plan(options));
-  result.print_percentile("rtt_1k_p50", 0.50);
-  result.print_percentile("rtt_1k_p99", 0.99);
+  ping_pong<1024, towpath::wait::Spin>(options, spinning_plan(options)).print_percentiles("rtt_1k");
 }
 
 void rtt_block(const Options& options) {
-  ping_pong<32, towpath::wait::Block>(options, sleeping_plan(options)).print_percentile("rtt_block_p50", 0.50);
+  ping_pong<32, towpath::wait::Block>(options, sleeping_plan(options)).print_percentiles("rtt_block", 2);
 }
 
 /// One producer and nobody who reads. 2 GB to warm up: the log has rolled and lives in recycled memory by then.
@@ -99,16 +95,15 @@ StreamResult one_to_one(const Options& options, const char* measure, StreamPlan 
 }
 
 void stream_100(const Options& options) {
-  one_to_one<100>(options, "stream_100", burst_plan<100>(options)).print_mean("stream_100");
+  one_to_one<100>(options, "stream_100", burst_plan<100>(options)).print_burst("stream_100");
 }
 void stream_1k(const Options& options) {
-  one_to_one<1024>(options, "stream_1k", burst_plan<1024>(options)).print_mean("stream_1k");
+  one_to_one<1024>(options, "stream_1k", burst_plan<1024>(options)).print_burst("stream_1k");
 }
 
 void sustained_100(const Options& options) {
   const StreamResult result = one_to_one<100>(options, "sustained_100", {.seconds = options.seconds});
-  result.print_mean("sustained_100");
-  std::printf("# sustained_100 towpath: worst 100 ms %.4g records/s in %.0f s\n", result.worst, options.seconds);
+  result.print_sustained("sustained_100");
 }
 
 /// Lets another process do `work` and end, so that what it mapped and cached is gone.
@@ -221,19 +216,20 @@ void idle_rss(const Options& options) {
 
 int main(int count, char** arguments) {
   using namespace bench;
-  return run_main(count, arguments,
-                  {{"rtt_32", rtt_32},
-                   {"rtt_32_aligned", rtt_32_aligned},
-                   {"rtt_1k", rtt_1k},
-                   {"rtt_block", rtt_block},
-                   {"append_100", append_100},
-                   {"append_1k", append_1k},
-                   {"stream_100", stream_100},
-                   {"stream_1k", stream_1k},
-                   {"sustained_100", sustained_100},
-                   {"replay_100", replay_100},
-                   {"lookup_1e3", lookup_1e3},
-                   {"lookup_1e8", lookup_1e8},
-                   {"open_1000", open_1000},
-                   {"idle_rss", idle_rss}});
+  std::vector<Group> groups{{"rtt_32", rtt_32},
+                            {"rtt_32_aligned", rtt_32_aligned},
+                            {"rtt_1k", rtt_1k},
+                            {"rtt_block", rtt_block},
+                            {"append_100", append_100},
+                            {"append_1k", append_1k},
+                            {"stream_100", stream_100},
+                            {"stream_1k", stream_1k},
+                            {"sustained_100", sustained_100},
+                            {"replay_100", replay_100},
+                            {"lookup_1e3", lookup_1e3},
+                            {"lookup_1e8", lookup_1e8},
+                            {"open_1000", open_1000},
+                            {"idle_rss", idle_rss}};
+  for (const Group& group : shared_groups_of<Towpath>()) groups.push_back(group);
+  return run_main(count, arguments, groups);
 }

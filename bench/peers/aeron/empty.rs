@@ -1,0 +1,1 @@
+// Only Cargo.toml matters here.
