@@ -140,7 +140,7 @@ TEST_CASE("the open slot of one writer is never given up while it lives, however
 TEST_CASE("what a dead writer left open is given up by readers at once, or by the next writer; never used again") {
   for (const char* what : {"record", "batch"})
     for (const bool by_reader : {true, false}) {
-      CAPTURE(what);
+      CAPTURE(std::string{what});
       CAPTURE(by_reader);
       TempDir dir;
       SoleBench b{dir.path().string(), alone()};

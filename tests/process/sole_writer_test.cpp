@@ -279,7 +279,7 @@ TEST_CASE("several partitions are owned one by one, with the first record for ea
 TEST_CASE("an only writer killed between reserve and commit loses only its own record, and readers go on at once") {
   for (const char* place :
        {"reserve.announced", "reserve.reserved", "append.half_written", "append.written", "commit.resolved"}) {
-    CAPTURE(place);
+    CAPTURE(std::string{place});
     const TempDir dir;
     const auto path = (dir / "bus").string();
     SoleTopic open{path, sole_config()};
@@ -298,7 +298,7 @@ TEST_CASE("an only writer killed between reserve and commit loses only its own r
 
 TEST_CASE("readers wait for an only writer that stands still, however long; nothing is given up or doubled") {
   for (const char* place : {"reserve.reserved", "append.half_written", "append.written"}) {
-    CAPTURE(place);
+    CAPTURE(std::string{place});
     const TempDir dir;
     const auto path = (dir / "bus").string();
     auto config = sole_config();
@@ -378,7 +378,7 @@ TEST_CASE("an only writer whose topic is deleted while it sends is told, and the
 
 TEST_CASE("a reader that is about to sleep while the record is stored misses no wake in 20,000 sleeps") {
   for (const char* barriers : {"allowed", "refused"}) {  // to the writer, which then fences by itself
-    CAPTURE(barriers);
+    CAPTURE(std::string{barriers});
     const TempDir dir;
     const auto path = (dir / "bus").string();
     SoleTopic open{path, sole_config()};
