@@ -53,7 +53,8 @@ class Producer<T, S, Bus, P> {
       return closed();
     if (core_->is_plain()) [[likely]]
       return send_as<log::Writing::shared>(value, options);
-    return core_->identity() ? send_as<log::Writing::any>(value, options) : send_alone(value, options);
+    if (core_->identity()) return send_as<log::Writing::any>(value, options);
+    return &options == &detail::no_options ? send_alone(value) : send_alone(value, options);
   }
 
   /// Appends a record without a value: Kafka's tombstone, which says that the key is gone. Errors as send().
@@ -197,13 +198,6 @@ class Producer<T, S, Bus, P> {
       log::seal_frame(frame, room.length, appender.segment().uuid, static_cast<std::uint64_t>(room.offset.value));
   }
 
-  /// Gives the records of a producer with an id their mark. Errors: duplicate_sequence, invalid_argument.
-  TOWPATH_COLD Failure sign(log::ProducerMark& mark, const SendOptions& options) const noexcept {
-    const auto next = core_->identity()->next(options.sequence);
-    if (next) mark = *next;
-    return next.error();
-  }
-
   template <log::Writing how>
   TOWPATH_HOT Result<RecordMetadata> send_as(const T& value, const SendOptions& options) noexcept(encodes_quietly) {
     log::FrameSpec spec = describe(options);
@@ -225,6 +219,10 @@ class Producer<T, S, Bus, P> {
     return send_as<log::Writing::sole>(value, options);
   }
 
+  [[gnu::noinline, gnu::hot]] Result<RecordMetadata> send_alone(const T& value) noexcept(encodes_quietly) {
+    return send_as<log::Writing::sole>(value, detail::no_options);  // which the compiler then knows
+  }
+
   template <log::Writing how, class Encode>
   TOWPATH_HOT Result<RecordMetadata> append(const log::FrameSpec& spec, const SendOptions& options,
                                             const Encode& encode) noexcept(encodes_quietly) {
@@ -237,7 +235,7 @@ class Producer<T, S, Bus, P> {
   template <class Encode>
   [[gnu::noinline]] Result<RecordMetadata> append_signed(log::FrameSpec spec, const SendOptions& options,
                                                          const Encode& encode) noexcept(encodes_quietly) {
-    if (const Failure refused = sign(spec.producer, options); refused.code != Errc::ok) return refused;
+    if (const Failure refused = core_->sign(spec.producer, options); refused.code != Errc::ok) return refused;
     return append_as<log::Writing::any>(spec, options, encode, [&] { core_->identity()->sent(spec.producer); });
   }
 
@@ -302,7 +300,7 @@ class Producer<T, S, Bus, P> {
       return closed();
     detail::SendStamp stamp{core_->now(), {}};
     if (core_->identity())
-      if (const Failure refused = sign(stamp.first, options); refused.code != Errc::ok) return refused;
+      if (const Failure refused = core_->sign(stamp.first, options); refused.code != Errc::ok) return refused;
     if (!scratch_) scratch_ = std::make_unique<detail::BatchScratch>();
     detail::BatchFrames<T, S, Records> frames{*core_, count, record, stamp, *scratch_};
     if (const Failure refused = frames.measure(); refused.code != Errc::ok) return refused;
@@ -369,7 +367,7 @@ class Producer<T, S, Bus, P> {
     log::FrameSpec spec = describe(options);
     spec.value_size = size;
     if (core_->identity())
-      if (const Failure refused = sign(spec.producer, options); refused.code != Errc::ok) return refused;
+      if (const Failure refused = core_->sign(spec.producer, options); refused.code != Errc::ok) return refused;
     const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
     if (const Failure refused = core_->refuses(spec, layout); refused.code != Errc::ok) return refused;
     const auto partition = choose(spec, options, layout.length);

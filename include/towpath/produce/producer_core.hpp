@@ -50,6 +50,12 @@ class ProducerCore {
   [[nodiscard]] TOWPATH_HOT ProducerIdentity* identity() const noexcept { return identity_.get(); }
   /// Neither an id nor the only writer: nothing that a send has to look after.
   [[nodiscard]] TOWPATH_HOT bool is_plain() const noexcept { return is_plain_; }
+  /// Gives the records of a producer with an id their mark. Errors: duplicate_sequence, invalid_argument.
+  TOWPATH_COLD Failure sign(log::ProducerMark& mark, const SendOptions& options) const noexcept {
+    const auto next = identity_->next(options.sequence);
+    if (next) mark = *next;
+    return next.error();
+  }
   /// The most that one batch may take of the log, in bytes.
   [[nodiscard]] std::uint64_t max_batch_bytes() const noexcept {
     return files_->words().segment_bytes.load(shm::relaxed);
