@@ -1,5 +1,5 @@
 // How an Appender writes where a partition has one writer at a time: it keeps the tail to itself and publishes it, and
-// a commit is a store. No locked instruction per record. docs/protocol.md, "One writer"; docs/decisions/0029. One
+// a commit is a store. No locked instruction per record. docs/protocol.md, "One writer"; docs/decisions/0030. One
 // thread's. After a crash the kernel frees the lock, readers give up the open slot as everywhere, and the next writer
 // gives up what is left open and goes on behind it.
 #pragma once
