@@ -50,6 +50,33 @@ void batch_100(const Options& options) {
       .print_mean("stream_batch_100");
 }
 
+towpath::TopicConfig by_one_writer() {
+  auto config = keeping(kept_bytes);
+  config.writers = towpath::Writers::one;
+  return config;
+}
+
+/// As append_100, in a topic with one writer.
+void append_one_100(const Options& options) {
+  const BusFolder folder(options, "one");
+  Writer<100> writer(folder.path(), by_one_writer());
+  pin(0);
+  const std::uint64_t count = options.quick ? 1'000'000 : 10'000'000;
+  for (std::uint64_t i = 0; i < 2 * count; ++i) writer.send(i);
+  print("append_one_100", rate(count, [&](std::uint64_t i) { writer.send(i); }), "records/s");
+}
+
+/// As stream_100, in a topic with one writer.
+void stream_one_100(const Options& options) {
+  const BusFolder folder(options, "one");
+  const auto config = by_one_writer();
+  auto plan = burst_plan<100>(options);
+  plan.window = kept_bytes / 4 / 100;
+  stream([&](Side&) { return std::make_unique<Writer<100>>(folder.path(), config); },
+         [&](Side&) { return std::make_unique<Reader<100>>(folder.path(), config); }, plan)
+      .print_mean("stream_one_100");
+}
+
 /// Two processes append to one partition. Their sum, from when both began until the slower one was through.
 void append_2p_100(const Options& options) {
   const BusFolder folder(options, "two");
@@ -141,5 +168,9 @@ void fan_1_3_100(const Options& options) {
 int main(int count, char** arguments) {
   using namespace bench;
   return run_main(count, arguments,
-                  {{"batch_100", batch_100}, {"append_2p_100", append_2p_100}, {"fan_1_3_100", fan_1_3_100}});
+                  {{"batch_100", batch_100},
+                   {"append_one_100", append_one_100},
+                   {"stream_one_100", stream_one_100},
+                   {"append_2p_100", append_2p_100},
+                   {"fan_1_3_100", fan_1_3_100}});
 }

@@ -75,7 +75,9 @@ Settings (--config NAME=VALUE), with Kafka's names; -1 is unlimited:
                       still needs the oldest records
   towpath.readers     names of consumers, separated by commas
   towpath.grace.ms    how long a frozen producer may hold readers up; 1000 by default
-  towpath.record.alignment  8, 16, 32 or 64; fixed when the topic is made)";
+  towpath.record.alignment  8, 16, 32 or 64; fixed when the topic is made
+  towpath.writers     many or one: how many live producers a partition may have; one sends faster, a second is refused;
+                      fixed when the topic is made)";
 
 inline constexpr const char* topic = R"(
 Examples:

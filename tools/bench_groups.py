@@ -46,6 +46,8 @@ GROUPS = {
     "open_1000": Group(("open_1000",), "a process opens a topic of 1,000 partitions"),
     "batch_100": Group(("append_batch_100", "stream_batch_100"), "batches of 16", program="scale"),
     "append_2p_100": Group(("append_2p_100",), "two processes append to one partition", program="scale"),
+    "append_one_100": Group(("append_one_100",), "a sender alone to a topic of one writer", program="scale"),
+    "stream_one_100": Group(("stream_one_100",), "one to one in a topic of one writer", program="scale"),
     "fan_1_3_100": Group(("fan_1_3_100",), "one writer that waits for nobody, three readers", program="scale"),
     "decode_lz4": Group(("decode_lz4", "decode_lz4_bytes"), "records of a compressed batch", program="decode"),
     "epoll_rtt": Group(("epoll_rtt_p50", "epoll_rtt_p99"), "round trip of two that sleep in epoll_wait",

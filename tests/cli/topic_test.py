@@ -35,7 +35,7 @@ class Topics(support.BusTest):
         settings = {"cleanup.policy": "delete", "retention.bytes": "10000000", "retention.ms": "3600000",
                     "segment.bytes": "1048576", "max.message.bytes": "1000", "flush.ms": "500",
                     "towpath.durability": "none", "towpath.on.full": "block", "towpath.readers": "recorder,planner",
-                    "towpath.grace.ms": "50", "towpath.record.alignment": "64"}
+                    "towpath.grace.ms": "50", "towpath.record.alignment": "64", "towpath.writers": "one"}
         options = [option for name, value in settings.items() for option in ("--config", f"{name}={value}")]
         self.ok("topic", "create", "t", "-p", "2", *options)
         found = self.describe("t")

@@ -34,6 +34,17 @@ LogOptions bounded() {
   return options;
 }
 
+/// One writer at a time, who goes on where the dead one stopped.
+LogOptions alone_and_bounded() {
+  auto options = bounded();
+  options.format.one_writer = true;
+  return options;
+}
+
+LogOptions options_of(std::string_view kind) {
+  return kind == "whole" ? kept_whole() : kind == "alone" ? alone_and_bounded() : bounded();
+}
+
 constexpr std::uint64_t batch_size = 17;
 
 /// Appends, gives up, reads, searches, maintains: until somebody kills it, or `rounds` are over. Returns how many
@@ -109,10 +120,10 @@ void check_files(const LogBench& bench) {
 constexpr std::uint64_t rounds = 600;
 
 /// The names of all failpoints that live() passes.
-std::vector<std::string> all_failpoints() {
+std::vector<std::string> all_failpoints(const LogOptions& options) {
   arm_recorder();
   {
-    LogBench bench{bounded()};
+    LogBench bench{options};
     live(bench, rounds);
   }
   disarm();
@@ -122,7 +133,7 @@ std::vector<std::string> all_failpoints() {
 }  // namespace
 
 TOWPATH_ROLE("live_until") {
-  LogBench bench{args.at(0), args.at(3) == "whole" ? kept_whole() : bounded()};
+  LogBench bench{args.at(0), options_of(args.at(3))};
   if (args.at(1) == "random")
     arm_random_kill(std::stoull(args.at(2)), 3'000);
   else
@@ -143,7 +154,7 @@ TOWPATH_ROLE("doubt") {
 }
 
 TEST_CASE("what the victims do passes every failpoint of log/") {
-  const auto names = all_failpoints();
+  const auto names = all_failpoints(bounded());
   const std::set<std::string> found{names.begin(), names.end()};
   for (const char* name :
        {"reserve.announced", "reserve.reserved",   "reserve.narrowed", "append.written",     "commit.resolved",
@@ -163,7 +174,7 @@ TEST_CASE(
     "way") {
   shm::RegionCache::instance().set_limit(16);  // maps of removed folders would fill the memory
   unsigned killed = 0;
-  const auto names = all_failpoints();
+  const auto names = all_failpoints(bounded());
   for (const auto& name : names)
     for (const char* nth : {"1", "2", "7"})
       for (const char* kind : {"whole", "bounded"}) {
@@ -179,7 +190,7 @@ TEST_CASE(
         if (!was_killed && std::string_view{nth} == "1")
           REQUIRE(std::string_view{kind} == "whole");  // nothing retires there
         const bool whole = std::string_view{kind} == "whole";
-        LogBench bench{dir.path().string(), whole ? kept_whole() : bounded()};
+        LogBench bench{dir.path().string(), options_of(kind)};
         check_after_kill(bench, whole);
         check_files(bench);
         if (sanitized && std::string_view{nth} == "2") break;
@@ -187,22 +198,51 @@ TEST_CASE(
   CHECK(killed > names.size() * 3);
 }
 
-TEST_CASE("processes killed one after the other at random points of one log lose, double and reorder nothing") {
-  TempDir dir;
-  LogBench bench{dir.path().string(), bounded()};
-  const std::uint64_t victims = sanitized ? 10 : 40;
-  for (std::uint64_t seed = 1; seed <= victims; ++seed) {
-    CAPTURE(seed);
-    auto child = spawn("live_until", {dir.path().string(), "random", std::to_string(seed), "bounded"});
-    REQUIRE(child.wait(60s) == ExitStatus{-1, SIGKILL});
-    const auto acknowledged = Acknowledged{bench}.count().load(shm::relaxed);
-    const auto records = read_all(bench);
-    const auto next = records.empty() ? 0 : check_sequence(records, records.front().number());
-    REQUIRE(next >= acknowledged);
-    REQUIRE((next <= acknowledged + 1 || next == acknowledged + batch_size));
-    Acknowledged{bench}.count().store(next, shm::relaxed);
+TEST_CASE("a partition's only writer, killed at any failpoint, leaves to the next one all that it acknowledged") {
+  shm::RegionCache::instance().set_limit(16);
+  const auto names = all_failpoints(alone_and_bounded());
+  const std::set<std::string> found{names.begin(), names.end()};
+  for (const char* name : {"sole.owned", "sole.entered", "reserve.announced", "reserve.reserved", "append.written",
+                           "commit.resolved", "commit.woken", "sole.before_seal", "sole.sealed", "batch.half_placed"}) {
+    CAPTURE(std::string{name});
+    CHECK(found.contains(name));
   }
-  check_files(bench);
+  CHECK_FALSE(found.contains("finish.before_seal"));  // nor does it do what many writers do
+  unsigned killed = 0;
+  for (const auto& name : names)
+    for (const char* nth : {"1", "7"}) {
+      CAPTURE(std::string{name});
+      CAPTURE(std::string{nth});
+      TempDir dir;
+      auto child = spawn("live_until", {dir.path().string(), name, nth, "alone"});
+      killed += child.wait(60s) == ExitStatus{-1, SIGKILL};
+      LogBench bench{dir.path().string(), alone_and_bounded()};
+      check_after_kill(bench, false);
+      check_files(bench);
+      if (sanitized) break;
+    }
+  CHECK(killed >= names.size());
+}
+
+TEST_CASE("processes killed one after the other at random points of one log lose, double and reorder nothing") {
+  for (const char* kind : {"bounded", "alone"}) {
+    TempDir dir;
+    LogBench bench{dir.path().string(), options_of(kind)};
+    const std::uint64_t victims = sanitized ? 10 : 40;
+    for (std::uint64_t seed = 1; seed <= victims; ++seed) {
+      CAPTURE(std::string{kind});
+      CAPTURE(seed);
+      auto child = spawn("live_until", {dir.path().string(), "random", std::to_string(seed), kind});
+      REQUIRE(child.wait(60s) == ExitStatus{-1, SIGKILL});
+      const auto acknowledged = Acknowledged{bench}.count().load(shm::relaxed);
+      const auto records = read_all(bench);
+      const auto next = records.empty() ? 0 : check_sequence(records, records.front().number());
+      REQUIRE(next >= acknowledged);
+      REQUIRE((next <= acknowledged + 1 || next == acknowledged + batch_size));
+      Acknowledged{bench}.count().store(next, shm::relaxed);
+    }
+    check_files(bench);
+  }
 }
 
 TEST_CASE(

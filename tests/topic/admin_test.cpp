@@ -88,7 +88,7 @@ TEST_CASE("every setting has a Kafka name, a value and a default") {
   Admin admin{bus};
   must(admin.create_topic("t", {.segment_bytes = 1_MiB, .retention = {.age = 90s}, .readers = {"a", "b"}}));
   const auto entries = configs_of(admin, "t");
-  CHECK(entries.size() == 11);
+  CHECK(entries.size() == 12);
   CHECK(entries.at("retention.ms").value == "90000");
   CHECK(entries.at("retention.ms").default_value == "604800000");
   CHECK_FALSE(entries.at("retention.ms").is_default);
@@ -100,6 +100,8 @@ TEST_CASE("every setting has a Kafka name, a value and a default") {
   CHECK(entries.at("towpath.durability").value == "none");
   CHECK(entries.at("towpath.grace.ms").value == "1000");
   CHECK(entries.at("towpath.record.alignment").is_read_only);
+  CHECK(entries.at("towpath.writers").is_read_only);
+  CHECK(entries.at("towpath.writers").value == "many");
   CHECK_FALSE(entries.at("flush.ms").is_read_only);
   CHECK(admin.describe_configs("none").error() == Errc::unknown_topic);
 }

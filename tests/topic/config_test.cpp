@@ -66,6 +66,7 @@ TEST_CASE("each setting has bounds, and what is outside is named") {
   for (const Duration grace : {Duration{0}, Duration{999us}, Duration{1h} + 1ns}) refused({.grace = grace}, "grace");
   refused({.on_full = static_cast<OnFull>(3)}, "on_full");
   refused({.readers = {"a", "b/c"}}, "readers");
+  refused({.writers = static_cast<Writers>(2)}, "writers");
   refused({.durability = {static_cast<DurabilityKind>(3)}}, "durability");
   for (const Duration interval : {Duration{999us}, Duration{-1ns}, Duration{24h} + 1ns})
     refused({.durability = {.interval = interval}}, "durability.interval");
@@ -142,7 +143,8 @@ TEST_CASE("a config file that lacks any property, or holds nonsense in one, is c
       nonsense += (i == skip ? lines[i].substr(0, lines[i].find('=')) + "=-17x" : lines[i]) + "\n";
     }
     CAPTURE(lines[skip]);
-    const bool optional = lines[skip].starts_with("#") || lines[skip].starts_with("cleanup.policy");
+    const bool optional = lines[skip].starts_with("#") || lines[skip].starts_with("cleanup.policy") ||
+                          lines[skip].starts_with("towpath.writers");  // older files lack it
     if (optional) continue;
     ++required;
     CHECK(towpath::detail::parse_config(without).error() == Errc::corrupt);
@@ -200,6 +202,45 @@ TEST_CASE("two that disagree on the value type find out; bytes look at any topic
   Topic<Bytes> raw{bus, "raw"};
   CHECK(Topic<Pose>::open(bus, "raw").has_value());
   refused(Topic<Wide>::open(bus, "raw"));  // its values may stand anywhere
+}
+
+TEST_CASE("how many writers a topic has is fixed when it is made, and nobody has to ask for what it has") {
+  Bus bus;
+  Topic<Pose> one{bus, "one", {.writers = Writers::one}};
+  CHECK(one.files()->format().one_writer);
+  Topic<Pose> again{bus, "one"};
+  CHECK(again.files()->format().one_writer);
+  Topic<Pose> many{bus, "many"};
+  CHECK_FALSE(many.files()->format().one_writer);
+  Topic<Pose> unheard{bus, "many", {.writers = Writers::one}};
+  CHECK_FALSE(unheard.files()->format().one_writer);
+  Admin admin{bus};
+  CHECK(must(admin.describe_topic("one")).config.writers == Writers::one);
+  CHECK(admin.alter_topic("many", {.writers = Writers::one}).error() == Errc::config_mismatch);
+  CHECK(admin.alter_configs("one", {{"towpath.writers", "many"}}).error() == Errc::config_mismatch);
+  must(admin.alter_topic("one", {.grace = 5s}));
+  CHECK(must(admin.describe_topic("one")).config.writers == Writers::one);
+  must(admin.create_topic({"named", {}, {{"towpath.writers", "one"}}}));
+  CHECK(must(admin.describe_topic("named")).config.writers == Writers::one);
+}
+
+TEST_CASE("a config file of before there was a choice of writers means many; another word than the two is corrupt") {
+  towpath::detail::StoredConfig stored;
+  stored.id = std::string(32, '0');
+  stored.config.record_alignment = 8;
+  stored.config.max_message_bytes = 1_MiB;
+  stored.config.retention.bytes = 1_MiB;
+  stored.config.durability.interval = 1s;
+  stored.config.writers = Writers::one;
+  const auto text = to_text(stored);
+  CHECK(must(towpath::detail::parse_config(text)).config.writers == Writers::one);
+  const std::string line = "towpath.writers=one\n";
+  const auto at = text.find(line);
+  REQUIRE(at != std::string::npos);
+  auto old = text;
+  CHECK(must(towpath::detail::parse_config(old.erase(at, line.size()))).config.writers == Writers::many);
+  auto odd = text;
+  CHECK(towpath::detail::parse_config(odd.replace(at, line.size(), "towpath.writers=two\n")).error() == Errc::corrupt);
 }
 
 TEST_CASE("alignment is what the type needs and the config asks, and another one later is config_mismatch") {

@@ -85,7 +85,7 @@ inline constexpr KafkaErrorOf kafka_errors[] = {
 inline constexpr std::string_view config_fields[] = {
     "segment_bytes", "max_message_bytes", "retention",  "grace",    "record_alignment",
     "on_full",       "readers",           "durability", "flush.ms", "cleanup.policy",
-    "segment.bytes", "max.message.bytes", "towpath.",   "property"};
+    "segment.bytes", "max.message.bytes", "towpath.",   "property", "writers"};
 
 }  // namespace detail
 

@@ -2,48 +2,33 @@
 // It belongs to one thread, like the member line it uses; any number of them append to one partition at a time.
 // append() never blocks on another process: a reservation is one fetch_add, a commit one compare-and-swap. Once per
 // segment it makes or finds the next file. After a crash the one open reservation is aborted by whoever it holds up.
+// In a topic with one writer both are stores (log/sole_writer.hpp), and a second live writer is told `busy`.
 #pragma once
 
 #include <towpath/log/frame.hpp>
-#include <towpath/log/helping.hpp>
 #include <towpath/log/rolling.hpp>
+#include <towpath/log/sole_writer.hpp>
 
 namespace towpath::inline TOWPATH_ABI::log {
 
-/// Room in the log that one appender owns: `count` slots from `n` on, and the bytes at `frame`.
-struct Reservation {
-  std::uint64_t n = 0;
-  std::uint64_t position = 0;
-  std::uint64_t length = 0;  ///< of the frame in slot n
-  std::byte* frame = nullptr;
-  Offset offset;
-  std::uint64_t count = 1;
-};
-
-namespace detail {
-
-/// Asks for the lines that the append after next will write: a locked instruction drains the store buffer, so a missing
-/// line is never hidden otherwise. Measured: docs/decisions/0003.
-TOWPATH_HOT void prefetch_for_writing(const std::byte* at) noexcept {
-#if defined(__x86_64__)
-  __asm__ __volatile__("prefetchw %0" : : "m"(*at));
-#else
-  __builtin_prefetch(at, 1, 3);
-#endif
-}
-
-}  // namespace detail
+/// What the caller knows of the topic: whether a partition has many writers or one.
+enum class Writing { any, shared, sole };
 
 class Appender {
  public:
-  Appender(const PartitionLog& log, shm::Member& member) noexcept
-      : log_{&log}, member_{&member}, line_{&member.line()}, alignment_{log.format().record_alignment} {}
+  /// `locks`: those of the Producer, where the topic has one writer; null: its own.
+  Appender(const PartitionLog& log, shm::Member& member, WriterLocks* locks = nullptr) noexcept
+      : log_{&log},
+        member_{&member},
+        line_{&member.line()},
+        alignment_{log.format().record_alignment},
+        sole_{log, member.line(), locks} {}
 
   /// Appends one frame of `length` bytes, which `fill(std::byte* frame, std::uint64_t offset, const Segment&)` writes.
   /// `fill` may be called again for another place (the slot was aborted by a helper, or the segment was full).
   /// Returns the offset. Errors, each with nothing appended: queue_full (readers hold the log up), no_space,
   /// topic_deleted, partition_failed, corrupt, newer_format, too_many_maps, too_many_files, permission_denied,
-  /// io_error.
+  /// io_error; busy (another live Producer writes the partition, which has one writer).
   template <class Fill>
   TOWPATH_HOT Result<Offset> append(std::uint64_t length, const Fill& fill) {
     for (;;) {
@@ -64,7 +49,72 @@ class Appender {
   /// Takes `need.slots` slots in a row and `need.bytes` bytes: a batch, published whole by one commit(). The first
   /// frame has `length` bytes and begins at the room's; each later one at a multiple of the record alignment, announced
   /// by place() before the commit.
+  template <Writing how = Writing::any>
   TOWPATH_HOT Result<Reservation> reserve(Need need, std::uint64_t length) {
+    if constexpr (how == Writing::shared) return reserve_shared(need, length);
+    if constexpr (how == Writing::sole) return reserve_sole(need, length);
+    return sole_.is_sole() ? reserve_sole(need, length) : reserve_shared(need, length);
+  }
+
+  /// Says where record `i` (from 1) of a batch stands. Seen by readers once the batch is committed, never before.
+  void place(const Reservation& room, std::uint64_t i, std::uint64_t position, std::uint64_t length) const noexcept {
+    // Published by the head's compare-and-swap. A plain store also over what a helper aborted: then the head is, too.
+    segment_.slots[room.n + i].store(Slot::make(Slot::continued, position, length), shm::relaxed);
+  }
+
+  /// Publishes what was reserved. False if a helper aborted the slot meanwhile: nothing was visible, append it again.
+  template <Writing how = Writing::any>
+  TOWPATH_HOT bool commit(const Reservation& room) noexcept {
+    if constexpr (how == Writing::shared) return commit_shared(room, [] {});
+    if constexpr (how == Writing::sole) return sole_.commit(segment_, room), true;
+    return commit(room, [] {});
+  }
+
+  /// As above; `lost()` runs when the slot was aborted, while the frame's bytes are still this appender's to read.
+  template <class Lost>
+  TOWPATH_HOT bool commit(const Reservation& room, const Lost& lost) {
+    if (!sole_.is_sole()) return commit_shared(room, lost);
+    sole_.commit(segment_, room);
+    return true;  // a live writer's slot stays its own
+  }
+
+  /// Gives the room up: readers skip the offsets.
+  void abandon(const Reservation& room) noexcept {
+    for (std::uint64_t i = 0; i < room.count; ++i) abort_slot(*log_, segment_, room.n + i);
+    TOWPATH_FAILPOINT("abandon.aborted");
+    line_->inflight.store(Inflight::idle, shm::release);  // pairs as in commit()
+  }
+
+  [[nodiscard]] const PartitionLog& log() const noexcept { return *log_; }
+  [[nodiscard]] const Segment& segment() const noexcept { return segment_; }
+
+  /// Makes the partition mine until the appender goes, where it has one writer. Errors: busy, and those of a file.
+  Result<void> own() { return sole_.is_sole() ? sole_.own() : Result<void>{}; }
+
+  /// Closes the active segment and makes the next one, unless the active one is empty. For retention by age. Where
+  /// there is one writer and it lives, it is asked to, and does so at its next append.
+  Result<void> roll() {
+    return closing([&] {
+      auto done = close_active(false);
+      return done && full_ ? find_segment({}) : done;
+    });
+  }
+
+  /// Closes the active segment for good: for a partition that failed, where nothing follows. Nothing may be reserved.
+  void close() {
+    closing([&] { return close_active(true); }).ignore();
+    park();
+  }
+
+  /// Lets go of the mapped segment; the next append finds it again. Not while something is reserved.
+  void park() noexcept {
+    segment_ = Segment{};
+    full_ = false;
+    if (sole_.is_sole()) sole_.leave();
+  }
+
+ private:
+  TOWPATH_HOT Result<Reservation> reserve_shared(Need need, std::uint64_t length) {
     if (need.bytes > max_small_frame || need.slots > max_small_count) return reserve_large(need, length);
     const std::uint64_t step = need.slots * Tail::one_slot | need.bytes;
     for (;;) {
@@ -87,20 +137,14 @@ class Appender {
     }
   }
 
-  /// Says where record `i` (from 1) of a batch stands. Seen by readers once the batch is committed, never before.
-  void place(const Reservation& room, std::uint64_t i, std::uint64_t position, std::uint64_t length) const noexcept {
-    // Published by the head's compare-and-swap. A plain store also over what a helper aborted: then the head is, too.
-    segment_.slots[room.n + i].store(Slot::make(Slot::continued, position, length), shm::relaxed);
+  /// However much is wanted: nothing is taken before it is seen to fit.
+  TOWPATH_HOT Result<Reservation> reserve_sole(Need need, std::uint64_t length) {
+    while (!sole_.fits(segment_, need)) [[unlikely]] if (auto ready = prepare_sole(need); !ready) return ready.error();
+    return sole_.reserve(segment_, need, length);
   }
 
-  /// Publishes what was reserved. False if a helper aborted the slot meanwhile: nothing was visible, append it again.
-  TOWPATH_HOT bool commit(const Reservation& room) noexcept {
-    return commit(room, [] {});
-  }
-
-  /// As above; `lost()` runs when the slot was aborted, while the frame's bytes are still this appender's to read.
   template <class Lost>
-  TOWPATH_HOT bool commit(const Reservation& room, const Lost& lost) {
+  TOWPATH_HOT bool commit_shared(const Reservation& room, const Lost& lost) {
     const bool mine = segment_.resolve(room.n, Slot::make(Slot::committed, room.position, room.length));
     TOWPATH_FAILPOINT("commit.resolved");
     if (mine) [[likely]] {
@@ -113,43 +157,6 @@ class Appender {
     return mine;
   }
 
-  /// Gives the room up: readers skip the offsets.
-  void abandon(const Reservation& room) noexcept {
-    for (std::uint64_t i = 0; i < room.count; ++i) abort_slot(*log_, segment_, room.n + i);
-    TOWPATH_FAILPOINT("abandon.aborted");
-    line_->inflight.store(Inflight::idle, shm::release);  // pairs as in commit()
-  }
-
-  [[nodiscard]] const PartitionLog& log() const noexcept { return *log_; }
-  [[nodiscard]] const Segment& segment() const noexcept { return segment_; }
-
-  /// Closes the active segment and makes the next one, unless the active one is empty. For retention by age.
-  Result<void> roll() {
-    park();
-    if (auto ready = find_segment({}); !ready) return ready;
-    if (Tail::count(segment_.header->tail.load(shm::acquire)) == 0) return {};
-    announce();
-    roll_for_large(read_tail());
-    return segment_ ? find_segment({}) : Result<void>{};
-  }
-
-  /// Closes the active segment for good: for a partition that failed, where nothing follows. Nothing may be reserved.
-  void close() {
-    park();
-    if (find_segment({}) && segment_.sealed_count() == 0) {
-      announce();
-      roll_for_large(read_tail());
-    }
-    park();
-  }
-
-  /// Lets go of the mapped segment; the next append finds it again. Not while something is reserved.
-  void park() noexcept {
-    segment_ = Segment{};
-    full_ = false;
-  }
-
- private:
   /// From here until inflight says otherwise nobody recycles the segment that I believe in.
   TOWPATH_HOT void announce() noexcept {
     // Pairs with the acquire of R4 and HELP, which read inflight first: it comes with its uid or a later one.
@@ -166,10 +173,53 @@ class Appender {
     line_->inflight.store(Inflight::writing(offset, count), shm::release);  // pairs with the acquire of R4 and HELP
     TOWPATH_FAILPOINT("reserve.narrowed");
     std::byte* frame = segment_.data + position;
-    const std::uint64_t ahead = std::min(position + 512, segment_.capacity - 128);
-    detail::prefetch_for_writing(segment_.data + ahead);
-    detail::prefetch_for_writing(segment_.data + ahead + 64);
+    detail::prefetch_ahead(segment_, position);
     return {n, position, length, frame, Offset{static_cast<std::int64_t>(offset)}, count};
+  }
+
+  /// Why does it not fit? One thing is put right at a time.
+  TOWPATH_COLD Result<void> prepare_sole(Need need) {
+    if (full_ || !segment_) return find_segment(need);
+    if (!sole_.is_there(segment_))
+      stale();
+    else if (sole_.is_asked_in_vain(segment_) && !log_->has_failed())
+      SoleWriter::clear_request(segment_);
+    else
+      seal_sole();
+    return {};
+  }
+
+  void seal_sole() noexcept {
+    next_base_ = segment_.base + sole_.seal(segment_);
+    full_ = true, crosser_ = true;
+  }
+
+  /// Does what closes a segment, for which one needs the writer's lock where there is one writer: for so long only,
+  /// unless it is mine already. If a live writer has it, it is asked.
+  template <class Work>
+  Result<void> closing(const Work& work) {
+    park();
+    if (!sole_.is_sole()) return work();
+    const bool was_owner = sole_.is_owner();
+    if (auto mine = sole_.own(true); !mine) {
+      if (mine.error() != Errc::busy) return mine;
+      SoleWriter::request_roll(*log_);
+      return {};
+    }
+    auto done = work();
+    park();
+    if (!was_owner) sole_.give_back();
+    return done;
+  }
+
+  /// Closes the active segment; one that holds nothing only if `always`. It stays segment_, and full_, if it did.
+  Result<void> close_active(bool always) {
+    if (auto ready = find_segment({}); !ready) return ready;
+    if (!always && Tail::count(segment_.header->tail.load(shm::acquire)) == 0) return {};
+    if (sole_.is_sole()) return seal_sole(), Result<void>{};
+    announce();
+    roll_for_large(read_tail());
+    return {};
   }
 
   /// Much at once: reserves by compare-and-swap, which never passes the end, so that the tail cannot overflow.
@@ -250,6 +300,7 @@ class Appender {
   }
 
   TOWPATH_COLD Result<void> find_segment(Need need) {
+    if (auto mine = own(); !mine) return mine;
     if (segment_ && full_ && next_base_ <= segment_.base)
       return Failure{Errc::corrupt, "a segment sealed without a slot"};
     auto found = segment_ ? log_->next(*member_, segment_, next_base_, crosser_, need) : log_->active(*member_, need);
@@ -259,11 +310,16 @@ class Appender {
     if (const std::uint64_t count = segment_.sealed_count();
         count != 0) {  // nobody adds to a tail that is past its end
       next_base_ = segment_.base + count;
-      full_ = true, crosser_ = false;
+      full_ = true, crosser_ = sole_.is_sole();  // alone there is nobody to wait for
       return find_segment(need);
     }
+    if (sole_.is_sole()) sole_.enter(segment_);
     if (segment_.can_hold(need)) return {};
     // Made by somebody with smaller records, and mine never fits: fill it up and look for the next.
+    if (sole_.is_sole()) {
+      if (sole_.is_there(segment_)) seal_sole();
+      return full_ ? find_segment(need) : Result<void>{};
+    }
     announce();
     roll_for_large(read_tail());
     return find_segment(need);
@@ -277,6 +333,16 @@ class Appender {
   std::uint64_t next_base_ = 0;
   bool full_ = false;  // segment_ is sealed; next_base_ follows it
   bool crosser_ = false;
+  SoleWriter sole_;
+};
+
+/// Gives the room back if the user's encode throws; set `appender` to null when it did not.
+struct RoomGuard {
+  Appender* appender;
+  const Reservation* room;
+  ~RoomGuard() {
+    if (appender) appender->abandon(*room);
+  }
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::log

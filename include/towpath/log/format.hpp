@@ -61,10 +61,11 @@ struct SegmentHeader {
   std::uint64_t stride;
   Word64 uuid;
   // One line: what a reservation adds to, and what it checks.
-  Word64 tail;        // count:24 | bytes:40; closed_tail while retired or spare
-  Word64 base;        // incarnation: base offset while live, unset_base while spare, gone_base
-  Word64 generation;  // + 1 per incarnation
-  std::uint64_t reserved0[5];
+  Word64 tail;          // count:24 | bytes:40; closed_tail while retired or spare
+  Word64 base;          // incarnation: base offset while live, unset_base while spare, gone_base
+  Word64 generation;    // + 1 per incarnation
+  Word64 roll_request;  // base + 1: the one writer of the partition is asked to close this incarnation
+  std::uint64_t reserved0[4];
   // One line: read when there is nothing to read.
   Word64 sealed;  // 0 open, C + 1 sealed with C slots (C >= 1)
   std::uint64_t reserved1[7];
@@ -73,7 +74,7 @@ struct SegmentHeader {
 static_assert(sizeof(SegmentHeader) == slots_offset && std::is_standard_layout_v<SegmentHeader>);
 static_assert(offsetof(SegmentHeader, uuid) == 56 && offsetof(SegmentHeader, tail) == 64);
 static_assert(offsetof(SegmentHeader, base) == 72 && offsetof(SegmentHeader, generation) == 80);
-static_assert(offsetof(SegmentHeader, sealed) == 128);
+static_assert(offsetof(SegmentHeader, roll_request) == 88 && offsetof(SegmentHeader, sealed) == 128);
 
 /// Tells two layouts apart that have one version by mistake: where each field stands.
 inline constexpr std::uint32_t segment_layout_hash = [] {

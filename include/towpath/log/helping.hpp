@@ -1,6 +1,6 @@
 // Helping: whoever is held up by an open slot asks the kernel whether its owner still lives, and aborts the slot if
 // not; after the grace it aborts anyway. Liveness only decides how soon; the compare-and-swap on the slot decides
-// whether. protocol.md HELP.
+// whether. Where a partition has one writer, whose commit is a store, only the dead lose their slots. protocol.md HELP.
 #pragma once
 
 #include <towpath/log/partition_log.hpp>
@@ -75,7 +75,9 @@ class Stall {
       return false;
     }
     if (now - since_ < before_asking) return false;
-    const bool expired = now - since_ >= Duration{static_cast<std::int64_t>(log.words().grace_ns.load(shm::relaxed))};
+    // One writer: its slots are its own as long as it lives. Nobody else is held up by it.
+    const bool expired = !log.format().one_writer &&
+                         now - since_ >= Duration{static_cast<std::int64_t>(log.words().grace_ns.load(shm::relaxed))};
     const bool helped = abort_open(log, segment, n, tail, expired ? reserved_ : 0);
     if (helped) reset();
     return helped;

@@ -22,6 +22,7 @@ struct PartitionFormat {
   std::uint64_t typical_frame = 0;  ///< bytes of one record when the type tells, else 0
   bool checksummed = false;
   bool recycling = true;
+  bool one_writer = false;  ///< one live Producer at a time appends, without locked instructions
 };
 
 using FileName = std::array<char, 320>;
@@ -68,6 +69,8 @@ class PartitionLog {
   [[nodiscard]] const PartitionFormat& format() const noexcept { return parts_.format; }
   [[nodiscard]] const Clock& clock() const noexcept { return parts_.clock; }
   [[nodiscard]] std::uint64_t uid() const noexcept { return uid_; }
+  /// The partition's, from 0.
+  [[nodiscard]] std::uint64_t number() const noexcept { return static_cast<std::uint64_t>(parts_.partition); }
   [[nodiscard]] const std::string& folder() const noexcept { return parts_.folder; }
   [[nodiscard]] bool is_deleted() const noexcept {
     return (parts_.state->flags.load(shm::acquire) & partition_deleted) != 0;

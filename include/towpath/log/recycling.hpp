@@ -58,8 +58,10 @@ struct Recycler {
  private:
   Retired clean(const char* own, const Segment& segment, std::uint64_t count) const {
     auto& state = log->state();
-    const std::uint64_t tail =
-        segment.header->tail.exchange(Tail::closed, shm::acq_rel);  // R3: acquires every reservation
+    // R3: acquires every reservation. Where there is one writer its last store to the tail is no read-modify-write, and
+    // nothing here would order its slots before the zeros of R7: what does is the seal, which came after all of them
+    // and which whoever retires has read with acquire (sealed_count()), or has from log_start, raised by one who did.
+    const std::uint64_t tail = segment.header->tail.exchange(Tail::closed, shm::acq_rel);
     TOWPATH_FAILPOINT("retire.closed");
     if (!log->format().recycling || !is_wanted(segment) || is_in_doubt(segment, count)) return drop(own, &segment);
     segment.header->base.store(unset_base, shm::seq_cst);  // R6

@@ -21,7 +21,8 @@ class Producer<T, S, Bus, P> {
 
  public:
   /// Throws Error: read_only, too_many_members, forked; for what the config asks: invalid_argument, busy (another live
-  /// Producer of the topic has the id), unsupported_compression, and with an id those of mapping.
+  /// Producer of the topic has the id, or writes its only partition, which has one writer), unsupported_compression,
+  /// and with an id or one writer those of mapping.
   explicit Producer(const Topic<T, S>& topic, P partitioner = P{})
       : Producer{topic, ProducerConfig{}, std::move(partitioner)} {}
   Producer(const Topic<T, S>& topic, const ProducerConfig& config, P partitioner = P{})
@@ -40,26 +41,20 @@ class Producer<T, S, Bus, P> {
   /// Appends the value. When it returns, the record is in the log and survives this process.
   /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
   /// invalid_argument (more than 65,535 headers, or a value that its serde refuses), duplicate_sequence, forked,
-  /// closed, corrupt, queue_full and timed_out (a topic that waits for its readers), partition_failed, and those of
-  /// making and mapping a segment. With `visible` or durability each also those of flush(): then the record is in the
-  /// log, and sending it again makes a second one. Microseconds; milliseconds when it makes a segment's file or room
-  /// for one (on a disk with flushes). Waits: on_full = block, max_block at most; `visible` and durability each, the
-  /// grace for each open record before it; each also for one or two flushes of the disk.
+  /// closed, corrupt, queue_full and timed_out (a topic that waits for its readers), partition_failed, busy (another
+  /// live Producer writes the partition, which has one writer), and those of making and mapping a segment. With
+  /// `visible` or durability each also those of flush(): then the record is in the log, and sending it again makes a
+  /// second one. Microseconds; milliseconds when it makes a segment's file or room for one (on a disk with flushes).
+  /// Waits: on_full = block, max_block at most; `visible` and durability each, the grace for each open record before
+  /// it; each also for one or two flushes of the disk.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value,
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
       return closed();
-    log::FrameSpec spec = describe(options);
-    if constexpr (PreparingSerde<S, T>) {
-      const auto prepared = S::prepare(value);
-      if (!prepared) return prepared.error();
-      const Bytes bytes = prepared->bytes();
-      spec.value_size = bytes.size();
-      return append(spec, options, [&](std::span<std::byte> out) noexcept { Serde<Bytes>::encode(bytes, out); });
-    } else {
-      spec.value_size = S::size(value);
-      return append(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
-    }
+    if (core_->is_plain()) [[likely]]
+      return send_as<log::Writing::shared>(value, options);
+    if (core_->identity()) return send_as<log::Writing::any>(value, options);
+    return &options == &detail::no_options ? send_alone(value) : send_alone(value, options);
   }
 
   /// Appends a record without a value: Kafka's tombstone, which says that the key is gone. Errors as send().
@@ -68,7 +63,7 @@ class Producer<T, S, Bus, P> {
       return closed();
     log::FrameSpec spec = describe(options);
     spec.has_value = false;
-    return append(spec, options, [](std::span<std::byte>) noexcept {});
+    return append<log::Writing::any>(spec, options, [](std::span<std::byte>) noexcept {});
   }
 
   /// Appends all the values to one partition in a row, and publishes them at once: a reader sees all of them or none,
@@ -203,40 +198,49 @@ class Producer<T, S, Bus, P> {
       log::seal_frame(frame, room.length, appender.segment().uuid, static_cast<std::uint64_t>(room.offset.value));
   }
 
-  /// Gives the room back if the user's encode throws.
-  struct Guard {
-    log::Appender* appender;
-    const log::Reservation* room;
-    ~Guard() {
-      if (appender) appender->abandon(*room);
+  template <log::Writing how>
+  TOWPATH_HOT Result<RecordMetadata> send_as(const T& value, const SendOptions& options) noexcept(encodes_quietly) {
+    log::FrameSpec spec = describe(options);
+    if constexpr (PreparingSerde<S, T>) {
+      const auto prepared = S::prepare(value);
+      if (!prepared) return prepared.error();
+      const Bytes bytes = prepared->bytes();
+      spec.value_size = bytes.size();
+      return append<how>(spec, options, [&](std::span<std::byte> out) noexcept { Serde<Bytes>::encode(bytes, out); });
+    } else {
+      spec.value_size = S::size(value);
+      return append<how>(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
     }
-  };
-
-  /// Gives the records of a producer with an id their mark. Errors: duplicate_sequence, invalid_argument.
-  TOWPATH_COLD Failure sign(log::ProducerMark& mark, const SendOptions& options) const noexcept {
-    const auto next = core_->identity()->next(options.sequence);
-    if (next) mark = *next;
-    return next.error();
   }
 
-  template <class Encode>
+  /// Apart, so that a call of send() does not hold both. Hot, although that call takes it for unlikely.
+  [[gnu::noinline, gnu::hot]] Result<RecordMetadata> send_alone(const T& value,
+                                                                const SendOptions& options) noexcept(encodes_quietly) {
+    return send_as<log::Writing::sole>(value, options);
+  }
+
+  [[gnu::noinline, gnu::hot]] Result<RecordMetadata> send_alone(const T& value) noexcept(encodes_quietly) {
+    return send_as<log::Writing::sole>(value, detail::no_options);  // which the compiler then knows
+  }
+
+  template <log::Writing how, class Encode>
   TOWPATH_HOT Result<RecordMetadata> append(const log::FrameSpec& spec, const SendOptions& options,
                                             const Encode& encode) noexcept(encodes_quietly) {
-    if (core_->identity()) [[unlikely]]
-      return append_signed(spec, options, encode);
-    return append_as(spec, options, encode, [] {});
+    if constexpr (how == log::Writing::any)
+      if (core_->identity()) return append_signed(spec, options, encode);
+    return append_as<how>(spec, options, encode, [] {});
   }
 
   /// Apart, so that a producer without id keeps what it writes in registers.
   template <class Encode>
   [[gnu::noinline]] Result<RecordMetadata> append_signed(log::FrameSpec spec, const SendOptions& options,
                                                          const Encode& encode) noexcept(encodes_quietly) {
-    if (const Failure refused = sign(spec.producer, options); refused.code != Errc::ok) return refused;
-    return append_as(spec, options, encode, [&] { core_->identity()->sent(spec.producer); });
+    if (const Failure refused = core_->sign(spec.producer, options); refused.code != Errc::ok) return refused;
+    return append_as<log::Writing::any>(spec, options, encode, [&] { core_->identity()->sent(spec.producer); });
   }
 
   /// `committed()` is called when the record is in the log, whatever is waited for then.
-  template <class Encode, class Committed>
+  template <log::Writing how, class Encode, class Committed>
   TOWPATH_HOT Result<RecordMetadata> append_as(const log::FrameSpec& spec, const SendOptions& options,
                                                const Encode& encode,
                                                const Committed& committed) noexcept(encodes_quietly) {
@@ -252,17 +256,17 @@ class Producer<T, S, Bus, P> {
     log::Appender& appender = **found;
     const log::Need need{align_up(layout.length, core_->record_alignment()), 1};
     for (;;) {
-      auto room = appender.reserve(need, layout.length);
+      auto room = appender.template reserve<how>(need, layout.length);
       if (!room) [[unlikely]]
         if (room = core_->reserve_later(room.error(), appender, need, layout.length); !room) return room.error();
-      Guard guard{&appender, &*room};
+      log::RoomGuard guard{&appender, &*room};
       log::write_frame(room->frame, layout, spec);
       TOWPATH_FAILPOINT("append.half_written");
       encode(std::span<std::byte>{room->frame + layout.value_at, static_cast<std::size_t>(spec.value_size)});
       seal(room->frame, *room, appender);
       TOWPATH_FAILPOINT("append.written");
       guard.appender = nullptr;
-      if (!appender.commit(*room)) [[unlikely]]
+      if (!appender.template commit<how>(*room)) [[unlikely]]
         continue;
       committed();
       return finish({{*partition}, room->offset, spec.timestamp}, options.visible);
@@ -296,7 +300,7 @@ class Producer<T, S, Bus, P> {
       return closed();
     detail::SendStamp stamp{core_->now(), {}};
     if (core_->identity())
-      if (const Failure refused = sign(stamp.first, options); refused.code != Errc::ok) return refused;
+      if (const Failure refused = core_->sign(stamp.first, options); refused.code != Errc::ok) return refused;
     if (!scratch_) scratch_ = std::make_unique<detail::BatchScratch>();
     detail::BatchFrames<T, S, Records> frames{*core_, count, record, stamp, *scratch_};
     if (const Failure refused = frames.measure(); refused.code != Errc::ok) return refused;
@@ -318,7 +322,7 @@ class Producer<T, S, Bus, P> {
     for (;;) {
       const auto room = core_->reserve(appender, frames.need(), frames.head_length());
       if (!room) return room;
-      Guard guard{&appender, &*room};
+      log::RoomGuard guard{&appender, &*room};
       frames.write(*room, appender);
       TOWPATH_FAILPOINT("batch.written");
       guard.appender = nullptr;
@@ -363,7 +367,7 @@ class Producer<T, S, Bus, P> {
     log::FrameSpec spec = describe(options);
     spec.value_size = size;
     if (core_->identity())
-      if (const Failure refused = sign(spec.producer, options); refused.code != Errc::ok) return refused;
+      if (const Failure refused = core_->sign(spec.producer, options); refused.code != Errc::ok) return refused;
     const auto layout = log::FrameLayout::of(spec, core_->value_alignment());
     if (const Failure refused = core_->refuses(spec, layout); refused.code != Errc::ok) return refused;
     const auto partition = choose(spec, options, layout.length);

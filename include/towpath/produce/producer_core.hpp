@@ -19,8 +19,8 @@ struct SendStamp {
 
 class ProducerCore {
  public:
-  /// Errors: read_only, too_many_members, forked, invalid_argument, unsupported_compression; of an id: busy and those
-  /// of mapping.
+  /// Errors: read_only, too_many_members, forked, invalid_argument, unsupported_compression; of an id, and of a topic
+  /// whose one partition has one writer: busy and those of mapping.
   static Result<std::unique_ptr<ProducerCore>> open(std::shared_ptr<TopicFiles> files, const ProducerConfig& config) {
     if (auto fine = files->core().usable(); !fine) return fine.error();
     if (!files->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
@@ -30,10 +30,13 @@ class ProducerCore {
     auto member = files->core().claim(shm::MemberKind::producer, files->name());
     if (!member) return member.error();
     auto core = std::unique_ptr<ProducerCore>{new ProducerCore{std::move(files), std::move(*member), config}};
+    if (core->is_sole_)
+      if (auto mine = core->own_only_partition(); !mine) return mine.error();
     if (config.id == ProducerConfig::no_id) return core;
     auto identity = ProducerIdentity::take(*core->files_, config.id);
     if (!identity) return identity.error();
     core->identity_ = std::make_unique<ProducerIdentity>(std::move(*identity));
+    core->is_plain_ = false;
     return core;
   }
 
@@ -45,6 +48,14 @@ class ProducerCore {
   [[nodiscard]] std::uint64_t record_alignment() const noexcept { return record_alignment_; }
   /// Null when the producer has no id.
   [[nodiscard]] TOWPATH_HOT ProducerIdentity* identity() const noexcept { return identity_.get(); }
+  /// Neither an id nor the only writer: nothing that a send has to look after.
+  [[nodiscard]] TOWPATH_HOT bool is_plain() const noexcept { return is_plain_; }
+  /// Gives the records of a producer with an id their mark. Errors: duplicate_sequence, invalid_argument.
+  TOWPATH_COLD Failure sign(log::ProducerMark& mark, const SendOptions& options) const noexcept {
+    const auto next = identity_->next(options.sequence);
+    if (next) mark = *next;
+    return next.error();
+  }
   /// The most that one batch may take of the log, in bytes.
   [[nodiscard]] std::uint64_t max_batch_bytes() const noexcept {
     return files_->words().segment_bytes.load(shm::relaxed);
@@ -143,7 +154,8 @@ class ProducerCore {
     if (!log) return log.error();
     auto done = log::Flusher{**log, member_}.flush_to(offset + 1);
     // Nobody is to append there. An open loan has the member's hazard words: then maintenance closes it.
-    if (!done && done.error() == Errc::partition_failed && !loan_open) log::Appender{**log, member_}.close();
+    if (done || done.error() != Errc::partition_failed || loan_open) return done;
+    if (auto mine = appender(partition); mine) (*mine)->close();
     return done;
   }
 
@@ -176,14 +188,24 @@ class ProducerCore {
         config_{config},
         clock_{files_->core().config().clock},
         value_alignment_{files_->format().value_alignment},
-        record_alignment_{files_->format().record_alignment} {}
+        record_alignment_{files_->format().record_alignment},
+        is_sole_{files_->format().one_writer},
+        is_plain_{!is_sole_} {}
+
+  /// Which partitions it will write is known only where there is one; of others the first send tells.
+  Result<void> own_only_partition() {
+    shm::register_for_barriers();  // takes milliseconds the first time: not in the first send
+    if (partitions() != 1) return {};
+    auto only = appender(0);
+    return only ? (*only)->own() : Result<void>{only.error()};
+  }
 
   TOWPATH_COLD Result<log::Appender*> make_appender(std::int32_t partition) {
     auto log = files_->partition({partition});
     if (!log) return log.error();
     const auto i = static_cast<std::size_t>(partition);
     if (i >= appenders_.size()) appenders_.resize(i + 1), last_.resize(i + 1, -1), used_.resize(i + 1, 0);
-    appenders_[i] = std::make_unique<log::Appender>(**log, member_);
+    appenders_[i] = std::make_unique<log::Appender>(**log, member_, &locks_);
     touch(partition);
     return appenders_[i].get();
   }
@@ -216,6 +238,9 @@ class ProducerCore {
   shm::TickClock clock_;
   std::uint64_t value_alignment_;
   std::uint64_t record_alignment_;
+  bool is_sole_;  // the topic has one writer per partition
+  bool is_plain_;
+  log::WriterLocks locks_;
   std::vector<std::unique_ptr<log::Appender>> appenders_;
   std::vector<std::int64_t> last_;
   std::vector<std::uint64_t> used_;

@@ -123,11 +123,13 @@ inline Result<void> Catalog::edit(const std::string& name, const Change& change,
   auto after = settings(**topic);
   if (!after) return after.error();
   const std::uint64_t alignment = after->config.record_alignment;
+  const Writers writers = after->config.writers;
   auto wanted = change(*after);
   if (!wanted) return wanted.error();
   if (auto fine = check_topic_config(*wanted); !fine || validate_only) return fine;
   after->config = settle(*wanted, Schema{});
   after->config.record_alignment = alignment;
+  after->config.writers = writers;
   for (std::size_t i = 0; i < after->config.readers.size(); ++i)
     if (auto done = ReaderFile::make((*topic)->directory(), ReaderFile::name_of(after->config.readers[i]),
                                      (*topic)->partitions());
@@ -151,6 +153,9 @@ inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& w
   if (auto fine = check_topic_config(wanted); !fine) return fine;
   if (wanted.record_alignment != 0 && wanted.record_alignment != (*topic)->stored().config.record_alignment)
     return Failure{Errc::config_mismatch, "record_alignment is fixed when a topic is created"};
+  // The default is no wish, as with the partitions.
+  if (wanted.writers != Writers::many && wanted.writers != (*topic)->stored().config.writers)
+    return Failure{Errc::config_mismatch, "writers is fixed when a topic is created"};
   if (wanted.partitions != TopicConfig{}.partitions && wanted.partitions != (*topic)->partitions())
     return Failure{Errc::invalid_argument, "partitions: altering changes no count; use create_partitions"};
   return edit(name, [&](const StoredConfig&) { return wanted; });

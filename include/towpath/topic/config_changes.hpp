@@ -45,7 +45,7 @@ struct TopicProperty {
   bool is_list = false;
 };
 
-inline constexpr std::array<TopicProperty, 11> topic_properties{{
+inline constexpr std::array<TopicProperty, 12> topic_properties{{
     {"cleanup.policy", "cleanup.policy: delete (this version does not compact)"},
     {"retention.bytes", "retention.bytes: -1 (unlimited) or above 0"},
     {"retention.ms", "retention.ms: -1 (unlimited) or 1 to 9223372036854"},
@@ -57,6 +57,7 @@ inline constexpr std::array<TopicProperty, 11> topic_properties{{
     {"towpath.readers", "towpath.readers: 16 names at most, comma-separated, each as a topic's and once", false, true},
     {"towpath.grace.ms", "towpath.grace.ms: 1 to 3600000"},
     {"towpath.record.alignment", "towpath.record.alignment: 8, 16, 32 or 64, fixed when a topic is created", true},
+    {"towpath.writers", "towpath.writers: many or one, fixed when a topic is created", true},
 }};
 
 inline const TopicProperty* find_property(std::string_view name) noexcept {

@@ -24,6 +24,7 @@ struct StoredConfig {
 };
 
 inline constexpr std::string_view on_full_names[] = {"drop_oldest", "block", "fail"};
+inline constexpr std::string_view writers_names[] = {"many", "one"};
 inline constexpr std::string_view durability_names[] = {"none", "interval", "each"};
 
 template <class Enum, std::size_t N>
@@ -58,6 +59,7 @@ inline std::string to_text(const StoredConfig& stored) {
   put("towpath.on.full", std::string{text_of(on_full_names, config.on_full)});
   put("towpath.readers", std::string{config.readers.text()});
   put("towpath.record.alignment", std::to_string(config.record_alignment));
+  put("towpath.writers", std::string{text_of(writers_names, config.writers)});
   put("towpath.checksummed", stored.checksummed ? "1" : "0");
   put("towpath.type.name", stored.type_name);
   put("towpath.type.encoding", stored.encoding);
@@ -84,6 +86,12 @@ class PropertyReader {
     if (found != properties_.end()) return found->second;
     is_whole_ = false;
     return {};
+  }
+
+  /// Of a property that older files lack.
+  std::string text_or(const char* name, const char* otherwise) const {
+    const auto found = properties_.find(name);
+    return found != properties_.end() ? found->second : otherwise;
   }
 
   std::int64_t number(const char* name) {
@@ -130,6 +138,8 @@ inline Result<StoredConfig> parse_config(std::string_view text) {
   config.durability.kind = value_of<DurabilityKind>(durability_names, in.text("towpath.durability"));
   config.durability.interval = std::chrono::milliseconds{std::min<std::uint64_t>(in.count("flush.ms"), 86'400'001)};
   config.readers = ReaderList::of(in.text("towpath.readers"));
+  // Topics of before there was a choice have many.
+  config.writers = value_of<Writers>(writers_names, in.text_or("towpath.writers", "many"));
   stored.checksummed = in.number("towpath.checksummed") != 0;
   stored.type_name = in.text("towpath.type.name");
   stored.encoding = in.text("towpath.type.encoding");

@@ -59,6 +59,13 @@ struct Durability {
   friend constexpr bool operator==(const Durability&, const Durability&) noexcept = default;
 };
 
+/// How many live Producers a partition may have at a time.
+enum class Writers : std::uint32_t {
+  many = 0,  ///< any number of them, in any processes
+  one = 1,   ///< one: a second is told `busy` until the first is gone. Its sends are cheaper, and nobody gives up its
+             ///< record while it lives: if it stands still, the readers wait for it
+};
+
 struct TopicConfig {
   /// 1 to 32,767. More can be added later, never taken away. Default 1.
   std::int32_t partitions = 1;
@@ -85,6 +92,8 @@ struct TopicConfig {
   /// has, or 8; never less than the value type's own alignment.
   /// Fixed at creation: another value than the topic's is config_mismatch.
   std::uint64_t record_alignment = 0;
+  /// Default many. Fixed at creation: whoever opens the topic gets what it has.
+  Writers writers = Writers::many;
 
   friend constexpr bool operator==(const TopicConfig&, const TopicConfig&) noexcept = default;
 };
@@ -106,6 +115,7 @@ constexpr Result<void> check_topic_config(const TopicConfig& config) noexcept {
     return bad("grace: 1 ms to 1 h");
   if (const auto a = config.record_alignment; a != 0 && a != 8 && a != 16 && a != 32 && a != 64)
     return bad("record_alignment: 8, 16, 32 or 64");
+  if (config.writers > Writers::one) return bad("writers: many or one");
   if (config.on_full > OnFull::fail) return bad("on_full: drop_oldest, block or fail");
   if (!config.readers.is_valid()) return bad("readers: 16 names at most, each as a topic's, 480 characters in all");
   if (config.durability.kind > DurabilityKind::each) return bad("durability: none, interval or each");

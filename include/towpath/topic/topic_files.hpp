@@ -114,6 +114,7 @@ class TopicFiles {
                                                    : align_up(align_up(16, format_.value_alignment) + stored_.type_size,
                                                               format_.record_alignment);
     format_.checksummed = stored_.checksummed;
+    format_.one_writer = stored_.config.writers == Writers::one;
     format_.recycling = storage != shm::Storage::copy_on_write;
   }
 
