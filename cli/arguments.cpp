@@ -54,6 +54,7 @@ class Parser {
     talks = !quiet_;
     if (version_) result_.verb = Show{version_text()};
   } catch (const CLI::CallForHelp&) {
+    if (const auto wrong = unknown_verb()) throw Quit{Exit::usage, *wrong};
     result_.verb = Show{app_.help()};
   } catch (const CLI::ParseError& error) {
     if (version_) return void(result_.verb = Show{version_text()});
@@ -75,8 +76,8 @@ class Parser {
     const auto check = [=](const std::string& text) {
       const auto number = parse_number(text);
       if (number && *number >= lowest && *number <= highest) return std::string{};
-      if (highest == most) return fmt::format("'{}' is no number from {} on", text, lowest);
-      return fmt::format("'{}' is no number from {} to {}", text, lowest, highest);
+      if (highest == most) return fmt::format("'{}' is not a number of at least {}", text, lowest);
+      return fmt::format("'{}' is not a number from {} to {}", text, lowest, highest);
     };
     return option->check(CLI::Validator{check, ""})->type_name("N");
   }
@@ -116,7 +117,7 @@ class Parser {
         ->excludes(key);
     verb.add_option("-D,--delimiter", produce_.delimiter, "What ends a record, in place of \\n")->type_name("DELIM");
     add_number(
-        verb.add_option("-p,--partition", produce_.partition, "To this one; by the key, or in turn, if not given"), 0,
+        verb.add_option("-p,--partition", produce_.partition, "To this partition; else by key, or to varying ones"), 0,
         32'766);
     add_list(verb, "-H,--header", produce_.headers, "A header of every record; may be repeated")
         ->type_name("NAME=VALUE");
@@ -156,11 +157,11 @@ class Parser {
     auto& list = *add_verb(topic, "list", "Names of all topics", help::topic_list, list_);
     add_format(list, list_.format);
     auto& describe = *add_verb(topic, "describe", "What topics are like", help::topic_describe, describe_);
-    add_names(describe, "NAME", describe_.names, "Which");
+    add_names(describe, "NAME", describe_.names, "Topics; all if not given");
     add_format(describe, describe_.format);
     add_topic_alter(topic);
     auto& erase = *add_verb(topic, "delete", "Delete topics with their records", help::topic_delete, delete_);
-    add_names(erase, "NAME", delete_.names, "Which")->required();
+    add_names(erase, "NAME", delete_.names, "Topics")->required();
   }
 
   void add_topic_create(CLI::App& topic) {
@@ -174,19 +175,22 @@ class Parser {
   void add_topic_alter(CLI::App& topic) {
     auto& verb =
         *add_verb(topic, "alter", "Change a topic's settings, or give it more partitions", help::topic_config, alter_);
-    verb.add_option("NAME", alter_.name, "Which")->required();
-    add_number(verb.add_option("-p,--partitions", alter_.partitions, "As many as it shall have; never fewer than now"),
-               1, 32'767);
+    verb.add_option("NAME", alter_.name, "A topic")->required();
+    add_number(
+        verb.add_option("-p,--partitions", alter_.partitions, "More partitions than now; keys may move to others"), 1,
+        32'767);
     add_list(verb, "--config", alter_.config, "A setting, see below; may be repeated")->type_name("NAME=VALUE");
     add_list(verb, "--delete-config", alter_.removed, "Back to the default; may be repeated")->type_name("NAME");
   }
 
   void add_stat() {
     auto& verb = *add_verb(app_, "stat", "How much is in the partitions, and who takes part", help::stat, stat_);
-    add_names(verb, "TOPIC", stat_.topics, "Which; all if not given");
+    add_names(verb, "TOPIC", stat_.topics, "Topics; all if not given");
     add_format(verb, stat_.format);
-    verb.add_flag("-w,--watch", stat_.again, "Again and again until Ctrl-C");
-    verb.add_option("-i,--interval", stat_.interval, "With --watch: how often; 1s if not given")->type_name("TIME");
+    auto* watch = verb.add_flag("-w,--watch", stat_.again, "Again and again until Ctrl-C");
+    verb.add_option("-i,--interval", stat_.interval, "With --watch: how often; 1s if not given")
+        ->type_name("TIME")
+        ->needs(watch);
   }
 
   void add_hz() {
@@ -207,12 +211,18 @@ class Parser {
     return (verb.get_parent() ? path_of(*verb.get_parent()) + " " : "") + verb.get_name();
   }
 
-  /// CLI11's own words, but for a verb that is missing or unknown.
-  std::string explain(const CLI::ParseError& error) {
-    auto& verb = typed_verb();
+  /// What may stand behind what was typed; nothing behind a verb that does something.
+  std::vector<std::string> possible_verbs() {
     std::vector<std::string> verbs;
-    for (const auto* one : verb.get_subcommands([](const CLI::App*) { return true; })) verbs.push_back(one->get_name());
-    if (verbs.empty()) return error.what();
+    for (const auto* one : typed_verb().get_subcommands([](const CLI::App*) { return true; }))
+      verbs.push_back(one->get_name());
+    return verbs;
+  }
+
+  /// What is wrong with the word where a verb should be; none if nothing stands there, or nothing should.
+  std::optional<std::string> unknown_verb() {
+    const auto verbs = possible_verbs();
+    if (verbs.empty()) return std::nullopt;
     for (const auto& word : app_.remaining(true)) {
       if (word.starts_with('-')) continue;
       const auto meant = nearest(word, verbs);
@@ -220,7 +230,14 @@ class Parser {
           "there is no verb '{}'; {}", word,
           meant ? fmt::format("did you mean '{}'?", *meant) : fmt::format("there are {}", fmt::join(verbs, ", ")));
     }
-    return fmt::format("a verb is missing: {}", fmt::join(verbs, ", "));
+    return std::nullopt;
+  }
+
+  /// CLI11's own words, but for a verb that is missing or unknown.
+  std::string explain(const CLI::ParseError& error) {
+    if (const auto wrong = unknown_verb()) return *wrong;
+    const auto verbs = possible_verbs();
+    return verbs.empty() ? error.what() : fmt::format("a verb is missing: {}", fmt::join(verbs, ", "));
   }
 
   CommandLine& result_;

@@ -30,8 +30,22 @@ inline Exit exit_of(Errc code) noexcept {
   }
 }
 
+/// Does the detail say all that the code's own sentence says?
+inline bool is_explained_by_detail(const Failure& failure) noexcept {
+  switch (failure.code) {
+    case Errc::invalid_argument:
+    case Errc::invalid_name:
+    case Errc::config_mismatch:
+    case Errc::topic_deleted:
+    case Errc::queue_full: return *failure.detail != '\0';
+    default: return false;
+  }
+}
+
 /// What went wrong, and with what.
 inline Quit quit_with(const Failure& failure, std::string_view about) {
+  if (is_explained_by_detail(failure))
+    return Quit{exit_of(failure.code), fmt::format("{}: {}: {}", about, name(failure.code), failure.detail)};
   const bool says_more = message(failure.code) != failure.detail;
   return Quit{exit_of(failure.code), fmt::format("{}: {}", about, says_more ? failure : Failure{failure.code})};
 }
@@ -96,8 +110,9 @@ inline TopicDescription describe(const Admin& admin, const Common& common, const
 
 /// A topic that exists.
 inline Topic<Bytes> open_topic(Bus& bus, const Admin& admin, const Common& common, const std::string& name) {
-  static_cast<void>(describe(admin, common, name));  // for naming a topic that is missing would make it
-  return must(Topic<Bytes>::open(bus, name), fmt::format("topic '{}'", name));
+  auto topic = Topic<Bytes>::open_existing(bus, name);
+  if (topic.error() == Errc::unknown_topic) throw no_such_topic(admin, common, name);
+  return must(std::move(topic), fmt::format("topic '{}'", name));
 }
 
 }  // namespace towpath::cli

@@ -4,8 +4,9 @@
 namespace towpath::cli::help {
 
 inline constexpr const char* command = R"(
-A bus is a folder: --dir, else $TOWPATH_DIR, else $XDG_RUNTIME_DIR/towpath, else /dev/shm/towpath-UID. It is made by who
-comes first with `produce` or `topic create`. Data goes to standard output, everything else to standard error.
+A bus is a folder: --dir, else $TOWPATH_DIR, else $XDG_RUNTIME_DIR/towpath, else /dev/shm/towpath-UID. It is made, in a
+folder that exists, by who comes first with `produce` or `topic create`. Data goes to standard output, all else to
+standard error.
 
 Begin with:
   echo hello | towpath produce greetings
@@ -22,7 +23,10 @@ With every verb: -d,--dir DIR is the bus's folder (see `towpath --help`), -q,--q
 inline constexpr const char* produce = R"(
 Each line is a record. It is sent as soon as it is read; lines that come fast are sent together. The topic is made if it
 is missing. A line that cannot be sent ends the command with exit code 1 and is named, as in `orders.csv:17: ...`: the
-lines before it are in the log, it and those behind it are not. On Ctrl-C every whole line that was read is sent first.
+lines before it are in the log, it and those after it are not; with -K and several partitions, lines after it that
+belong to other partitions may be. A line that -z makes larger than the topic takes is sent as it is. On Ctrl-C every
+whole line that was read is sent first. Exit codes beside the common ones: 3 the topic was deleted meanwhile, 4 the
+readers that the topic waits for made no room within a minute.
 DELIM may have the escapes \n \r \t \0 \\ \xHH. A topic of values with a fixed size takes no other size.
 
 Examples:
@@ -36,12 +40,12 @@ Examples:
 
 inline constexpr const char* consume = R"(
 Prints each value and a newline, and goes on with what comes. Several topics are mixed as they come; the records of a
-partition keep their order.
+partition keep their order. A topic that is missing is exit code 3.
 
 FROM (-o), for each partition:
   start   the first record there is (the default)     N      offset N                -N   the last N records
-  end     what comes from now on                      @TIME  the first record as late as TIME: milliseconds since
-                                                             1970, or as in 2024-05-01T12:00:00Z
+  end     what comes from now on                      @TIME  the first record at or after TIME: milliseconds since
+                                                             1970, 2024-05-01T12:00:00Z, 2024-05-01 (UTC)
 FORMAT (-f), with the escapes \n \r \t \0 \\ \xHH:
   %s value   %S its size, -1 for a tombstone   %R the same as 4 bytes, big-endian
   %k key     %K its size, -1 for none          %h headers as a=1,b=2
@@ -49,7 +53,7 @@ FORMAT (-f), with the escapes \n \r \t \0 \\ \xHH:
 -J prints kcat's envelope, one JSON object per line: topic, partition, offset, tstype, ts, broker, headers (name and
 value in turn; only if there are any), key, payload. Bytes that are not UTF-8 stand in Base64 in key_base64 and
 payload_base64.
-TIME (--timeout) is 5s, 250ms, 2m: exit code 4 if nothing came at all, or fewer than -n.
+TIME (--timeout) is 5s, 250ms, 2m, 1h; a number alone is seconds. Exit code 4 if nothing came at all, or fewer than -n.
 
 Examples:
   towpath consume orders -e                          all there is, then end
@@ -67,8 +71,9 @@ Settings (--config NAME=VALUE), with Kafka's names; -1 is unlimited:
   max.message.bytes   value, key and headers of a record together; 16 MiB by default
   flush.ms            how often records are flushed to the disk with towpath.durability=interval
   towpath.durability  none, interval or each (send returns after the flush); only none on tmpfs
-  towpath.on.full     drop_oldest, block or fail: what a send does that would drop what a reader of the list needs
-  towpath.readers     that list: names, separated by commas
+  towpath.on.full     drop_oldest, block or fail: what a send does when the topic is full and one of towpath.readers
+                      still needs the oldest records
+  towpath.readers     names of consumers, separated by commas
   towpath.grace.ms    how long a frozen producer may hold readers up; 1000 by default
   towpath.record.alignment  8, 16, 32 or 64; fixed when the topic is made)";
 
@@ -85,16 +90,18 @@ Prints the names, one per line. With --format json an array of objects: name, pa
 
 inline constexpr const char* topic_describe = R"(
 Prints what the topic holds, its settings, and for each partition the first offset, the offset behind the last record,
-bytes and segments on disk; whom it waits for (towpath.readers) and how far they are. Without a name: every topic.)";
+bytes and segments on disk; whom it waits for (towpath.readers) and how far they are.)";
 
 inline constexpr const char* topic_delete = R"(
-The records are gone, and whoever has a topic open is told so. Several names: goes on behind one that fails.)";
+The records are gone, and whoever has a topic open is told so. Of several names, one that fails does not stop the
+others.)";
 
 inline constexpr const char* stat = R"(
 Columns: BEGIN is the first offset, END the one behind the last record, BYTES the size of the SEGMENTS' files. Counted
-since the partition was made: DROPPED offsets that retention removed, ABORTED offsets whose producer died or gave up,
-ROLLS segments begun after the first, RECYCLED segments that became spares, FRESH segments from new files, UNLINKED
-segments removed, WAITS times a consumer went to sleep. Then who takes part: producers, consumers, maintenance.
+since the partition was made: DROPPED offsets that retention removed, ABORTED offsets without a record (the producer
+died or gave up, or the segment was closed early), ROLLS segments begun after the first, RECYCLED segments that became
+spares, FRESH segments from new files, UNLINKED segments removed, WAITS times a consumer went to sleep (counted in the
+first of its partitions). Then who takes part: producers, consumers, maintenance. The least --interval is 10ms.
 
 Examples:
   towpath stat

@@ -138,26 +138,35 @@ class Sender {
   }
 
   void send_batch(std::span<const Pending> lines, std::optional<PartitionId> partition, const Input& input) {
-    SendOptions options;
-    options.partition = partition;
-    Failure failure;
-    if (lines.size() == 1 && plan_.compression == Compression::none) {
-      const auto& one = lines.front();
-      options.key = one.record.key, options.headers = Headers{one.record.headers};
-      failure = (one.record.value ? producer_.send(one.value, options) : producer_.send_tombstone(options)).error();
-    } else {
-      records_.clear();
-      for (const auto& one : lines) records_.push_back(one.record);
-      failure = producer_.send_batch(std::span<const Outgoing<Bytes>>{records_}, options).error();
-    }
+    const bool is_plain = lines.size() == 1 && plan_.compression == Compression::none;
+    Failure failure = is_plain ? append(lines.front(), partition) : append_batch(lines, partition);
     if (failure == Errc::message_too_large && lines.size() > 1) {  // packed it is larger, or the topic was altered
       send_batch(lines.first(lines.size() / 2), partition, input);
       send_batch(lines.subspan(lines.size() / 2), partition, input);
-    } else if (failure.code != Errc::ok) {
+      return;
+    }
+    if (failure == Errc::message_too_large && !is_plain) failure = append(lines.front(), partition);
+    if (failure.code != Errc::ok) {
       throw quit_with(failure, input.place(lines.front().line));
     } else {
       sent_ += lines.size();
     }
+  }
+
+  /// As it is, not packed.
+  Failure append(const Pending& line, std::optional<PartitionId> partition) {
+    SendOptions options;
+    options.partition = partition;
+    options.key = line.record.key, options.headers = Headers{line.record.headers};
+    return (line.record.value ? producer_.send(line.value, options) : producer_.send_tombstone(options)).error();
+  }
+
+  Failure append_batch(std::span<const Pending> lines, std::optional<PartitionId> partition) {
+    SendOptions options;
+    options.partition = partition;
+    records_.clear();
+    for (const auto& one : lines) records_.push_back(one.record);
+    return producer_.send_batch(std::span<const Outgoing<Bytes>>{records_}, options).error();
   }
 
   const Plan& plan_;

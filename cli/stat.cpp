@@ -8,6 +8,7 @@
 #include "interrupt.hpp"
 #include "members.hpp"
 #include "output.hpp"
+#include "partition_state.hpp"
 
 namespace towpath::cli {
 namespace {
@@ -16,17 +17,12 @@ using Json = nlohmann::ordered_json;
 
 struct Row {
   std::string topic;
-  PartitionId partition;
-  Offset begin;
-  Offset end;
-  std::uint64_t bytes = 0;
-  std::size_t segments = 0;
-  PartitionCounters counters;
+  PartitionState partition;
 };
 
 /// Every column of numbers, with its heading.
-template <class Row, class Use>
-void for_each_number(Row& row, const Use& use) {
+template <class Use>
+void for_each_number(const PartitionState& row, const Use& use) {
   use("begin", row.begin.value);
   use("end", row.end.value);
   use("bytes", row.bytes);
@@ -41,17 +37,7 @@ void for_each_number(Row& row, const Use& use) {
 }
 
 void look_at(Bus& bus, const Admin& admin, const Common& common, const std::string& name, std::vector<Row>& rows) {
-  const auto topic = open_topic(bus, admin, common, name);
-  for (std::int32_t i = 0; i < topic.partitions(); ++i) {
-    const auto partition = must(Partition<Bytes>::open(topic, {i}), name);
-    rows.push_back({name,
-                    {i},
-                    partition.begin_offset(),
-                    must(partition.end_offset(), name),
-                    partition.bytes(),
-                    must(partition.segments(), name),
-                    partition.counters()});
-  }
+  for (const auto& partition : states_of(open_topic(bus, admin, common, name))) rows.push_back({name, partition});
 }
 
 /// `wanted` names topics that must be there; all that are there when it is empty.
@@ -69,8 +55,8 @@ std::vector<Row> look(Bus& bus, const Common& common, const std::vector<std::str
 Json as_json(const std::vector<Row>& rows, const std::vector<ClusterMember>& members) {
   Json found{{"partitions", Json::array()}, {"members", Json::array()}};
   for (const auto& row : rows) {
-    Json one{{"topic", row.topic}, {"partition", row.partition.value}};
-    for_each_number(row, [&](const char* name, auto value) { one[name] = value; });
+    Json one{{"topic", row.topic}, {"partition", row.partition.id.value}};
+    for_each_number(row.partition, [&](const char* name, auto value) { one[name] = value; });
     found["partitions"].push_back(std::move(one));
   }
   for (const auto& member : members)
@@ -80,14 +66,14 @@ Json as_json(const std::vector<Row>& rows, const std::vector<ClusterMember>& mem
 
 std::string as_text(const std::vector<Row>& rows, const std::vector<ClusterMember>& members) {
   std::vector<std::vector<std::string>> cells{{"TOPIC", "PARTITION"}};
-  const Row heading;
+  const PartitionState heading;
   for_each_number(heading, [&](std::string name, auto) {
     for (auto& c : name) c = static_cast<char>(c - 'a' + 'A');
     cells[0].push_back(std::move(name));
   });
   for (const auto& row : rows) {
-    auto& line = cells.emplace_back(std::vector<std::string>{row.topic, fmt::format("{}", row.partition)});
-    for_each_number(row, [&](const char*, auto value) { line.push_back(std::to_string(value)); });
+    auto& line = cells.emplace_back(std::vector<std::string>{row.topic, fmt::format("{}", row.partition.id)});
+    for_each_number(row.partition, [&](const char*, auto value) { line.push_back(std::to_string(value)); });
   }
   std::vector<bool> right(cells[0].size(), true);
   right[0] = false;

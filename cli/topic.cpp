@@ -5,6 +5,7 @@
 #include "bus_access.hpp"
 #include "members.hpp"
 #include "output.hpp"
+#include "partition_state.hpp"
 
 namespace towpath::cli {
 namespace {
@@ -24,19 +25,10 @@ struct ReaderPlace {
   std::optional<Offset> next;  ///< none: it never came
 };
 
-/// One partition as it is described.
-struct PartitionLook {
-  PartitionId id;
-  Offset begin;
-  Offset end;
-  std::uint64_t bytes = 0;
-  std::size_t segments = 0;
-};
-
 struct Look {
   TopicDescription topic;
   std::vector<ConfigEntry> settings;
-  std::vector<PartitionLook> partitions;
+  std::vector<PartitionState> partitions;
   std::vector<ReaderPlace> readers;
   std::size_t producers = 0;  // alive, of this topic
   std::size_t consumers = 0;
@@ -65,15 +57,8 @@ Look look_at(Bus& bus, const Common& common, const std::string& name, const std:
   Look look;
   look.topic = describe(admin, common, name);
   look.settings = must(admin.describe_configs(name), name);
-  const auto topic = must(Topic<Bytes>::open(bus, name), name);
-  for (std::int32_t i = 0; i < topic.partitions(); ++i) {
-    const auto partition = must(Partition<Bytes>::open(topic, {i}), name);
-    look.partitions.push_back({{i},
-                               partition.begin_offset(),
-                               must(partition.end_offset(), name),
-                               partition.bytes(),
-                               must(partition.segments(), name)});
-  }
+  const auto topic = open_topic(bus, admin, common, name);
+  look.partitions = states_of(topic);
   look.readers = places_of(topic, look.topic.config.readers, static_cast<std::int32_t>(look.partitions.size()));
   for (const auto& member : members) {
     if (member.name != shown_name(name)) continue;
@@ -136,7 +121,7 @@ std::string as_text(const Look& look) {
 
 /// Does it for each name; goes on behind one that fails, which is said at once, and ends as the first that failed.
 template <class Do>
-Exit for_each_name(const std::vector<std::string>& names, const Do& act) {
+void for_each_name(const std::vector<std::string>& names, const Do& act) {
   Exit result = Exit::ok;
   std::string last;
   for (const auto& name : names) try {
@@ -147,7 +132,6 @@ Exit for_each_name(const std::vector<std::string>& names, const Do& act) {
       if (result == Exit::ok) result = quit.code();
     }
   if (result != Exit::ok) throw Quit{result, last};
-  return result;
 }
 
 std::string about(const std::string& name) { return fmt::format("topic '{}'", name); }
@@ -193,12 +177,13 @@ Exit run(const Common& common, const TopicCreate& arguments) {
   NewTopic topic{{}, {.partitions = arguments.partitions}, changes_of(arguments.config, {})};
   for (const auto& name : arguments.names) must(check_topic_name(name), about(name));
   const Bus bus = open_bus(common, Presence::make);
-  return for_each_name(arguments.names, [&](const std::string& name) {
+  for_each_name(arguments.names, [&](const std::string& name) {
     topic.name = name;
     const auto made = Admin{bus}.create_topic(topic);
     if (made.error() == Errc::topic_exists && arguments.if_missing) return;
     must(made, about(name));
   });
+  return Exit::ok;
 }
 
 Exit run(const Common& common, const TopicList& arguments) {
@@ -256,18 +241,19 @@ Exit run(const Common& common, const TopicAlter& arguments) {
   must(patiently([&] { return admin.alter_configs(arguments.name, changes); }), about(arguments.name));
   if (arguments.partitions)
     must(patiently([&] { return admin.create_partitions(arguments.name, *arguments.partitions); }),
-         about(arguments.name));
+         about(arguments.name) + (changes.empty() ? "" : ": its settings were changed, its partitions were not"));
   return Exit::ok;
 }
 
 Exit run(const Common& common, const TopicDelete& arguments) {
   const Bus bus = open_bus(common, Presence::visit);
   Admin admin{bus};
-  return for_each_name(arguments.names, [&](const std::string& name) {
+  for_each_name(arguments.names, [&](const std::string& name) {
     const auto gone = admin.delete_topic(name);
     if (gone.error() == Errc::unknown_topic) throw no_such_topic(admin, common, name);
     must(gone, about(name));
   });
+  return Exit::ok;
 }
 
 }  // namespace towpath::cli

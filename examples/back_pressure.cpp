@@ -43,8 +43,12 @@ int main() {
   recording.join();
 
   int viewed = 0;
-  for (auto batch = viewer.poll(0ms); !batch.empty(); batch = viewer.poll(0ms))
+  for (;;) {
+    const auto batch = viewer.poll(0ms);
+    if (auto failure = batch.error(); failure.code != towpath::Errc::ok) throw towpath::Error{failure};
+    if (batch.empty()) break;
     viewed += static_cast<int>(batch.size());
+  }
   fmt::print("the viewer was too slow and stopped nobody; seen and missed are all there was: {}\n",
              viewed + static_cast<int>(viewer.missed()) == sent + 100);
 

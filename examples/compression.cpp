@@ -31,6 +31,7 @@ void show(towpath::Bus& bus, towpath::Compression compression) {
   std::string last;
   for (const auto& record : consumer) ++read, last = record.value();  // as ever
   const bool all = read == batches * lines_in_batch && last == some_lines(batches - 1).back();
+  if (auto failure = consumer.poll(0ms).error(); failure.code != towpath::Errc::ok) throw towpath::Error{failure};
   fmt::print("{}: {}\n", name, all ? "all lines are there" : "the oldest lines are gone");
 }
 

@@ -40,4 +40,9 @@ int main() {
   const auto batch = consumer.poll(100ms);
   fmt::print("{} at offset {}\n", towpath::name(batch.error().code), batch.error_offset());
   for (const auto& record : raw_consumer.poll(100ms)) fmt::print("{}\n", towpath::Serde<Plan>::explain(record.bytes()));
+
+  // The consumer stays before it, until it is told to go on.
+  producer.send({"home", {}}).value();
+  consumer.seek(batch.partition(), batch.error_offset() + 1).value();
+  for (const auto& record : consumer.poll(100ms)) fmt::print("and then: {}\n", record.value().goal);
 }

@@ -13,8 +13,12 @@ void report(towpath::Bus& bus, const char* topic, const char* what) {
 }
 
 void show(auto& consumer) {
-  for (auto batch = consumer.poll(50ms); !batch.empty(); batch = consumer.poll(50ms))
+  for (;;) {
+    const auto batch = consumer.poll(50ms);
+    if (auto failure = batch.error(); failure.code != towpath::Errc::ok) throw towpath::Error{failure};
+    if (batch.empty()) return;
     for (const auto& record : batch) fmt::print("{}: {}\n", record.topic(), record.bytes().text());
+  }
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ std::int64_t run(sqlite3* database, const std::string& sql) {
   };
   char* complaint = nullptr;
   if (sqlite3_exec(database, sql.c_str(), keep, &number, &complaint) == SQLITE_OK) return number;
+  const std::unique_ptr<char, decltype(&sqlite3_free)> owned{complaint, &sqlite3_free};
   throw std::runtime_error{complaint ? complaint : "sqlite3_exec failed"};
 }
 

@@ -4486,6 +4486,8 @@ constexpr std::string_view type_name() noexcept {
 //     static towpath::Result<Plan> decode(towpath::Bytes);         // undecodable if it is none
 //   };
 // or pass another one as second argument: Topic<Plan, JsonSerde<Plan>> (adapters/json.hpp, msgpack.hpp, cbor.hpp).
+// decode() sees the log itself: a hostile process with write rights may change the bytes meanwhile. Where a check must
+// hold for what is used (lengths, nesting), copy first.
 // Beware: a struct with pointers in it is trivially copyable too, and its pointers mean nothing in another process.
 
 namespace towpath::inline TOWPATH_ABI {
@@ -5241,7 +5243,7 @@ class FolderDirectory final : public Directory {
     const bool made = options.create && ::mkdir(path, 0750) == 0;
     const int not_made = options.create && !made && errno != EEXIST ? errno : 0;
     FileDescriptor fd{::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (!fd && errno == ENOENT && not_made) return system_failure(not_made, "make the bus folder");
+    if (!fd && errno == ENOENT && not_made) return system_failure(not_made, "making the bus's folder");
     if (!fd) return system_failure(errno, "open the bus folder");
     if (made && ::fchmod(fd.get(), 0750) != 0) return system_failure(errno, "fchmod");
     const auto found = status(fd);
@@ -9626,9 +9628,12 @@ namespace towpath::inline TOWPATH_ABI::detail {
 /// Bit i of a set of differences stands for field i.
 inline constexpr std::array<std::string_view, 4> schema_fields{"encoding", "size", "alignment", "name"};
 
-/// Which fields differ. None when untyped bytes are asked for: they open any topic, to read and to write.
+/// Which fields differ. None when untyped bytes are asked for: they open any topic, to read and to write. A topic of
+/// untyped bytes opens as any type whose values may stand where bytes do; each record is then judged by itself.
 inline unsigned schema_differences(const StoredConfig& stored, const Schema& asked) noexcept {
+  constexpr std::uint64_t every_value = 8;  // what a value is aligned to in any topic
   if (asked.encoding == "bytes") return 0;
+  if (stored.encoding == "bytes") return asked.alignment > every_value ? 4u : 0u;
   return (stored.encoding != asked.encoding ? 1u : 0u) | (stored.type_size != asked.size ? 2u : 0u) |
          (stored.type_alignment != asked.alignment ? 4u : 0u) | (stored.type_name != asked.name ? 8u : 0u);
 }
@@ -9688,19 +9693,22 @@ inline std::string explain_schema(const StoredConfig& stored, const Schema& aske
 //   towpath::Topic scans{bus, lidar_front};      // from a TopicSpec in a shared header
 // A handle is cheap to copy and thread-safe. Two processes that disagree on T's name, size or alignment get
 // type_mismatch when they open it; explain_type_mismatch<T>(bus, "pose") says what differs. Topic<Bytes> opens any
-// topic, and a Producer of it writes any bytes there. The third argument is the kind of bus: another one (a Kafka
+// topic, and a Producer of it writes any bytes there. A topic that was made for bytes, as by the towpath command, opens
+// as any type; a record there that is no T is undecodable. The third argument is the kind of bus: another one (a Kafka
 // cluster) specializes Topic, Producer and Consumer.
 
 namespace towpath::inline TOWPATH_ABI {
 
 namespace detail {
 
+enum class WhenMissing { make, fail };
+
 /// Opens a topic, or makes it when it is missing and may be made.
 inline Result<std::shared_ptr<TopicFiles>> open_topic(Bus& bus, const std::string& name, const TopicConfig& config,
-                                                      const Schema& schema) {
+                                                      const Schema& schema, WhenMissing when_missing) {
   if (auto fine = bus.core()->usable(); !fine) return fine.error();
   auto files = bus.catalog().open(name);
-  if (!files && files.error() == Errc::unknown_topic && !bus.is_read_only()) {
+  if (!files && files.error() == Errc::unknown_topic && !bus.is_read_only() && when_missing == WhenMissing::make) {
     const auto made = bus.catalog().create(name, config, schema);
     if (!made && made.error() != Errc::topic_exists) return made.error();  // somebody else was faster: fine
     files = bus.catalog().open(name);
@@ -9734,11 +9742,13 @@ class Topic<T, S, Bus> {
 
   /// As the constructors, without exceptions.
   static Result<Topic> open(Bus& bus, std::string_view name, const TopicConfig& config = {}) {
-    auto files = detail::open_topic(bus, std::string{name}, config, schema_of<T, S>());
-    if (!files) return files.error();
-    return Topic{std::move(*files), bus};
+    return open(bus, name, config, detail::WhenMissing::make);
   }
   static Result<Topic> open(Bus& bus, const TopicSpec<T>& named) { return open(bus, named.name, named.config); }
+  /// As open(), but never makes the topic: unknown_topic if it is missing.
+  static Result<Topic> open_existing(Bus& bus, std::string_view name) {
+    return open(bus, name, {}, detail::WhenMissing::fail);
+  }
 
   [[nodiscard]] std::string_view name() const noexcept { return files_->name(); }
   /// Now; it may grow. 0 in a child after fork().
@@ -9751,6 +9761,13 @@ class Topic<T, S, Bus> {
   [[nodiscard]] const Bus& bus() const noexcept { return bus_; }
 
  private:
+  static Result<Topic> open(Bus& bus, std::string_view name, const TopicConfig& config,
+                            detail::WhenMissing when_missing) {
+    auto files = detail::open_topic(bus, std::string{name}, config, schema_of<T, S>(), when_missing);
+    if (!files) return files.error();
+    return Topic{std::move(*files), bus};
+  }
+
   Topic(std::shared_ptr<detail::TopicFiles> files, const Bus& bus) : bus_{bus}, files_{std::move(files)} {}
 
   Bus bus_;  // a share of it: keeps the maintenance thread alive
@@ -10354,9 +10371,9 @@ class ConsumerBase {
 
   /// A descriptor for epoll, poll, select or Asio, made by the first call: readable whenever a poll(0ms) may return
   /// something, until a poll found nothing. So: wait until it is readable, poll(0ms), use the batch, wait again. Only
-  /// look at its readability; it is readable too soon at times, and up to 50 ms late where a producer died between
-  /// commit and wake. A process that may only read looks each ms. With edge-triggered epoll, poll until a batch is
-  /// empty before you wait again.
+  /// look at its readability; it is readable too soon at times: every 50 ms while nothing comes, so that a record whose
+  /// producer died between commit and wake is at most so late. A process that may only read looks each ms. With
+  /// edge-triggered epoll, poll until a batch is empty before you wait again.
   /// It is the consumer's and closed with it: what takes ownership, like Asio's posix::stream_descriptor, gets a dup()
   /// of it, or has to release() it. In a child after fork() it is still the parent's: leave it alone.
   /// Errors: too_many_files, no_space, forked, closed.
@@ -13200,7 +13217,8 @@ namespace towpath::inline TOWPATH_ABI {
 /// Counted since the partition was made; for people, a crash may lose the last few.
 struct PartitionCounters {
   std::uint64_t dropped = 0;   ///< offsets that retention removed
-  std::uint64_t aborted = 0;   ///< offsets given up: their producer died, froze, or dropped a loan
+  std::uint64_t aborted = 0;   ///< offsets without a record: their producer died, froze or dropped a loan, or a segment
+                               ///< was closed before it was full
   std::uint64_t rolls = 0;     ///< segments begun after the first
   std::uint64_t recycled = 0;  ///< segments that became spares
   std::uint64_t fresh = 0;     ///< segments made from new files

@@ -52,7 +52,9 @@ class Help(support.BusTest):
         self.refused(2, "a verb is missing: produce, consume, topic, stat, hz")
         self.refused(2, "there is no verb 'prodcue'; did you mean 'produce'?", "prodcue", "t")
         self.refused(2, "there is no verb 'lst'; did you mean 'list'?\nTry 'towpath topic --help'.", "topic", "lst")
+        self.refused(2, "there is no verb 'grow'; there are create, list", "topic", "grow", "--help")
         self.refused(2, "Try 'towpath consume --help'.", "consume")
+        self.refused(2, "--watch", "stat", "-i", "1s")
         self.refused(2, "--wrong", "stat", "--wrong")
         for count in ("0", "-1", "x", "1.5", "99999999999999999999"):
             self.refused(2, "--count", "consume", "t", "-n", count)

@@ -177,6 +177,13 @@ class Refusals(support.BusTest):
         self.assertIn("max.message.bytes", done.err)
         self.assertEqual(1, self.end_offset("t"))
 
+    def test_a_line_that_is_too_large_only_when_packed_is_sent_as_it_is(self):
+        self.ok("topic", "create", "t", "--config", "max.message.bytes=100")
+        lines = [letter * 95 for letter in "abc"]
+        self.ok("produce", "t", "-z", "gzip", data="\n".join(lines) + "\n")
+        self.assertEqual(lines, self.ok("consume", "t", "-e").lines)
+        self.refused(1, "max.message.bytes", "produce", "t", "-z", "gzip", data="x" * 101 + "\n")
+
     def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(self):
         self.ok("topic", "create", "t", "--config", "max.message.bytes=1000")
         with open("/dev/zero", "rb") as zero:

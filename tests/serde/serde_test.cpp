@@ -282,3 +282,27 @@ TEST_CASE("keys of text, bytes and integers are read back as what they were") {
   CHECK_FALSE(record->key_as<std::string>());
   CHECK(record->serialized_key_size() == -1);
 }
+
+TEST_CASE("what the values of a topic of bytes are is found out record by record") {
+  Bus bus;
+  Topic<Bytes> raw{bus, "raw"};
+  Producer anybody{raw};
+  Topic<Pose> poses{bus, "raw"};
+  Consumer consumer{poses, {.auto_offset_reset = OffsetReset::earliest}};
+  Producer producer{poses};
+  producer.send({1, 2, 3}).value();
+  anybody.send(std::string_view{"no Pose"}).value();
+  producer.send({4, 5, 6}).value();
+  {
+    const auto batch = consumer.poll(std::chrono::seconds{1});
+    REQUIRE(batch.size() == 1);
+    CHECK(batch.begin()->value().heading == 3);
+  }
+  {
+    const auto batch = consumer.poll(std::chrono::seconds{1});
+    CHECK(batch.error() == Errc::undecodable);
+    CHECK(batch.error_offset() == Offset{1});
+  }
+  consumer.seek({0}, Offset{2}).value();
+  CHECK(consumer.poll(std::chrono::seconds{1}).begin()->value().heading == 6);
+}

@@ -107,7 +107,7 @@ TEST_CASE("an alignment that no record can have is refused before anything is ma
   TempDir dir;
   auto bus = bus_in(dir);
   using Late = Topic<std::string, LateSerde>;
-  for (const std::size_t odd : {0, 3, 48, 128}) {
+  for (const std::size_t odd : {0u, 3u, 48u, 128u}) {
     LateSerde::alignment = odd;
     const auto refused = Late::open(bus, "t").error();
     CHECK(refused == Errc::invalid_argument);

@@ -19,9 +19,9 @@ class ConsumerBase {
 
   /// A descriptor for epoll, poll, select or Asio, made by the first call: readable whenever a poll(0ms) may return
   /// something, until a poll found nothing. So: wait until it is readable, poll(0ms), use the batch, wait again. Only
-  /// look at its readability; it is readable too soon at times, and up to 50 ms late where a producer died between
-  /// commit and wake. A process that may only read looks each ms. With edge-triggered epoll, poll until a batch is
-  /// empty before you wait again.
+  /// look at its readability; it is readable too soon at times: every 50 ms while nothing comes, so that a record whose
+  /// producer died between commit and wake is at most so late. A process that may only read looks each ms. With
+  /// edge-triggered epoll, poll until a batch is empty before you wait again.
   /// It is the consumer's and closed with it: what takes ownership, like Asio's posix::stream_descriptor, gets a dup()
   /// of it, or has to release() it. In a child after fork() it is still the parent's: leave it alone.
   /// Errors: too_many_files, no_space, forked, closed.

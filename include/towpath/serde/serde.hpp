@@ -7,6 +7,8 @@
 //     static towpath::Result<Plan> decode(towpath::Bytes);         // undecodable if it is none
 //   };
 // or pass another one as second argument: Topic<Plan, JsonSerde<Plan>> (adapters/json.hpp, msgpack.hpp, cbor.hpp).
+// decode() sees the log itself: a hostile process with write rights may change the bytes meanwhile. Where a check must
+// hold for what is used (lengths, nesting), copy first.
 // Beware: a struct with pointers in it is trivially copyable too, and its pointers mean nothing in another process.
 #pragma once
 

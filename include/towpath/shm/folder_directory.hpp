@@ -26,7 +26,7 @@ class FolderDirectory final : public Directory {
     const bool made = options.create && ::mkdir(path, 0750) == 0;
     const int not_made = options.create && !made && errno != EEXIST ? errno : 0;
     FileDescriptor fd{::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (!fd && errno == ENOENT && not_made) return system_failure(not_made, "make the bus folder");
+    if (!fd && errno == ENOENT && not_made) return system_failure(not_made, "making the bus's folder");
     if (!fd) return system_failure(errno, "open the bus folder");
     if (made && ::fchmod(fd.get(), 0750) != 0) return system_failure(errno, "fchmod");
     const auto found = status(fd);

@@ -10,7 +10,8 @@ namespace towpath::inline TOWPATH_ABI {
 /// Counted since the partition was made; for people, a crash may lose the last few.
 struct PartitionCounters {
   std::uint64_t dropped = 0;   ///< offsets that retention removed
-  std::uint64_t aborted = 0;   ///< offsets given up: their producer died, froze, or dropped a loan
+  std::uint64_t aborted = 0;   ///< offsets without a record: their producer died, froze or dropped a loan, or a segment
+                               ///< was closed before it was full
   std::uint64_t rolls = 0;     ///< segments begun after the first
   std::uint64_t recycled = 0;  ///< segments that became spares
   std::uint64_t fresh = 0;     ///< segments made from new files

@@ -3,7 +3,8 @@
 //   towpath::Topic scans{bus, lidar_front};      // from a TopicSpec in a shared header
 // A handle is cheap to copy and thread-safe. Two processes that disagree on T's name, size or alignment get
 // type_mismatch when they open it; explain_type_mismatch<T>(bus, "pose") says what differs. Topic<Bytes> opens any
-// topic, and a Producer of it writes any bytes there. The third argument is the kind of bus: another one (a Kafka
+// topic, and a Producer of it writes any bytes there. A topic that was made for bytes, as by the towpath command, opens
+// as any type; a record there that is no T is undecodable. The third argument is the kind of bus: another one (a Kafka
 // cluster) specializes Topic, Producer and Consumer.
 #pragma once
 
@@ -15,12 +16,14 @@ namespace towpath::inline TOWPATH_ABI {
 
 namespace detail {
 
+enum class WhenMissing { make, fail };
+
 /// Opens a topic, or makes it when it is missing and may be made.
 inline Result<std::shared_ptr<TopicFiles>> open_topic(Bus& bus, const std::string& name, const TopicConfig& config,
-                                                      const Schema& schema) {
+                                                      const Schema& schema, WhenMissing when_missing) {
   if (auto fine = bus.core()->usable(); !fine) return fine.error();
   auto files = bus.catalog().open(name);
-  if (!files && files.error() == Errc::unknown_topic && !bus.is_read_only()) {
+  if (!files && files.error() == Errc::unknown_topic && !bus.is_read_only() && when_missing == WhenMissing::make) {
     const auto made = bus.catalog().create(name, config, schema);
     if (!made && made.error() != Errc::topic_exists) return made.error();  // somebody else was faster: fine
     files = bus.catalog().open(name);
@@ -54,11 +57,13 @@ class Topic<T, S, Bus> {
 
   /// As the constructors, without exceptions.
   static Result<Topic> open(Bus& bus, std::string_view name, const TopicConfig& config = {}) {
-    auto files = detail::open_topic(bus, std::string{name}, config, schema_of<T, S>());
-    if (!files) return files.error();
-    return Topic{std::move(*files), bus};
+    return open(bus, name, config, detail::WhenMissing::make);
   }
   static Result<Topic> open(Bus& bus, const TopicSpec<T>& named) { return open(bus, named.name, named.config); }
+  /// As open(), but never makes the topic: unknown_topic if it is missing.
+  static Result<Topic> open_existing(Bus& bus, std::string_view name) {
+    return open(bus, name, {}, detail::WhenMissing::fail);
+  }
 
   [[nodiscard]] std::string_view name() const noexcept { return files_->name(); }
   /// Now; it may grow. 0 in a child after fork().
@@ -71,6 +76,13 @@ class Topic<T, S, Bus> {
   [[nodiscard]] const Bus& bus() const noexcept { return bus_; }
 
  private:
+  static Result<Topic> open(Bus& bus, std::string_view name, const TopicConfig& config,
+                            detail::WhenMissing when_missing) {
+    auto files = detail::open_topic(bus, std::string{name}, config, schema_of<T, S>(), when_missing);
+    if (!files) return files.error();
+    return Topic{std::move(*files), bus};
+  }
+
   Topic(std::shared_ptr<detail::TopicFiles> files, const Bus& bus) : bus_{bus}, files_{std::move(files)} {}
 
   Bus bus_;  // a share of it: keeps the maintenance thread alive
