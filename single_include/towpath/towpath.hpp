@@ -57,6 +57,7 @@
 #include <iterator>
 #include <limits>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <linux/openat2.h>
 #include <map>
 #include <memory>
@@ -399,10 +400,11 @@ struct SegmentHeader {
   std::uint64_t stride;
   Word64 uuid;
   // One line: what a reservation adds to, and what it checks.
-  Word64 tail;        // count:24 | bytes:40; closed_tail while retired or spare
-  Word64 base;        // incarnation: base offset while live, unset_base while spare, gone_base
-  Word64 generation;  // + 1 per incarnation
-  std::uint64_t reserved0[5];
+  Word64 tail;          // count:24 | bytes:40; closed_tail while retired or spare
+  Word64 base;          // incarnation: base offset while live, unset_base while spare, gone_base
+  Word64 generation;    // + 1 per incarnation
+  Word64 roll_request;  // base + 1: the one writer of the partition is asked to close this incarnation
+  std::uint64_t reserved0[4];
   // One line: read when there is nothing to read.
   Word64 sealed;  // 0 open, C + 1 sealed with C slots (C >= 1)
   std::uint64_t reserved1[7];
@@ -411,7 +413,7 @@ struct SegmentHeader {
 static_assert(sizeof(SegmentHeader) == slots_offset && std::is_standard_layout_v<SegmentHeader>);
 static_assert(offsetof(SegmentHeader, uuid) == 56 && offsetof(SegmentHeader, tail) == 64);
 static_assert(offsetof(SegmentHeader, base) == 72 && offsetof(SegmentHeader, generation) == 80);
-static_assert(offsetof(SegmentHeader, sealed) == 128);
+static_assert(offsetof(SegmentHeader, roll_request) == 88 && offsetof(SegmentHeader, sealed) == 128);
 
 /// Tells two layouts apart that have one version by mistake: where each field stands.
 inline constexpr std::uint32_t segment_layout_hash = [] {
@@ -1042,6 +1044,8 @@ class Directory {
   /// A folder as a Directory of its own. It stays that folder when it is renamed, and takes no new files once it is
   /// removed: work that began before ends in not_found, never in a folder that has the name by then.
   virtual Result<std::unique_ptr<Directory>> open_folder(const char* name) = 0;
+  /// For FolderHold: a descriptor of the folder, or none where there is nothing to keep open.
+  virtual FileDescriptor hold_folder(const char*) noexcept { return {}; }
   /// Removes a folder and all that is in it, one level of folders deep at a time.
   virtual Result<void> remove_folder(const char* name) = 0;
   /// The names in a folder, in no order; "" is the directory itself.
@@ -1102,6 +1106,21 @@ inline Result<std::string> read_file(Directory& directory, const char* name, std
 
 namespace towpath::inline TOWPATH_ABI::shm {
 
+/// Whether this is still the process that something was made in: two loads.
+class ForkWatch {
+ public:
+  [[nodiscard]] TOWPATH_HOT bool is_mine() const noexcept {
+    return std::atomic_ref<std::uint64_t>{*page_}.load(std::memory_order_relaxed) == generation_;
+  }
+
+ private:
+  friend class ForkGuard;
+  ForkWatch(std::uint64_t* page, std::uint64_t generation) noexcept : page_{page}, generation_{generation} {}
+
+  std::uint64_t* page_;
+  std::uint64_t generation_;
+};
+
 class ForkGuard {
  public:
   static ForkGuard& instance() {
@@ -1120,6 +1139,7 @@ class ForkGuard {
     if (generation() == 0) leave_parent();
     return generation();
   }
+  ForkWatch watch() { return {page_, enter()}; }
 
   /// Opens a descriptor that will hold locks, so that a child closes it; no fork comes between opening and knowing.
   /// `open` returns a Result with a FileDescriptor.
@@ -2787,6 +2807,7 @@ struct PartitionFormat {
   std::uint64_t typical_frame = 0;  ///< bytes of one record when the type tells, else 0
   bool checksummed = false;
   bool recycling = true;
+  bool one_writer = false;  ///< one live Producer at a time appends, without locked instructions
 };
 
 using FileName = std::array<char, 320>;
@@ -2833,6 +2854,8 @@ class PartitionLog {
   [[nodiscard]] const PartitionFormat& format() const noexcept { return parts_.format; }
   [[nodiscard]] const Clock& clock() const noexcept { return parts_.clock; }
   [[nodiscard]] std::uint64_t uid() const noexcept { return uid_; }
+  /// The partition's, from 0.
+  [[nodiscard]] std::uint64_t number() const noexcept { return static_cast<std::uint64_t>(parts_.partition); }
   [[nodiscard]] const std::string& folder() const noexcept { return parts_.folder; }
   [[nodiscard]] bool is_deleted() const noexcept {
     return (parts_.state->flags.load(shm::acquire) & partition_deleted) != 0;
@@ -3819,7 +3842,7 @@ class UnpackedRun {
 
 // Helping: whoever is held up by an open slot asks the kernel whether its owner still lives, and aborts the slot if
 // not; after the grace it aborts anyway. Liveness only decides how soon; the compare-and-swap on the slot decides
-// whether. protocol.md HELP.
+// whether. Where a partition has one writer, whose commit is a store, only the dead lose their slots. protocol.md HELP.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -3891,7 +3914,9 @@ class Stall {
       return false;
     }
     if (now - since_ < before_asking) return false;
-    const bool expired = now - since_ >= Duration{static_cast<std::int64_t>(log.words().grace_ns.load(shm::relaxed))};
+    // One writer: its slots are its own as long as it lives. Nobody else is held up by it.
+    const bool expired = !log.format().one_writer &&
+                         now - since_ >= Duration{static_cast<std::int64_t>(log.words().grace_ns.load(shm::relaxed))};
     const bool helped = abort_open(log, segment, n, tail, expired ? reserved_ : 0);
     if (helped) reset();
     return helped;
@@ -5222,6 +5247,43 @@ struct PartitionTimeOffset {
 
 }  // namespace towpath::inline TOWPATH_ABI
 
+// ---- towpath/shm/folder_hold.hpp ----
+
+// While a FolderHold lives, this thread's work in one folder of a Directory goes through one descriptor of it. A roll
+// looks and renames a dozen times in its partition's folder, and would open and close it each time: 32 of 45 system
+// calls. Keep it for one piece of work, not for long: a descriptor is held meanwhile. One thread's; holds nest.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+class FolderHold {
+ public:
+  /// `folder` outlives this. One that is not there is not held.
+  FolderHold(Directory& directory, const std::string& folder) noexcept
+      : directory_{&directory}, folder_{folder}, outer_{innermost_}, held_{directory.hold_folder(folder.c_str())} {
+    innermost_ = this;
+  }
+  FolderHold(const FolderHold&) = delete;
+  FolderHold& operator=(const FolderHold&) = delete;
+  ~FolderHold() { innermost_ = outer_; }
+
+  /// The folder's descriptor if this thread holds it, else -1.
+  static int find(const Directory& directory, std::string_view folder) noexcept {
+    for (const auto* hold = innermost_; hold; hold = hold->outer_)
+      if (hold->held_ && hold->directory_ == &directory && hold->folder_ == folder) return hold->held_.get();
+    return -1;
+  }
+
+ private:
+  static inline thread_local const FolderHold* innermost_ = nullptr;
+
+  const Directory* directory_;
+  std::string_view folder_;
+  const FolderHold* outer_;
+  FileDescriptor held_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
 // ---- towpath/shm/folder_directory.hpp ----
 
 // A folder of the operating system as a Directory. Every file is opened beneath a held descriptor of the folder,
@@ -5325,6 +5387,11 @@ class FolderDirectory final : public Directory {
     auto folder = beneath(name, O_RDONLY | O_DIRECTORY, 0);
     if (!folder) return folder.error();
     return std::unique_ptr<Directory>{new FolderDirectory{std::move(*folder), storage_}};
+  }
+
+  FileDescriptor hold_folder(const char* name) noexcept override {
+    auto folder = beneath(name, O_PATH | O_DIRECTORY, 0);
+    return folder ? std::move(*folder) : FileDescriptor{};
   }
 
   Result<void> remove_folder(const char* name) override {
@@ -5438,6 +5505,8 @@ class FolderDirectory final : public Directory {
     if (*name == '/' || leaf.empty() || leaf == "." || leaf == "..")
       return Failure{Errc::unsafe_directory, "the name leads out of the bus folder"};
     if (!slash) return Place{FileDescriptor{}, fd_.get(), leaf.data()};
+    if (const int held = FolderHold::find(*this, {name, slash}); held >= 0)
+      return Place{FileDescriptor{}, held, leaf.data()};
     auto folder = beneath(std::string{name, slash}.c_str(), O_PATH | O_DIRECTORY, 0);
     if (!folder) return folder.error();
     const int fd = folder->get();
@@ -5847,7 +5916,8 @@ class BusCore {
   }
 
   /// Is this the process that opened the bus, not a child of it? Everything that a user calls asks this first.
-  [[nodiscard]] TOWPATH_HOT bool is_mine() const noexcept { return guard_->generation() == generation_; }
+  [[nodiscard]] TOWPATH_HOT bool is_mine() const noexcept { return watch_.is_mine(); }
+  [[nodiscard]] const shm::ForkWatch& fork_watch() const noexcept { return watch_; }
   [[nodiscard]] Result<void> usable() const noexcept {
     if (!is_mine()) return Failure{Errc::forked, "this bus was opened before fork()"};
     return {};
@@ -5862,7 +5932,7 @@ class BusCore {
 
  private:
   explicit BusCore(const BusConfig& config)
-      : config_{config}, guard_{&shm::ForkGuard::instance()}, generation_{guard_->enter()} {}
+      : config_{config}, watch_{shm::ForkGuard::instance().watch()} {}
 
   Result<void> open_directory(const char* path) {
     if (!path) {
@@ -5934,8 +6004,7 @@ class BusCore {
   }
 
   BusConfig config_;
-  shm::ForkGuard* guard_;
-  std::uint64_t generation_;
+  shm::ForkWatch watch_;
   shm::BootId boot_ = shm::boot_id();
   std::unique_ptr<shm::Directory> directory_;
   std::shared_ptr<shm::Region> region_;
@@ -6089,6 +6158,13 @@ struct Durability {
   friend constexpr bool operator==(const Durability&, const Durability&) noexcept = default;
 };
 
+/// How many live Producers a partition may have at a time.
+enum class Writers : std::uint32_t {
+  many = 0,  ///< any number of them, in any processes
+  one = 1,   ///< one: a second is told `busy` until the first is gone. Its sends are cheaper, and nobody gives up its
+             ///< record while it lives: if it stands still, the readers wait for it
+};
+
 struct TopicConfig {
   /// 1 to 32,767. More can be added later, never taken away. Default 1.
   std::int32_t partitions = 1;
@@ -6115,6 +6191,8 @@ struct TopicConfig {
   /// has, or 8; never less than the value type's own alignment.
   /// Fixed at creation: another value than the topic's is config_mismatch.
   std::uint64_t record_alignment = 0;
+  /// Default many. Fixed at creation: whoever opens the topic gets what it has.
+  Writers writers = Writers::many;
 
   friend constexpr bool operator==(const TopicConfig&, const TopicConfig&) noexcept = default;
 };
@@ -6136,6 +6214,7 @@ constexpr Result<void> check_topic_config(const TopicConfig& config) noexcept {
     return bad("grace: 1 ms to 1 h");
   if (const auto a = config.record_alignment; a != 0 && a != 8 && a != 16 && a != 32 && a != 64)
     return bad("record_alignment: 8, 16, 32 or 64");
+  if (config.writers > Writers::one) return bad("writers: many or one");
   if (config.on_full > OnFull::fail) return bad("on_full: drop_oldest, block or fail");
   if (!config.readers.is_valid()) return bad("readers: 16 names at most, each as a topic's, 480 characters in all");
   if (config.durability.kind > DurabilityKind::each) return bad("durability: none, interval or each");
@@ -6175,6 +6254,7 @@ struct StoredConfig {
 };
 
 inline constexpr std::string_view on_full_names[] = {"drop_oldest", "block", "fail"};
+inline constexpr std::string_view writers_names[] = {"many", "one"};
 inline constexpr std::string_view durability_names[] = {"none", "interval", "each"};
 
 template <class Enum, std::size_t N>
@@ -6209,6 +6289,7 @@ inline std::string to_text(const StoredConfig& stored) {
   put("towpath.on.full", std::string{text_of(on_full_names, config.on_full)});
   put("towpath.readers", std::string{config.readers.text()});
   put("towpath.record.alignment", std::to_string(config.record_alignment));
+  put("towpath.writers", std::string{text_of(writers_names, config.writers)});
   put("towpath.checksummed", stored.checksummed ? "1" : "0");
   put("towpath.type.name", stored.type_name);
   put("towpath.type.encoding", stored.encoding);
@@ -6235,6 +6316,12 @@ class PropertyReader {
     if (found != properties_.end()) return found->second;
     is_whole_ = false;
     return {};
+  }
+
+  /// Of a property that older files lack.
+  std::string text_or(const char* name, const char* otherwise) const {
+    const auto found = properties_.find(name);
+    return found != properties_.end() ? found->second : otherwise;
   }
 
   std::int64_t number(const char* name) {
@@ -6281,6 +6368,8 @@ inline Result<StoredConfig> parse_config(std::string_view text) {
   config.durability.kind = value_of<DurabilityKind>(durability_names, in.text("towpath.durability"));
   config.durability.interval = std::chrono::milliseconds{std::min<std::uint64_t>(in.count("flush.ms"), 86'400'001)};
   config.readers = ReaderList::of(in.text("towpath.readers"));
+  // Topics of before there was a choice have many.
+  config.writers = value_of<Writers>(writers_names, in.text_or("towpath.writers", "many"));
   stored.checksummed = in.number("towpath.checksummed") != 0;
   stored.type_name = in.text("towpath.type.name");
   stored.encoding = in.text("towpath.type.encoding");
@@ -6530,7 +6619,8 @@ class TopicFiles {
 
   /// Says that the topic has `count` partitions, whose blocks are allocated and filled.
   void publish_partitions(std::uint32_t count) noexcept {
-    header_->partitions.store(count, shm::release);  // pairs with the acquire in partitions()
+    header_->partitions.store(count, shm::release);   // pairs with the acquire in partitions()
+    words_->config_version.fetch_add(1, shm::release);  // producers look again (FastPath)
   }
 
   /// Words of partition `i` of a mapped state file.
@@ -6556,6 +6646,7 @@ class TopicFiles {
                                                    : align_up(align_up(16, format_.value_alignment) + stored_.type_size,
                                                               format_.record_alignment);
     format_.checksummed = stored_.checksummed;
+    format_.one_writer = stored_.config.writers == Writers::one;
     format_.recycling = storage != shm::Storage::copy_on_write;
   }
 
@@ -7070,8 +7161,10 @@ struct Recycler {
  private:
   Retired clean(const char* own, const Segment& segment, std::uint64_t count) const {
     auto& state = log->state();
-    const std::uint64_t tail =
-        segment.header->tail.exchange(Tail::closed, shm::acq_rel);  // R3: acquires every reservation
+    // R3: acquires every reservation. Where there is one writer its last store to the tail is no read-modify-write, and
+    // nothing here would order its slots before the zeros of R7: what does is the seal, which came after all of them
+    // and which whoever retires has read with acquire (sealed_count()), or has from log_start, raised by one who did.
+    const std::uint64_t tail = segment.header->tail.exchange(Tail::closed, shm::acq_rel);
     TOWPATH_FAILPOINT("retire.closed");
     if (!log->format().recycling || !is_wanted(segment) || is_in_doubt(segment, count)) return drop(own, &segment);
     segment.header->base.store(unset_base, shm::seq_cst);  // R6
@@ -7382,6 +7475,7 @@ inline void PartitionLog::after_roll(const shm::Member& member) const {
 inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segment& full, std::uint64_t next_base,
                                           bool crosser, Need need) const {
   const Geometry shape = following(full, need);
+  const shm::FolderHold hold{*parts_.directory, parts_.folder};
   for (int waited = 0, tries = 0; tries <= detail::most_tries;) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     if (has_failed()) return failed_partition();  // whoever failed it closes its last segment
@@ -8034,12 +8128,9 @@ inline Result<std::optional<TimedOffset>> newest_record(const PartitionLog& log,
 
 }  // namespace towpath::inline TOWPATH_ABI::log
 
-// ---- towpath/log/appender.hpp ----
+// ---- towpath/log/reservation.hpp ----
 
-// An Appender writes records at the end of one partition (protocol.md RESERVE, WRITE, COMMIT).
-// It belongs to one thread, like the member line it uses; any number of them append to one partition at a time.
-// append() never blocks on another process: a reservation is one fetch_add, a commit one compare-and-swap. Once per
-// segment it makes or finds the next file. After a crash the one open reservation is aborted by whoever it holds up.
+// Room that an appender has taken in a segment, between reserving and committing it.
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -8053,6 +8144,12 @@ struct Reservation {
   std::uint64_t count = 1;
 };
 
+/// Writes the checksum of the frame that stands there, in a log that has them; last of all.
+TOWPATH_HOT void seal_in(const Segment& segment, const Reservation& room) noexcept {
+  if (segment.checksummed)
+    seal_frame(room.frame, room.length, segment.uuid, static_cast<std::uint64_t>(room.offset.value));
+}
+
 namespace detail {
 
 /// Asks for the lines that the append after next will write: a locked instruction drains the store buffer, so a missing
@@ -8065,18 +8162,297 @@ TOWPATH_HOT void prefetch_for_writing(const std::byte* at) noexcept {
 #endif
 }
 
+/// The two lines 512 bytes ahead of a frame. Behind the end of the map that does nothing: a prefetch never faults.
+TOWPATH_HOT void prefetch_ahead(const std::byte* frame) noexcept {
+  prefetch_for_writing(frame + 512);
+  prefetch_for_writing(frame + 576);
+}
+
 }  // namespace detail
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/writer_lock.hpp ----
+
+// Who may append to a partition of a topic with one writer (TopicConfig::writers): whoever holds its lock byte in the
+// topic's `wait` file. The kernel drops the lock when its holder dies, so whoever gets it knows that nobody writes.
+// One thread's, like the Producer that has it. After a crash nothing is left.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// The lock bytes that one Producer has of one topic: a descriptor of its own, for locks of one descriptor do not
+/// exclude each other.
+class WriterLocks {
+ public:
+  /// For a Producer, until give_back(). Maintenance has a lock for as long as it takes to make a segment: that is
+  /// waited for, a second at most. Errors: busy (another live Producer has it), and those of opening a file.
+  Result<void> take(const PartitionLog& log) {
+    if (auto opened = open(log); !opened) return opened;
+    Result<void> taken;
+    for (int tries = 0, refused = 0; tries < 20'000 && refused < 2; ++tries) {
+      taken = shm::try_lock(file_.get(), writer(log), shm::LockKind::write);
+      if (taken || taken.error() != Errc::busy) return taken;
+      // Maintenance takes its own byte first and drops it last: not held, and refused again, it was somebody else.
+      if (!shm::is_locked(file_.get(), maintenance(log))) {
+        ++refused;
+        continue;
+      }
+      refused = 0;
+      std::this_thread::sleep_for(std::chrono::microseconds{50});
+    }
+    return Failure{Errc::busy, "another live Producer writes this partition"};
+  }
+
+  /// For maintenance, for a moment. Errors as take(): busy is at once.
+  Result<void> take_for_maintenance(const PartitionLog& log) {
+    if (auto opened = open(log); !opened) return opened;
+    auto taken = shm::try_lock(file_.get(), maintenance(log), shm::LockKind::write);
+    if (!taken) return taken;
+    taken = shm::try_lock(file_.get(), writer(log), shm::LockKind::write);
+    if (!taken) shm::unlock(file_.get(), maintenance(log));
+    return taken;
+  }
+
+  void give_back(const PartitionLog& log) noexcept {
+    if (!file_ || !file_.is_mine()) return;
+    shm::unlock(file_.get(), writer(log));
+    shm::unlock(file_.get(), maintenance(log));
+  }
+
+ private:
+  // Bytes of the topic's wait file, whose data and whose producers' ids end before.
+  static std::uint64_t writer(const PartitionLog& log) noexcept { return (std::uint64_t{1} << 42) + log.number(); }
+  static std::uint64_t maintenance(const PartitionLog& log) noexcept { return (std::uint64_t{1} << 43) + log.number(); }
+
+  Result<void> open(const PartitionLog& log) {
+    if (file_) return file_.is_mine() ? Result<void>{} : Failure{Errc::forked, "the producer was made before fork()"};
+    auto file = shm::LockDescriptor::open([&] { return log.directory().open("wait", shm::Access::read_write); });
+    if (!file) return file.error();
+    file_ = std::move(*file);
+    return {};
+  }
+
+  shm::LockDescriptor file_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/shm/barrier.hpp ----
+
+// The order "my store, then my load" without a locked instruction in the one who stores often: the other side, which is
+// about to sleep anyway, has the kernel run a full barrier in every process that registered for it (membarrier(2),
+// Linux 4.16). docs/protocol.md, "One writer"; tests/model (sole). Thread-safe; nothing is left by a crash.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+/// From here barrier_everywhere() of any process reaches this one. False: the kernel, or a filter of system calls,
+/// refuses it; then fence by yourself after every store. Milliseconds the first time in a process with threads.
+inline bool register_for_barriers() noexcept {
+  return ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
+}
+
+/// Between call and return every running thread of every registered process executes a full barrier; one that does not
+/// run has passed the scheduler's. False: refused. A few microseconds: never on a hot path.
+inline bool barrier_everywhere() noexcept {
+  return ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
+}
+
+/// A full barrier of this thread alone.
+TOWPATH_HOT void full_fence() noexcept {
+#if TOWPATH_TSAN
+  static std::atomic<int> line{0};  // ThreadSanitizer knows no fences
+  line.fetch_add(1, std::memory_order_seq_cst);
+#else
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
+// ---- towpath/log/sole_writer.hpp ----
+
+// How an Appender writes where a partition has one writer at a time: it keeps the tail to itself and publishes it, and
+// a commit is a store. No locked instruction per record. docs/protocol.md, "One writer"; docs/decisions/0029. One
+// thread's. After a crash the kernel frees the lock, readers give up the open slot as everywhere, and the next writer
+// gives up what is left open and goes on behind it.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+class SoleWriter {
+ public:
+  /// `locks` may be shared with the other appenders of a Producer; null: this one has its own.
+  SoleWriter(const PartitionLog& log, shm::MemberLine& line, WriterLocks* locks) noexcept
+      : log_{&log}, line_{&line}, locks_{locks}, is_sole_{log.format().one_writer} {}
+
+  /// Has the topic one writer? Nothing else here may be called where it has not.
+  [[nodiscard]] TOWPATH_HOT bool is_sole() const noexcept { return is_sole_; }
+  [[nodiscard]] bool is_owner() const noexcept { return is_owner_; }
+
+  /// Makes the partition mine. Errors: those of WriterLocks.
+  Result<void> own(bool is_maintenance = false) {
+    if (is_owner_) return {};
+    if (!locks_) own_locks_ = std::make_unique<WriterLocks>(), locks_ = own_locks_.get();
+    auto taken = is_maintenance ? locks_->take_for_maintenance(*log_) : locks_->take(*log_);
+    if (!taken) return taken;
+    is_owner_ = true, is_new_ = true;
+    fences_ = !shm::register_for_barriers();
+    TOWPATH_FAILPOINT("sole.owned");
+    return {};
+  }
+
+  /// Nothing may be reserved.
+  void give_back() noexcept {
+    if (is_owner_) locks_->give_back(*log_);
+    is_owner_ = false;
+    leave();
+  }
+
+  /// Goes on at the end of a segment that is not sealed. What a writer before me left open is given up, head first: it
+  /// is dead, for I have its lock, and its slots are never used again.
+  void enter(const Segment& segment) noexcept {
+    tail_ = segment.header->tail.load(shm::acquire);
+    if (!is_new_ || Tail::is_closed(tail_)) return;
+    const std::uint64_t end = std::min(Tail::count(tail_), segment.slot_count);
+    for (std::uint64_t i = 0; i < end; ++i)
+      if (segment.slots[i].load(shm::relaxed) == Slot::empty) abort_slot(*log_, segment, i);
+    is_new_ = false;
+    TOWPATH_FAILPOINT("sole.entered");
+  }
+
+  /// No segment, or one that is sealed or not mine: nothing fits.
+  void leave() noexcept {
+    tail_ = Tail::closed;
+    // Pairs with the acquire of R4 and HELP: whatever was reserved is resolved.
+    line_->inflight.store(Inflight::idle, shm::release);
+  }
+
+  /// Does it fit, is the segment still there, and has nobody asked me to close it?
+  [[nodiscard]] TOWPATH_HOT bool fits(const Segment& segment, Need need) const noexcept {
+    return Tail::bytes(tail_) + need.bytes <= segment.capacity &&
+           Tail::count(tail_) + need.slots <= segment.slot_limit &&
+           segment.header->base.load(shm::relaxed) == segment.base && !is_asked(segment);
+  }
+
+  /// May I go on in it? False: the topic was deleted under me.
+  [[nodiscard]] bool is_there(const Segment& segment) const noexcept {
+    return !Tail::is_closed(tail_) && segment.header->base.load(shm::relaxed) == segment.base;
+  }
+
+  /// After fits().
+  TOWPATH_HOT Reservation reserve(const Segment& segment, Need need, std::uint64_t length) noexcept {
+    announce(segment);
+    TOWPATH_FAILPOINT("reserve.announced");
+    const std::uint64_t old = tail_;
+    tail_ = old + (need.slots * Tail::one_slot | need.bytes);
+    // Pairs with the acquire of readers and HELP, which then see what was announced.
+    segment.header->tail.store(tail_, shm::release);
+    TOWPATH_FAILPOINT("reserve.reserved");
+    const std::uint64_t n = Tail::count(old);
+    const std::uint64_t position = Tail::bytes(old);
+    std::byte* frame = segment.data + position;
+    detail::prefetch_ahead(frame);
+    return {n, position, length, frame, Offset{static_cast<std::int64_t>(segment.base + n)}, need.slots};
+  }
+
+  /// A store will do: nobody aborts a slot of a live writer here. What it owes to those who sleep, that it comes before
+  /// the look at their mask, they get themselves, by shm::barrier_everywhere().
+  TOWPATH_HOT void commit(const Segment& segment, const Reservation& room) const noexcept {
+    // Pairs with the acquire in Reader::step().
+    segment.slots[room.n].store(Slot::make(Slot::committed, room.position, room.length), shm::release);
+    TOWPATH_FAILPOINT("commit.resolved");
+    if (fences_) [[unlikely]]
+      shm::full_fence();  // whether somebody sleeps or not: the look at the mask is what must not be early
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    log_->wake();
+    TOWPATH_FAILPOINT("commit.woken");
+  }
+
+  /// Closes the segment behind what was reserved. Returns how many slots it has: one at least, given up if need be.
+  std::uint64_t seal(const Segment& segment) noexcept {
+    if (Tail::count(tail_) == 0) {
+      segment.header->tail.store(Tail::make(1, 0), shm::release);
+      TOWPATH_FAILPOINT("sole.empty");
+      abort_slot(*log_, segment, 0);
+    }
+    TOWPATH_FAILPOINT("sole.before_seal");
+    const std::uint64_t count = seal_segment(*log_, segment, std::max<std::uint64_t>(1, Tail::count(tail_)));
+    leave();
+    TOWPATH_FAILPOINT("sole.sealed");
+    return count;
+  }
+
+  /// Was it asked to close a segment that nothing stands in?
+  [[nodiscard]] bool is_asked_in_vain(const Segment& segment) const noexcept {
+    return is_asked(segment) && Tail::count(tail_) == 0;
+  }
+  /// Forgets that it was asked.
+  static void clear_request(const Segment& segment) noexcept { segment.header->roll_request.store(0, shm::relaxed); }
+
+  /// Asks a live writer to close its segment at its next append.
+  static void request_roll(const PartitionLog& log) {
+    const std::uint64_t base = log.state().hint.load(shm::acquire);
+    // Names the incarnation: one that comes late asks for nothing.
+    if (auto active = log.open(base, Use::append)) active->header->roll_request.store(base + 1, shm::relaxed);
+  }
+
+ private:
+  [[nodiscard]] TOWPATH_HOT static bool is_asked(const Segment& segment) noexcept {
+    return segment.header->roll_request.load(shm::relaxed) == segment.base + 1;
+  }
+
+  /// It stays there from record to record: no slot of mine is open unless it speaks of this partition and segment.
+  TOWPATH_HOT void announce(const Segment& segment) noexcept {
+    if (line_->inflight.load(shm::relaxed) != Inflight::reserving(segment.base) ||
+        line_->uid.load(shm::relaxed) != log_->uid()) [[unlikely]]
+      say(segment);
+  }
+  TOWPATH_COLD void say(const Segment& segment) noexcept {
+    line_->inflight.store(Inflight::idle, shm::release);  // uid changes only while it is idle
+    line_->uid.store(log_->uid(), shm::release);          // pairs with R4 and HELP, as in Appender::announce()
+    line_->inflight.store(Inflight::reserving(segment.base), shm::release);
+  }
+
+  const PartitionLog* log_;
+  shm::MemberLine* line_;
+  WriterLocks* locks_;
+  std::unique_ptr<WriterLocks> own_locks_;
+  std::uint64_t tail_ = Tail::closed;  // of the segment: nobody else changes it
+  bool is_sole_;
+  bool is_owner_ = false;
+  bool is_new_ = false;  // what the writer before left open is still to be given up
+  bool fences_ = false;  // barriers of others do not reach this process
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::log
+
+// ---- towpath/log/appender.hpp ----
+
+// An Appender writes records at the end of one partition (protocol.md RESERVE, WRITE, COMMIT).
+// It belongs to one thread, like the member line it uses; any number of them append to one partition at a time.
+// append() never blocks on another process: a reservation is one fetch_add, a commit one compare-and-swap. Once per
+// segment it makes or finds the next file. After a crash the one open reservation is aborted by whoever it holds up.
+// In a topic with one writer both are stores (log/sole_writer.hpp), and a second live writer is told `busy`.
+
+namespace towpath::inline TOWPATH_ABI::log {
+
+/// What the caller knows of the topic: whether a partition has many writers or one.
+enum class Writing { any, shared, sole };
 
 class Appender {
  public:
-  Appender(const PartitionLog& log, shm::Member& member) noexcept
-      : log_{&log}, member_{&member}, line_{&member.line()}, alignment_{log.format().record_alignment} {}
+  /// `locks`: those of the Producer, where the topic has one writer; null: its own.
+  Appender(const PartitionLog& log, shm::Member& member, WriterLocks* locks = nullptr) noexcept
+      : log_{&log},
+        member_{&member},
+        line_{&member.line()},
+        alignment_{log.format().record_alignment},
+        sole_{log, member.line(), locks} {}
 
   /// Appends one frame of `length` bytes, which `fill(std::byte* frame, std::uint64_t offset, const Segment&)` writes.
   /// `fill` may be called again for another place (the slot was aborted by a helper, or the segment was full).
   /// Returns the offset. Errors, each with nothing appended: queue_full (readers hold the log up), no_space,
   /// topic_deleted, partition_failed, corrupt, newer_format, too_many_maps, too_many_files, permission_denied,
-  /// io_error.
+  /// io_error; busy (another live Producer writes the partition, which has one writer).
   template <class Fill>
   TOWPATH_HOT Result<Offset> append(std::uint64_t length, const Fill& fill) {
     for (;;) {
@@ -8097,27 +8473,20 @@ class Appender {
   /// Takes `need.slots` slots in a row and `need.bytes` bytes: a batch, published whole by one commit(). The first
   /// frame has `length` bytes and begins at the room's; each later one at a multiple of the record alignment, announced
   /// by place() before the commit.
+  template <Writing how = Writing::any>
   TOWPATH_HOT Result<Reservation> reserve(Need need, std::uint64_t length) {
-    if (need.bytes > max_small_frame || need.slots > max_small_count) return reserve_large(need, length);
-    const std::uint64_t step = need.slots * Tail::one_slot | need.bytes;
-    for (;;) {
-      if (full_ || !segment_) [[unlikely]]
-        if (auto ready = find_segment(need); !ready) return ready.error();
-      announce();
-      TOWPATH_FAILPOINT("reserve.announced");
-      // Pairs with R3's exchange, which then sees what was announced, and with T3's store, which brings the new base.
-      const std::uint64_t old = segment_.header->tail.fetch_add(step, shm::acq_rel);
-      TOWPATH_FAILPOINT("reserve.reserved");
-      const std::uint64_t n = Tail::count(old);
-      const std::uint64_t position = Tail::bytes(old);
-      // One branch for: full, retired (bit 63 makes n huge), and another incarnation.
-      if (position + need.bytes > segment_.capacity || n + need.slots > segment_.slot_limit ||
-          segment_.header->base.load(shm::relaxed) != segment_.base) [[unlikely]] {
-        missed(old, need.slots);
-        continue;
-      }
-      return hold(n, position, length, need.slots);
-    }
+    if constexpr (how == Writing::shared) return reserve_shared(need, length);
+    if constexpr (how == Writing::sole) return reserve_sole(need, length);
+    return sole_.is_sole() ? reserve_sole(need, length) : reserve_shared(need, length);
+  }
+
+  /// reserve() of one small frame in the segment at hand. False: nothing was reserved, and reserve() is to be asked.
+  template <Writing how>
+  TOWPATH_HOT bool reserve_here(Need need, std::uint64_t length, Reservation& room) noexcept {
+    if constexpr (how == Writing::shared) return !full_ && segment_ && take_small(need, length, room);
+    if (!sole_.fits(segment_, need)) return false;
+    room = sole_.reserve(segment_, need, length);
+    return true;
   }
 
   /// Says where record `i` (from 1) of a batch stands. Seen by readers once the batch is committed, never before.
@@ -8127,23 +8496,19 @@ class Appender {
   }
 
   /// Publishes what was reserved. False if a helper aborted the slot meanwhile: nothing was visible, append it again.
+  template <Writing how = Writing::any>
   TOWPATH_HOT bool commit(const Reservation& room) noexcept {
+    if constexpr (how == Writing::shared) return commit_shared(room, [] {});
+    if constexpr (how == Writing::sole) return sole_.commit(segment_, room), true;
     return commit(room, [] {});
   }
 
   /// As above; `lost()` runs when the slot was aborted, while the frame's bytes are still this appender's to read.
   template <class Lost>
   TOWPATH_HOT bool commit(const Reservation& room, const Lost& lost) {
-    const bool mine = segment_.resolve(room.n, Slot::make(Slot::committed, room.position, room.length));
-    TOWPATH_FAILPOINT("commit.resolved");
-    if (mine) [[likely]] {
-      log_->wake();
-    } else {
-      lost();
-    }
-    TOWPATH_FAILPOINT("commit.woken");
-    line_->inflight.store(Inflight::idle, shm::release);  // pairs with the acquire of R4 and HELP: the frame is written
-    return mine;
+    if (!sole_.is_sole()) return commit_shared(room, lost);
+    sole_.commit(segment_, room);
+    return true;  // a live writer's slot stays its own
   }
 
   /// Gives the room up: readers skip the offsets.
@@ -8156,23 +8521,21 @@ class Appender {
   [[nodiscard]] const PartitionLog& log() const noexcept { return *log_; }
   [[nodiscard]] const Segment& segment() const noexcept { return segment_; }
 
-  /// Closes the active segment and makes the next one, unless the active one is empty. For retention by age.
+  /// Makes the partition mine until the appender goes, where it has one writer. Errors: busy, and those of a file.
+  Result<void> own() { return sole_.is_sole() ? sole_.own() : Result<void>{}; }
+
+  /// Closes the active segment and makes the next one, unless the active one is empty. For retention by age. Where
+  /// there is one writer and it lives, it is asked to, and does so at its next append.
   Result<void> roll() {
-    park();
-    if (auto ready = find_segment({}); !ready) return ready;
-    if (Tail::count(segment_.header->tail.load(shm::acquire)) == 0) return {};
-    announce();
-    roll_for_large(read_tail());
-    return segment_ ? find_segment({}) : Result<void>{};
+    return closing([&] {
+      auto done = close_active(false);
+      return done && full_ ? find_segment({}) : done;
+    });
   }
 
   /// Closes the active segment for good: for a partition that failed, where nothing follows. Nothing may be reserved.
   void close() {
-    park();
-    if (find_segment({}) && segment_.sealed_count() == 0) {
-      announce();
-      roll_for_large(read_tail());
-    }
+    closing([&] { return close_active(true); }).ignore();
     park();
   }
 
@@ -8180,9 +8543,59 @@ class Appender {
   void park() noexcept {
     segment_ = Segment{};
     full_ = false;
+    if (sole_.is_sole()) sole_.leave();
   }
 
  private:
+  TOWPATH_HOT Result<Reservation> reserve_shared(Need need, std::uint64_t length) {
+    if (need.bytes > max_small_frame || need.slots > max_small_count) return reserve_large(need, length);
+    for (Reservation room;;) {
+      if (full_ || !segment_) [[unlikely]]
+        if (auto ready = find_segment(need); !ready) return ready.error();
+      if (take_small(need, length, room)) [[likely]]
+        return room;
+    }
+  }
+
+  /// There is a segment. False: it is full, or not mine any more.
+  TOWPATH_HOT bool take_small(Need need, std::uint64_t length, Reservation& room) noexcept {
+    announce();
+    TOWPATH_FAILPOINT("reserve.announced");
+    // Pairs with R3's exchange, which then sees what was announced, and with T3's store, which brings the new base.
+    const std::uint64_t old = segment_.header->tail.fetch_add(need.slots * Tail::one_slot | need.bytes, shm::acq_rel);
+    TOWPATH_FAILPOINT("reserve.reserved");
+    const std::uint64_t n = Tail::count(old);
+    const std::uint64_t position = Tail::bytes(old);
+    // One branch for: full, retired (bit 63 makes n huge), and another incarnation.
+    if (position + need.bytes > segment_.capacity || n + need.slots > segment_.slot_limit ||
+        segment_.header->base.load(shm::relaxed) != segment_.base) [[unlikely]] {
+      missed(old, need.slots);
+      return false;
+    }
+    room = hold(n, position, length, need.slots);
+    return true;
+  }
+
+  /// However much is wanted: nothing is taken before it is seen to fit.
+  TOWPATH_HOT Result<Reservation> reserve_sole(Need need, std::uint64_t length) {
+    while (!sole_.fits(segment_, need)) [[unlikely]] if (auto ready = prepare_sole(need); !ready) return ready.error();
+    return sole_.reserve(segment_, need, length);
+  }
+
+  template <class Lost>
+  TOWPATH_HOT bool commit_shared(const Reservation& room, const Lost& lost) {
+    const bool mine = segment_.resolve(room.n, Slot::make(Slot::committed, room.position, room.length));
+    TOWPATH_FAILPOINT("commit.resolved");
+    if (mine) [[likely]] {
+      log_->wake();
+    } else {
+      lost();
+    }
+    TOWPATH_FAILPOINT("commit.woken");
+    line_->inflight.store(Inflight::idle, shm::release);  // pairs with the acquire of R4 and HELP: the frame is written
+    return mine;
+  }
+
   /// From here until inflight says otherwise nobody recycles the segment that I believe in.
   TOWPATH_HOT void announce() noexcept {
     // Pairs with the acquire of R4 and HELP, which read inflight first: it comes with its uid or a later one.
@@ -8199,10 +8612,53 @@ class Appender {
     line_->inflight.store(Inflight::writing(offset, count), shm::release);  // pairs with the acquire of R4 and HELP
     TOWPATH_FAILPOINT("reserve.narrowed");
     std::byte* frame = segment_.data + position;
-    const std::uint64_t ahead = std::min(position + 512, segment_.capacity - 128);
-    detail::prefetch_for_writing(segment_.data + ahead);
-    detail::prefetch_for_writing(segment_.data + ahead + 64);
+    detail::prefetch_ahead(frame);
     return {n, position, length, frame, Offset{static_cast<std::int64_t>(offset)}, count};
+  }
+
+  /// Why does it not fit? One thing is put right at a time.
+  TOWPATH_COLD Result<void> prepare_sole(Need need) {
+    if (full_ || !segment_) return find_segment(need);
+    if (!sole_.is_there(segment_))
+      stale();
+    else if (sole_.is_asked_in_vain(segment_) && !log_->has_failed())
+      SoleWriter::clear_request(segment_);
+    else
+      seal_sole();
+    return {};
+  }
+
+  void seal_sole() noexcept {
+    next_base_ = segment_.base + sole_.seal(segment_);
+    full_ = true, crosser_ = true;
+  }
+
+  /// Does what closes a segment, for which one needs the writer's lock where there is one writer: for so long only,
+  /// unless it is mine already. If a live writer has it, it is asked.
+  template <class Work>
+  Result<void> closing(const Work& work) {
+    park();
+    if (!sole_.is_sole()) return work();
+    const bool was_owner = sole_.is_owner();
+    if (auto mine = sole_.own(true); !mine) {
+      if (mine.error() != Errc::busy) return mine;
+      SoleWriter::request_roll(*log_);
+      return {};
+    }
+    auto done = work();
+    park();
+    if (!was_owner) sole_.give_back();
+    return done;
+  }
+
+  /// Closes the active segment; one that holds nothing only if `always`. It stays segment_, and full_, if it did.
+  Result<void> close_active(bool always) {
+    if (auto ready = find_segment({}); !ready) return ready;
+    if (!always && Tail::count(segment_.header->tail.load(shm::acquire)) == 0) return {};
+    if (sole_.is_sole()) return seal_sole(), Result<void>{};
+    announce();
+    roll_for_large(read_tail());
+    return {};
   }
 
   /// Much at once: reserves by compare-and-swap, which never passes the end, so that the tail cannot overflow.
@@ -8283,6 +8739,7 @@ class Appender {
   }
 
   TOWPATH_COLD Result<void> find_segment(Need need) {
+    if (auto mine = own(); !mine) return mine;
     if (segment_ && full_ && next_base_ <= segment_.base)
       return Failure{Errc::corrupt, "a segment sealed without a slot"};
     auto found = segment_ ? log_->next(*member_, segment_, next_base_, crosser_, need) : log_->active(*member_, need);
@@ -8292,11 +8749,16 @@ class Appender {
     if (const std::uint64_t count = segment_.sealed_count();
         count != 0) {  // nobody adds to a tail that is past its end
       next_base_ = segment_.base + count;
-      full_ = true, crosser_ = false;
+      full_ = true, crosser_ = sole_.is_sole();  // alone there is nobody to wait for
       return find_segment(need);
     }
+    if (sole_.is_sole()) sole_.enter(segment_);
     if (segment_.can_hold(need)) return {};
     // Made by somebody with smaller records, and mine never fits: fill it up and look for the next.
+    if (sole_.is_sole()) {
+      if (sole_.is_there(segment_)) seal_sole();
+      return full_ ? find_segment(need) : Result<void>{};
+    }
     announce();
     roll_for_large(read_tail());
     return find_segment(need);
@@ -8310,6 +8772,16 @@ class Appender {
   std::uint64_t next_base_ = 0;
   bool full_ = false;  // segment_ is sealed; next_base_ follows it
   bool crosser_ = false;
+  SoleWriter sole_;
+};
+
+/// Gives the room back if the user's encode throws; set `appender` to null when it did not.
+struct RoomGuard {
+  Appender* appender;
+  const Reservation* room;
+  ~RoomGuard() {
+    if (appender) appender->abandon(*room);
+  }
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::log
@@ -8392,6 +8864,7 @@ class PartitionMaintenance {
     std::uint64_t counted = log_->state().live_bytes.load(shm::seq_cst);
     auto names = log_->directory().list(log_->folder().c_str());
     if (!names) return names.error() == Errc::not_found ? Result<void>{} : names.error();
+    const shm::FolderHold hold{log_->directory(), log_->folder()};
     live_.clear(), spares_ = 0;
     for (const auto& name : *names) look_at(name);
     std::sort(live_.begin(), live_.end(), [](const auto& a, const auto& b) { return a.base < b.base; });
@@ -8732,11 +9205,13 @@ inline Result<void> Catalog::edit(const std::string& name, const Change& change,
   auto after = settings(**topic);
   if (!after) return after.error();
   const std::uint64_t alignment = after->config.record_alignment;
+  const Writers writers = after->config.writers;
   auto wanted = change(*after);
   if (!wanted) return wanted.error();
   if (auto fine = check_topic_config(*wanted); !fine || validate_only) return fine;
   after->config = settle(*wanted, Schema{});
   after->config.record_alignment = alignment;
+  after->config.writers = writers;
   for (std::size_t i = 0; i < after->config.readers.size(); ++i)
     if (auto done = ReaderFile::make((*topic)->directory(), ReaderFile::name_of(after->config.readers[i]),
                                      (*topic)->partitions());
@@ -8760,6 +9235,9 @@ inline Result<void> Catalog::alter(const std::string& name, const TopicConfig& w
   if (auto fine = check_topic_config(wanted); !fine) return fine;
   if (wanted.record_alignment != 0 && wanted.record_alignment != (*topic)->stored().config.record_alignment)
     return Failure{Errc::config_mismatch, "record_alignment is fixed when a topic is created"};
+  // The default is no wish, as with the partitions.
+  if (wanted.writers != Writers::many && wanted.writers != (*topic)->stored().config.writers)
+    return Failure{Errc::config_mismatch, "writers is fixed when a topic is created"};
   if (wanted.partitions != TopicConfig{}.partitions && wanted.partitions != (*topic)->partitions())
     return Failure{Errc::invalid_argument, "partitions: altering changes no count; use create_partitions"};
   return edit(name, [&](const StoredConfig&) { return wanted; });
@@ -10231,7 +10709,11 @@ class ConsumerCore {
     const std::uint32_t announced = shm::announce_sleep(word);
     TOWPATH_FAILPOINT("sleep.announced");
     if (woken_.load(std::memory_order_seq_cst)) return;  // pairs with the store in wakeup()
-    if (!is_blocked && has_something()) return;
+    if (!is_blocked) {
+      if (!order_announcement()) limit = std::min(limit, blind_sleep);
+      TOWPATH_FAILPOINT("sleep.ordered");
+      if (has_something()) return;
+    }
     count_wait();
     shm::sleep(word, announced, limit);
   }
@@ -10269,11 +10751,12 @@ class ConsumerCore {
     bell_->clear();
     is_signalled_ = false;
     woken_.exchange(false, std::memory_order_acq_rel);  // that poll was the answer; after clear(), or a signal is lost
-    const bool can_be_rung = member_ && bell_->has_name() && register_all();
+    bool can_be_rung = member_ && bell_->has_name() && register_all();
     if (can_be_rung) {
       member_.line().bell.store(1, shm::relaxed);  // ordered by the announcement, which the waker's swap acquires
       shm::announce_sleep(member_.line().wake);
       TOWPATH_FAILPOINT("arm.announced");
+      if (!is_blocked) can_be_rung = order_announcement();
     }
     const bool is_over = woken_.load(std::memory_order_seq_cst);  // pairs with the store in wakeup()
     if (is_over || !assignment_.is_current() || (!is_blocked && has_something())) return signal();
@@ -10317,13 +10800,24 @@ class ConsumerCore {
   /// In every partition's waiter mask, once. False if some partition's cannot be had: then nobody may wake us.
   bool register_all() noexcept {
     bool all = true;
+    has_sole_writer_ = false;
     for (auto& assigned : assigned()) {
+      has_sole_writer_ = has_sole_writer_ || assigned->reader.log().format().one_writer;
       if (assigned->registration) continue;
       auto* block = assigned->reader.log().waits();
       if (block) assigned->registration = log::WaiterRegistration::enter(*block, member_);
       all = all && block;
     }
     return all;
+  }
+
+  /// Before the recheck. A partition's only writer commits by a store and then looks who sleeps, and nothing on its
+  /// side keeps the look from being first: this barrier does, so that it sees the announcement or the recheck its
+  /// record. False if the kernel refuses: then sleep for a moment only. A few microseconds.
+  [[nodiscard]] bool order_announcement() const noexcept {
+    if (!has_sole_writer_ || shm::barrier_everywhere()) return true;
+    shm::full_fence();
+    return false;
   }
 
   /// The recheck between announcing sleep and sleeping.
@@ -10342,7 +10836,8 @@ class ConsumerCore {
   ConsumerConfig config_;
   bool has_name_;
   shm::Member member_;
-  Assignment assignment_;  // goes before the member that is registered
+  Assignment assignment_;         // goes before the member that is registered
+  bool has_sole_writer_ = false;  // among the partitions that it waits for is one with one writer
   std::uint64_t polls_ = 0;
   std::atomic<bool> woken_{false};
   std::unique_ptr<shm::Doorbell> bell_;
@@ -11365,6 +11860,73 @@ struct BatchMetadata {
 
 }  // namespace towpath::inline TOWPATH_ABI
 
+// ---- towpath/produce/fast_path.hpp ----
+
+// The short way of a send: a value of a fixed size with nothing beside it, to the only partition of its topic. What a
+// send has to ask first is asked once, and again after the topic's settings changed. One thread's, as the producer is.
+// Measured: docs/decisions/0031.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// Whether values of this type may go that way: of one size that is not large, and encoded without throwing.
+template <class T, class S>
+inline constexpr bool has_fast_path = [] {
+  if constexpr (requires { S::fixed_size; } && !PreparingSerde<S, T>)
+    return noexcept(S::encode(std::declval<const T&>(), std::span<std::byte>{})) &&
+           S::fixed_size <= log::max_small_frame / 2;
+  else
+    return false;
+}();
+
+class FastPath {
+ public:
+  FastPath(const log::TopicWords& words, const shm::ForkWatch& watch) noexcept : words_{&words}, watch_{watch} {}
+
+  /// Where to append; null: go the long way.
+  [[nodiscard]] TOWPATH_HOT log::Appender* appender() const noexcept {
+    // In this order: a child after fork() has no words.
+    return watch_.is_mine() && version_ == words_->config_version.load(shm::relaxed) ? appender_ : nullptr;
+  }
+
+  /// Were the settings changed since it was armed? Pairs with publish_settings() and publish_partitions().
+  [[nodiscard]] bool is_outdated() const noexcept { return version_ != words_->config_version.load(shm::acquire); }
+
+  /// Values of `size` bytes may go to `appender` while the settings are those of `version`; nowhere if it is null.
+  void arm(log::Appender* appender, std::uint64_t version, std::uint64_t value_at, std::uint64_t size,
+           std::uint64_t alignment) noexcept {
+    appender_ = appender, version_ = version;
+    value_at_ = value_at, length_ = value_at + size, bytes_ = align_up(length_, alignment);
+  }
+  void disarm() noexcept { appender_ = nullptr; }
+
+  /// None: nothing was appended, go the long way.
+  template <class S, log::Writing how, class T>
+  TOWPATH_HOT std::optional<Offset> append(log::Appender& appender, Timestamp time, const T& value) const noexcept {
+    log::Reservation room;
+    do {
+      if (!appender.reserve_here<how>({bytes_, 1}, length_, room)) [[unlikely]]
+        return std::nullopt;
+      const log::FrameHeader header{0, 0, 0, time.time_since_epoch().count()};
+      std::memcpy(room.frame, &header, sizeof header);
+      TOWPATH_FAILPOINT("append.half_written");
+      S::encode(value, std::span<std::byte>{room.frame + value_at_, static_cast<std::size_t>(length_ - value_at_)});
+      TOWPATH_FAILPOINT("append.written");
+    } while (!appender.commit<how>(room));
+    return room.offset;
+  }
+
+ private:
+  const log::TopicWords* words_;
+  shm::ForkWatch watch_;
+  std::uint64_t version_ = ~std::uint64_t{0};
+  log::Appender* appender_ = nullptr;
+  std::uint64_t value_at_ = 0;
+  std::uint64_t length_ = 0;
+  std::uint64_t bytes_ = 0;  // of the log
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
 // ---- towpath/log/producer_state.hpp ----
 
 // How far a partition has the records of a producer with an id: what it needs to go on after a restart.
@@ -11622,9 +12184,10 @@ struct SendStamp {
 
 class ProducerCore {
  public:
-  /// Errors: read_only, too_many_members, forked, invalid_argument, unsupported_compression; of an id: busy and those
-  /// of mapping.
-  static Result<std::unique_ptr<ProducerCore>> open(std::shared_ptr<TopicFiles> files, const ProducerConfig& config) {
+  /// Errors: read_only, too_many_members, forked, invalid_argument, unsupported_compression; of an id, and of a topic
+  /// whose one partition has one writer: busy and those of mapping.
+  static Result<std::unique_ptr<ProducerCore>> open(std::shared_ptr<TopicFiles> files, const ProducerConfig& config,
+                                                    std::uint64_t fixed_size) {
     if (auto fine = files->core().usable(); !fine) return fine.error();
     if (!files->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
     if (config.max_block < Duration::zero()) return Failure{Errc::invalid_argument, "max_block: 0 or more"};
@@ -11632,11 +12195,15 @@ class ProducerCore {
       if (auto codec = log::find_codec(config.compression); !codec) return codec.error();
     auto member = files->core().claim(shm::MemberKind::producer, files->name());
     if (!member) return member.error();
-    auto core = std::unique_ptr<ProducerCore>{new ProducerCore{std::move(files), std::move(*member), config}};
+    auto core =
+        std::unique_ptr<ProducerCore>{new ProducerCore{std::move(files), std::move(*member), config, fixed_size}};
+    if (core->is_sole_)
+      if (auto mine = core->own_only_partition(); !mine) return mine.error();
     if (config.id == ProducerConfig::no_id) return core;
     auto identity = ProducerIdentity::take(*core->files_, config.id);
     if (!identity) return identity.error();
     core->identity_ = std::make_unique<ProducerIdentity>(std::move(*identity));
+    core->is_plain_ = false;
     return core;
   }
 
@@ -11648,6 +12215,8 @@ class ProducerCore {
   [[nodiscard]] std::uint64_t record_alignment() const noexcept { return record_alignment_; }
   /// Null when the producer has no id.
   [[nodiscard]] TOWPATH_HOT ProducerIdentity* identity() const noexcept { return identity_.get(); }
+  /// Neither an id nor the only writer: nothing that a send has to look after.
+  [[nodiscard]] TOWPATH_HOT bool is_plain() const noexcept { return is_plain_; }
   /// The most that one batch may take of the log, in bytes.
   [[nodiscard]] std::uint64_t max_batch_bytes() const noexcept {
     return files_->words().segment_bytes.load(shm::relaxed);
@@ -11657,7 +12226,7 @@ class ProducerCore {
   [[nodiscard]] TOWPATH_HOT Failure refuses(const log::FrameSpec& spec, const log::FrameLayout& layout) const noexcept {
     if (!files_->core().is_mine()) [[unlikely]]
       return {Errc::forked, "the producer was made before fork()"};
-    if (loan_open) [[unlikely]]
+    if (has_loan_) [[unlikely]]
       return {Errc::loan_open, "this producer's loan was neither sent nor dropped"};
     if (spec.headers.size() > 65'535) [[unlikely]]
       return {Errc::invalid_argument, "headers: 65,535 at most"};
@@ -11673,6 +12242,8 @@ class ProducerCore {
   /// The partition's appender. Errors: unknown_partition.
   TOWPATH_HOT Result<log::Appender*> appender(std::int32_t partition) {
     const auto i = static_cast<std::size_t>(partition);
+    if (fast_path_.is_outdated()) [[unlikely]]
+      arm_fast_path();
     if (i < appenders_.size() && appenders_[i]) [[likely]] {
       touch(partition);
       return appenders_[i].get();
@@ -11746,7 +12317,8 @@ class ProducerCore {
     if (!log) return log.error();
     auto done = log::Flusher{**log, member_}.flush_to(offset + 1);
     // Nobody is to append there. An open loan has the member's hazard words: then maintenance closes it.
-    if (!done && done.error() == Errc::partition_failed && !loan_open) log::Appender{**log, member_}.close();
+    if (done || done.error() != Errc::partition_failed || has_loan_) return done;
+    if (auto mine = appender(partition); mine) (*mine)->close();
     return done;
   }
 
@@ -11770,25 +12342,56 @@ class ProducerCore {
     last_[static_cast<std::size_t>(partition)] = offset.value;
   }
 
-  bool loan_open = false;
+  void begin_loan() noexcept { has_loan_ = true, fast_path_.disarm(); }
+  void end_loan() noexcept {
+    has_loan_ = false;
+    if (files_->core().is_mine()) arm_fast_path();
+  }
+
+  [[nodiscard]] TOWPATH_HOT const FastPath& fast_path() const noexcept { return fast_path_; }
 
  private:
-  ProducerCore(std::shared_ptr<TopicFiles> files, shm::Member member, const ProducerConfig& config)
+  ProducerCore(std::shared_ptr<TopicFiles> files, shm::Member member, const ProducerConfig& config,
+               std::uint64_t fixed_size)
       : files_{std::move(files)},
         member_{std::move(member)},
         config_{config},
         clock_{files_->core().config().clock},
         value_alignment_{files_->format().value_alignment},
-        record_alignment_{files_->format().record_alignment} {}
+        record_alignment_{files_->format().record_alignment},
+        fixed_size_{fixed_size},
+        is_sole_{files_->format().one_writer},
+        is_plain_{!is_sole_},
+        fast_path_{files_->words(), files_->core().fork_watch()} {}
+
+  /// Which partitions it will write is known only where there is one; of others the first send tells.
+  Result<void> own_only_partition() {
+    shm::register_for_barriers();  // takes milliseconds the first time: not in the first send
+    if (partitions() != 1) return {};
+    auto only = appender(0);
+    return only ? (*only)->own() : Result<void>{only.error()};
+  }
 
   TOWPATH_COLD Result<log::Appender*> make_appender(std::int32_t partition) {
     auto log = files_->partition({partition});
     if (!log) return log.error();
     const auto i = static_cast<std::size_t>(partition);
     if (i >= appenders_.size()) appenders_.resize(i + 1), last_.resize(i + 1, -1), used_.resize(i + 1, 0);
-    appenders_[i] = std::make_unique<log::Appender>(**log, member_);
+    appenders_[i] = std::make_unique<log::Appender>(**log, member_, &locks_);
     touch(partition);
+    arm_fast_path();
     return appenders_[i].get();
+  }
+
+  /// May sends take the short way? Asked when an appender is there, after a loan, and when the settings changed.
+  TOWPATH_COLD void arm_fast_path() noexcept {
+    const auto& words = files_->words();
+    const std::uint64_t version = words.config_version.load(shm::acquire);  // before what it stands for
+    const bool may = fixed_size_ != 0 && !identity_ && !has_loan_ && partitions() == 1 && !appenders_.empty() &&
+                     !files_->format().checksummed && !is_each_durable() &&
+                     fixed_size_ <= words.max_message_bytes.load(shm::relaxed);
+    fast_path_.arm(may ? appenders_.front().get() : nullptr, version,
+                   align_up(sizeof(log::FrameHeader), value_alignment_), fixed_size_, record_alignment_);
   }
 
   /// Keeps the number of mapped segments of this producer within its share of the process's maps.
@@ -11819,6 +12422,12 @@ class ProducerCore {
   shm::TickClock clock_;
   std::uint64_t value_alignment_;
   std::uint64_t record_alignment_;
+  std::uint64_t fixed_size_;  // of the values; 0: none
+  bool is_sole_;              // the topic has one writer per partition
+  bool is_plain_;
+  bool has_loan_ = false;
+  FastPath fast_path_;
+  log::WriterLocks locks_;
   std::vector<std::unique_ptr<log::Appender>> appenders_;
   std::vector<std::int64_t> last_;
   std::vector<std::uint64_t> used_;
@@ -12065,13 +12674,34 @@ class Loan {
         mark_{mark},
         timestamp_{options.timestamp},
         visible_{options.visible} {
-    core.loan_open = true;
+    core.begin_loan();
+  }
+
+  /// Commits the frame; where its slot was skipped meanwhile, a copy of it at a later offset. Errors: those of
+  /// ProducerCore::reserve(), the value is lost then.
+  Result<Offset> publish(Timestamp timestamp) noexcept {
+    const auto nanoseconds = timestamp.time_since_epoch().count();
+    std::memcpy(room_.frame + offsetof(log::FrameHeader, timestamp_ns), &nanoseconds, sizeof nanoseconds);
+    log::seal_in(appender_->segment(), room_);
+    std::vector<std::byte> copy;
+    const bool published = appender_->commit(room_, [&] { copy.assign(room_.frame, room_.frame + room_.length); });
+    auto& core = *std::exchange(core_, nullptr);
+    core.end_loan();
+    if (published) return room_.offset;
+    const log::Need need{align_up(copy.size(), core.record_alignment()), 1};
+    for (;;) {
+      const auto again = core.reserve(*appender_, need, copy.size());
+      if (!again) return again.error();
+      std::memcpy(again->frame, copy.data(), copy.size());
+      log::seal_in(appender_->segment(), *again);
+      if (appender_->commit(*again)) return again->offset;
+    }
   }
 
   void drop() noexcept {
     if (!core_) return;
     if (core_->files().core().is_mine()) appender_->abandon(room_);
-    core_->loan_open = false;
+    core_->end_loan();
   }
 
   detail::ProducerCore* core_;
@@ -12185,7 +12815,8 @@ class Producer<T, S, Bus, P> {
 
  public:
   /// Throws Error: read_only, too_many_members, forked; for what the config asks: invalid_argument, busy (another live
-  /// Producer of the topic has the id), unsupported_compression, and with an id those of mapping.
+  /// Producer of the topic has the id, or writes its only partition, which has one writer), unsupported_compression,
+  /// and with an id or one writer those of mapping.
   explicit Producer(const Topic<T, S>& topic, P partitioner = P{})
       : Producer{topic, ProducerConfig{}, std::move(partitioner)} {}
   Producer(const Topic<T, S>& topic, const ProducerConfig& config, P partitioner = P{})
@@ -12196,7 +12827,7 @@ class Producer<T, S, Bus, P> {
     return open(topic, ProducerConfig{}, std::move(partitioner));
   }
   static Result<Producer> open(const Topic<T, S>& topic, const ProducerConfig& config, P partitioner = P{}) {
-    auto core = detail::ProducerCore::open(topic.files(), config);
+    auto core = detail::ProducerCore::open(topic.files(), config, schema_of<T, S>().size);
     if (!core) return core.error();
     return Producer{topic, std::move(*core), std::move(partitioner)};
   }
@@ -12204,26 +12835,24 @@ class Producer<T, S, Bus, P> {
   /// Appends the value. When it returns, the record is in the log and survives this process.
   /// Errors, each with nothing appended: message_too_large, no_space, loan_open, unknown_partition, topic_deleted,
   /// invalid_argument (more than 65,535 headers, or a value that its serde refuses), duplicate_sequence, forked,
-  /// closed, corrupt, queue_full and timed_out (a topic that waits for its readers), partition_failed, and those of
-  /// making and mapping a segment. With `visible` or durability each also those of flush(): then the record is in the
-  /// log, and sending it again makes a second one. Microseconds; milliseconds when it makes a segment's file or room
-  /// for one (on a disk with flushes). Waits: on_full = block, max_block at most; `visible` and durability each, the
-  /// grace for each open record before it; each also for one or two flushes of the disk.
+  /// closed, corrupt, queue_full and timed_out (a topic that waits for its readers), partition_failed, busy (another
+  /// live Producer writes the partition, which has one writer), and those of making and mapping a segment. With
+  /// `visible` or durability each also those of flush(): then the record is in the log, and sending it again makes a
+  /// second one. Microseconds; milliseconds when it makes a segment's file or room for one (on a disk with flushes).
+  /// Waits: on_full = block, max_block at most; `visible` and durability each, the grace for each open record before
+  /// it; each also for one or two flushes of the disk.
   TOWPATH_HOT Result<RecordMetadata> send(const T& value,
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
       return closed();
-    log::FrameSpec spec = describe(options);
-    if constexpr (PreparingSerde<S, T>) {
-      const auto prepared = S::prepare(value);
-      if (!prepared) return prepared.error();
-      const Bytes bytes = prepared->bytes();
-      spec.value_size = bytes.size();
-      return append(spec, options, [&](std::span<std::byte> out) noexcept { Serde<Bytes>::encode(bytes, out); });
-    } else {
-      spec.value_size = S::size(value);
-      return append(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
-    }
+    if constexpr (detail::has_fast_path<T, S>)
+      if (&options == &detail::no_options) [[likely]]
+        if (auto* appender = core_->fast_path().appender()) [[likely]]
+          return core_->is_plain() ? send_fast<log::Writing::shared>(*appender, value)
+                                   : send_fast<log::Writing::sole>(*appender, value);
+    if (core_->is_plain()) [[likely]]
+      return send_as<log::Writing::shared>(value, options);
+    return core_->identity() ? send_as<log::Writing::any>(value, options) : send_alone(value, options);
   }
 
   /// Appends a record without a value: Kafka's tombstone, which says that the key is gone. Errors as send().
@@ -12232,7 +12861,7 @@ class Producer<T, S, Bus, P> {
       return closed();
     log::FrameSpec spec = describe(options);
     spec.has_value = false;
-    return append(spec, options, [](std::span<std::byte>) noexcept {});
+    return append<log::Writing::any>(spec, options, [](std::span<std::byte>) noexcept {});
   }
 
   /// Appends all the values to one partition in a row, and publishes them at once: a reader sees all of them or none,
@@ -12288,28 +12917,10 @@ class Producer<T, S, Bus, P> {
     if (!core_->files().core().is_mine()) return Failure{Errc::forked, "the producer was made before fork()"};
     if (loan.core_ != core_.get()) return Failure{Errc::invalid_argument, "this loan is another producer's"};
     const auto timestamp = loan.timestamp_ ? *loan.timestamp_ : core_->now();
-    const auto nanoseconds = timestamp.time_since_epoch().count();
-    std::memcpy(loan.room_.frame + offsetof(log::FrameHeader, timestamp_ns), &nanoseconds, sizeof nanoseconds);
-    seal(loan.room_.frame, loan.room_, *loan.appender_);
-    std::vector<std::byte> copy;
-    const auto keep = [&] { copy.assign(loan.room_.frame, loan.room_.frame + loan.room_.length); };
-    const bool published = loan.appender_->commit(loan.room_, keep);
-    loan.core_ = nullptr;
-    core_->loan_open = false;
-    Offset offset = loan.room_.offset;
-    if (!published) {
-      const log::Need need{align_up(copy.size(), core_->record_alignment()), 1};
-      auto again = core_->reserve(*loan.appender_, need, copy.size());
-      for (; again; again = core_->reserve(*loan.appender_, need, copy.size())) {
-        std::memcpy(again->frame, copy.data(), copy.size());
-        seal(again->frame, *again, *loan.appender_);
-        if (loan.appender_->commit(*again)) break;
-      }
-      if (!again) return again.error();
-      offset = again->offset;
-    }
+    const auto offset = loan.publish(timestamp);
+    if (!offset) return offset.error();
     if (core_->identity()) core_->identity()->sent(loan.mark_);
-    return finish({{loan.partition_}, offset, timestamp}, loan.visible_);
+    return finish({{loan.partition_}, *offset, timestamp}, loan.visible_);
   }
 
   /// Returns when everything this producer sent can be seen by every reader, at most the grace for each open record of
@@ -12362,20 +12973,6 @@ class Producer<T, S, Bus, P> {
     return Failure{Errc::unknown_partition, "the topic has fewer partitions"};
   }
 
-  TOWPATH_HOT static void seal(std::byte* frame, const log::Reservation& room, const log::Appender& appender) noexcept {
-    if (appender.segment().checksummed)
-      log::seal_frame(frame, room.length, appender.segment().uuid, static_cast<std::uint64_t>(room.offset.value));
-  }
-
-  /// Gives the room back if the user's encode throws.
-  struct Guard {
-    log::Appender* appender;
-    const log::Reservation* room;
-    ~Guard() {
-      if (appender) appender->abandon(*room);
-    }
-  };
-
   /// Gives the records of a producer with an id their mark. Errors: duplicate_sequence, invalid_argument.
   TOWPATH_COLD Failure sign(log::ProducerMark& mark, const SendOptions& options) const noexcept {
     const auto next = core_->identity()->next(options.sequence);
@@ -12383,12 +12980,46 @@ class Producer<T, S, Bus, P> {
     return next.error();
   }
 
-  template <class Encode>
+  template <log::Writing how>
+  TOWPATH_HOT Result<RecordMetadata> send_fast(log::Appender& appender, const T& value) noexcept {
+    const Timestamp time = core_->now();
+    const auto offset = core_->fast_path().template append<S, how>(appender, time, value);
+    if (!offset) [[unlikely]]
+      return send_slowly(value);
+    core_->sent(0, *offset);
+    return RecordMetadata{{0}, *offset, time};
+  }
+  [[gnu::noinline, gnu::cold]] Result<RecordMetadata> send_slowly(const T& value) noexcept {
+    return send_as<log::Writing::any>(value, detail::no_options);
+  }
+
+  template <log::Writing how>
+  TOWPATH_HOT Result<RecordMetadata> send_as(const T& value, const SendOptions& options) noexcept(encodes_quietly) {
+    log::FrameSpec spec = describe(options);
+    if constexpr (PreparingSerde<S, T>) {
+      const auto prepared = S::prepare(value);
+      if (!prepared) return prepared.error();
+      const Bytes bytes = prepared->bytes();
+      spec.value_size = bytes.size();
+      return append<how>(spec, options, [&](std::span<std::byte> out) noexcept { Serde<Bytes>::encode(bytes, out); });
+    } else {
+      spec.value_size = S::size(value);
+      return append<how>(spec, options, [&](std::span<std::byte> out) { S::encode(value, out); });
+    }
+  }
+
+  /// Apart, so that a call of send() does not hold both. Hot, although that call takes it for unlikely.
+  [[gnu::noinline, gnu::hot]] Result<RecordMetadata> send_alone(const T& value,
+                                                                const SendOptions& options) noexcept(encodes_quietly) {
+    return send_as<log::Writing::sole>(value, options);
+  }
+
+  template <log::Writing how, class Encode>
   TOWPATH_HOT Result<RecordMetadata> append(const log::FrameSpec& spec, const SendOptions& options,
                                             const Encode& encode) noexcept(encodes_quietly) {
-    if (core_->identity()) [[unlikely]]
-      return append_signed(spec, options, encode);
-    return append_as(spec, options, encode, [] {});
+    if constexpr (how == log::Writing::any)
+      if (core_->identity()) return append_signed(spec, options, encode);
+    return append_as<how>(spec, options, encode, [] {});
   }
 
   /// Apart, so that a producer without id keeps what it writes in registers.
@@ -12396,11 +13027,11 @@ class Producer<T, S, Bus, P> {
   [[gnu::noinline]] Result<RecordMetadata> append_signed(log::FrameSpec spec, const SendOptions& options,
                                                          const Encode& encode) noexcept(encodes_quietly) {
     if (const Failure refused = sign(spec.producer, options); refused.code != Errc::ok) return refused;
-    return append_as(spec, options, encode, [&] { core_->identity()->sent(spec.producer); });
+    return append_as<log::Writing::any>(spec, options, encode, [&] { core_->identity()->sent(spec.producer); });
   }
 
   /// `committed()` is called when the record is in the log, whatever is waited for then.
-  template <class Encode, class Committed>
+  template <log::Writing how, class Encode, class Committed>
   TOWPATH_HOT Result<RecordMetadata> append_as(const log::FrameSpec& spec, const SendOptions& options,
                                                const Encode& encode,
                                                const Committed& committed) noexcept(encodes_quietly) {
@@ -12416,17 +13047,17 @@ class Producer<T, S, Bus, P> {
     log::Appender& appender = **found;
     const log::Need need{align_up(layout.length, core_->record_alignment()), 1};
     for (;;) {
-      auto room = appender.reserve(need, layout.length);
+      auto room = appender.template reserve<how>(need, layout.length);
       if (!room) [[unlikely]]
         if (room = core_->reserve_later(room.error(), appender, need, layout.length); !room) return room.error();
-      Guard guard{&appender, &*room};
+      log::RoomGuard guard{&appender, &*room};
       log::write_frame(room->frame, layout, spec);
       TOWPATH_FAILPOINT("append.half_written");
       encode(std::span<std::byte>{room->frame + layout.value_at, static_cast<std::size_t>(spec.value_size)});
-      seal(room->frame, *room, appender);
+      log::seal_in(appender.segment(), *room);
       TOWPATH_FAILPOINT("append.written");
       guard.appender = nullptr;
-      if (!appender.commit(*room)) [[unlikely]]
+      if (!appender.template commit<how>(*room)) [[unlikely]]
         continue;
       committed();
       return finish({{*partition}, room->offset, spec.timestamp}, options.visible);
@@ -12482,7 +13113,7 @@ class Producer<T, S, Bus, P> {
     for (;;) {
       const auto room = core_->reserve(appender, frames.need(), frames.head_length());
       if (!room) return room;
-      Guard guard{&appender, &*room};
+      log::RoomGuard guard{&appender, &*room};
       frames.write(*room, appender);
       TOWPATH_FAILPOINT("batch.written");
       guard.appender = nullptr;
@@ -12506,7 +13137,7 @@ class Producer<T, S, Bus, P> {
       if (!room) return room;
       log::BatchFrame::write(room->frame, static_cast<std::uint32_t>(need.slots), newest, *batch);
       log::place_batch(room->frame + log::BatchFrame::batch_at, room->offset.value, 0);
-      seal(room->frame, *room, appender);
+      log::seal_in(appender.segment(), *room);
       for (std::uint64_t i = 1; i < need.slots; ++i) appender.place(*room, i, room->position, length);
       TOWPATH_FAILPOINT("batch.written");
       if (appender.commit(*room)) return room;
@@ -12641,7 +13272,7 @@ inline constexpr KafkaErrorOf kafka_errors[] = {
 inline constexpr std::string_view config_fields[] = {
     "segment_bytes", "max_message_bytes", "retention",  "grace",    "record_alignment",
     "on_full",       "readers",           "durability", "flush.ms", "cleanup.policy",
-    "segment.bytes", "max.message.bytes", "towpath.",   "property"};
+    "segment.bytes", "max.message.bytes", "towpath.",   "property", "writers"};
 
 }  // namespace detail
 
@@ -12704,7 +13335,7 @@ struct TopicProperty {
   bool is_list = false;
 };
 
-inline constexpr std::array<TopicProperty, 11> topic_properties{{
+inline constexpr std::array<TopicProperty, 12> topic_properties{{
     {"cleanup.policy", "cleanup.policy: delete (this version does not compact)"},
     {"retention.bytes", "retention.bytes: -1 (unlimited) or above 0"},
     {"retention.ms", "retention.ms: -1 (unlimited) or 1 to 9223372036854"},
@@ -12716,6 +13347,7 @@ inline constexpr std::array<TopicProperty, 11> topic_properties{{
     {"towpath.readers", "towpath.readers: 16 names at most, comma-separated, each as a topic's and once", false, true},
     {"towpath.grace.ms", "towpath.grace.ms: 1 to 3600000"},
     {"towpath.record.alignment", "towpath.record.alignment: 8, 16, 32 or 64, fixed when a topic is created", true},
+    {"towpath.writers", "towpath.writers: many or one, fixed when a topic is created", true},
 }};
 
 inline const TopicProperty* find_property(std::string_view name) noexcept {
