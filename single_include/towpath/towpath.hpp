@@ -1044,6 +1044,8 @@ class Directory {
   /// A folder as a Directory of its own. It stays that folder when it is renamed, and takes no new files once it is
   /// removed: work that began before ends in not_found, never in a folder that has the name by then.
   virtual Result<std::unique_ptr<Directory>> open_folder(const char* name) = 0;
+  /// For FolderHold: a descriptor of the folder, or none where there is nothing to keep open.
+  virtual FileDescriptor hold_folder(const char*) noexcept { return {}; }
   /// Removes a folder and all that is in it, one level of folders deep at a time.
   virtual Result<void> remove_folder(const char* name) = 0;
   /// The names in a folder, in no order; "" is the directory itself.
@@ -1104,6 +1106,21 @@ inline Result<std::string> read_file(Directory& directory, const char* name, std
 
 namespace towpath::inline TOWPATH_ABI::shm {
 
+/// Whether this is still the process that something was made in: two loads.
+class ForkWatch {
+ public:
+  [[nodiscard]] TOWPATH_HOT bool is_mine() const noexcept {
+    return std::atomic_ref<std::uint64_t>{*page_}.load(std::memory_order_relaxed) == generation_;
+  }
+
+ private:
+  friend class ForkGuard;
+  ForkWatch(std::uint64_t* page, std::uint64_t generation) noexcept : page_{page}, generation_{generation} {}
+
+  std::uint64_t* page_;
+  std::uint64_t generation_;
+};
+
 class ForkGuard {
  public:
   static ForkGuard& instance() {
@@ -1122,6 +1139,7 @@ class ForkGuard {
     if (generation() == 0) leave_parent();
     return generation();
   }
+  ForkWatch watch() { return {page_, enter()}; }
 
   /// Opens a descriptor that will hold locks, so that a child closes it; no fork comes between opening and knowing.
   /// `open` returns a Result with a FileDescriptor.
@@ -5229,6 +5247,43 @@ struct PartitionTimeOffset {
 
 }  // namespace towpath::inline TOWPATH_ABI
 
+// ---- towpath/shm/folder_hold.hpp ----
+
+// While a FolderHold lives, this thread's work in one folder of a Directory goes through one descriptor of it. A roll
+// looks and renames a dozen times in its partition's folder, and would open and close it each time: 32 of 45 system
+// calls. Keep it for one piece of work, not for long: a descriptor is held meanwhile. One thread's; holds nest.
+
+namespace towpath::inline TOWPATH_ABI::shm {
+
+class FolderHold {
+ public:
+  /// `folder` outlives this. One that is not there is not held.
+  FolderHold(Directory& directory, const std::string& folder) noexcept
+      : directory_{&directory}, folder_{folder}, outer_{innermost_}, held_{directory.hold_folder(folder.c_str())} {
+    innermost_ = this;
+  }
+  FolderHold(const FolderHold&) = delete;
+  FolderHold& operator=(const FolderHold&) = delete;
+  ~FolderHold() { innermost_ = outer_; }
+
+  /// The folder's descriptor if this thread holds it, else -1.
+  static int find(const Directory& directory, std::string_view folder) noexcept {
+    for (const auto* hold = innermost_; hold; hold = hold->outer_)
+      if (hold->held_ && hold->directory_ == &directory && hold->folder_ == folder) return hold->held_.get();
+    return -1;
+  }
+
+ private:
+  static inline thread_local const FolderHold* innermost_ = nullptr;
+
+  const Directory* directory_;
+  std::string_view folder_;
+  const FolderHold* outer_;
+  FileDescriptor held_;
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::shm
+
 // ---- towpath/shm/folder_directory.hpp ----
 
 // A folder of the operating system as a Directory. Every file is opened beneath a held descriptor of the folder,
@@ -5332,6 +5387,11 @@ class FolderDirectory final : public Directory {
     auto folder = beneath(name, O_RDONLY | O_DIRECTORY, 0);
     if (!folder) return folder.error();
     return std::unique_ptr<Directory>{new FolderDirectory{std::move(*folder), storage_}};
+  }
+
+  FileDescriptor hold_folder(const char* name) noexcept override {
+    auto folder = beneath(name, O_PATH | O_DIRECTORY, 0);
+    return folder ? std::move(*folder) : FileDescriptor{};
   }
 
   Result<void> remove_folder(const char* name) override {
@@ -5445,6 +5505,8 @@ class FolderDirectory final : public Directory {
     if (*name == '/' || leaf.empty() || leaf == "." || leaf == "..")
       return Failure{Errc::unsafe_directory, "the name leads out of the bus folder"};
     if (!slash) return Place{FileDescriptor{}, fd_.get(), leaf.data()};
+    if (const int held = FolderHold::find(*this, {name, slash}); held >= 0)
+      return Place{FileDescriptor{}, held, leaf.data()};
     auto folder = beneath(std::string{name, slash}.c_str(), O_PATH | O_DIRECTORY, 0);
     if (!folder) return folder.error();
     const int fd = folder->get();
@@ -5854,7 +5916,8 @@ class BusCore {
   }
 
   /// Is this the process that opened the bus, not a child of it? Everything that a user calls asks this first.
-  [[nodiscard]] TOWPATH_HOT bool is_mine() const noexcept { return guard_->generation() == generation_; }
+  [[nodiscard]] TOWPATH_HOT bool is_mine() const noexcept { return watch_.is_mine(); }
+  [[nodiscard]] const shm::ForkWatch& fork_watch() const noexcept { return watch_; }
   [[nodiscard]] Result<void> usable() const noexcept {
     if (!is_mine()) return Failure{Errc::forked, "this bus was opened before fork()"};
     return {};
@@ -5869,7 +5932,7 @@ class BusCore {
 
  private:
   explicit BusCore(const BusConfig& config)
-      : config_{config}, guard_{&shm::ForkGuard::instance()}, generation_{guard_->enter()} {}
+      : config_{config}, watch_{shm::ForkGuard::instance().watch()} {}
 
   Result<void> open_directory(const char* path) {
     if (!path) {
@@ -5941,8 +6004,7 @@ class BusCore {
   }
 
   BusConfig config_;
-  shm::ForkGuard* guard_;
-  std::uint64_t generation_;
+  shm::ForkWatch watch_;
   shm::BootId boot_ = shm::boot_id();
   std::unique_ptr<shm::Directory> directory_;
   std::shared_ptr<shm::Region> region_;
@@ -6557,7 +6619,8 @@ class TopicFiles {
 
   /// Says that the topic has `count` partitions, whose blocks are allocated and filled.
   void publish_partitions(std::uint32_t count) noexcept {
-    header_->partitions.store(count, shm::release);  // pairs with the acquire in partitions()
+    header_->partitions.store(count, shm::release);   // pairs with the acquire in partitions()
+    words_->config_version.fetch_add(1, shm::release);  // producers look again (FastPath)
   }
 
   /// Words of partition `i` of a mapped state file.
@@ -7412,6 +7475,7 @@ inline void PartitionLog::after_roll(const shm::Member& member) const {
 inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segment& full, std::uint64_t next_base,
                                           bool crosser, Need need) const {
   const Geometry shape = following(full, need);
+  const shm::FolderHold hold{*parts_.directory, parts_.folder};
   for (int waited = 0, tries = 0; tries <= detail::most_tries;) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     if (has_failed()) return failed_partition();  // whoever failed it closes its last segment
@@ -8080,6 +8144,12 @@ struct Reservation {
   std::uint64_t count = 1;
 };
 
+/// Writes the checksum of the frame that stands there, in a log that has them; last of all.
+TOWPATH_HOT void seal_in(const Segment& segment, const Reservation& room) noexcept {
+  if (segment.checksummed)
+    seal_frame(room.frame, room.length, segment.uuid, static_cast<std::uint64_t>(room.offset.value));
+}
+
 namespace detail {
 
 /// Asks for the lines that the append after next will write: a locked instruction drains the store buffer, so a missing
@@ -8092,11 +8162,10 @@ TOWPATH_HOT void prefetch_for_writing(const std::byte* at) noexcept {
 #endif
 }
 
-/// The two lines 512 bytes ahead of a frame at `position`, or the last ones of the data.
-TOWPATH_HOT void prefetch_ahead(const Segment& segment, std::uint64_t position) noexcept {
-  const std::uint64_t ahead = std::min(position + 512, segment.capacity - 128);
-  prefetch_for_writing(segment.data + ahead);
-  prefetch_for_writing(segment.data + ahead + 64);
+/// The two lines 512 bytes ahead of a frame. Behind the end of the map that does nothing: a prefetch never faults.
+TOWPATH_HOT void prefetch_ahead(const std::byte* frame) noexcept {
+  prefetch_for_writing(frame + 512);
+  prefetch_for_writing(frame + 576);
 }
 
 }  // namespace detail
@@ -8280,9 +8349,9 @@ class SoleWriter {
     TOWPATH_FAILPOINT("reserve.reserved");
     const std::uint64_t n = Tail::count(old);
     const std::uint64_t position = Tail::bytes(old);
-    detail::prefetch_ahead(segment, position);
-    return {n,         position, length, segment.data + position, Offset{static_cast<std::int64_t>(segment.base + n)},
-            need.slots};
+    std::byte* frame = segment.data + position;
+    detail::prefetch_ahead(frame);
+    return {n, position, length, frame, Offset{static_cast<std::int64_t>(segment.base + n)}, need.slots};
   }
 
   /// A store will do: nobody aborts a slot of a live writer here. What it owes to those who sleep, that it comes before
@@ -8411,6 +8480,15 @@ class Appender {
     return sole_.is_sole() ? reserve_sole(need, length) : reserve_shared(need, length);
   }
 
+  /// reserve() of one small frame in the segment at hand. False: nothing was reserved, and reserve() is to be asked.
+  template <Writing how>
+  TOWPATH_HOT bool reserve_here(Need need, std::uint64_t length, Reservation& room) noexcept {
+    if constexpr (how == Writing::shared) return !full_ && segment_ && take_small(need, length, room);
+    if (!sole_.fits(segment_, need)) return false;
+    room = sole_.reserve(segment_, need, length);
+    return true;
+  }
+
   /// Says where record `i` (from 1) of a batch stands. Seen by readers once the batch is committed, never before.
   void place(const Reservation& room, std::uint64_t i, std::uint64_t position, std::uint64_t length) const noexcept {
     // Published by the head's compare-and-swap. A plain store also over what a helper aborted: then the head is, too.
@@ -8471,25 +8549,31 @@ class Appender {
  private:
   TOWPATH_HOT Result<Reservation> reserve_shared(Need need, std::uint64_t length) {
     if (need.bytes > max_small_frame || need.slots > max_small_count) return reserve_large(need, length);
-    const std::uint64_t step = need.slots * Tail::one_slot | need.bytes;
-    for (;;) {
+    for (Reservation room;;) {
       if (full_ || !segment_) [[unlikely]]
         if (auto ready = find_segment(need); !ready) return ready.error();
-      announce();
-      TOWPATH_FAILPOINT("reserve.announced");
-      // Pairs with R3's exchange, which then sees what was announced, and with T3's store, which brings the new base.
-      const std::uint64_t old = segment_.header->tail.fetch_add(step, shm::acq_rel);
-      TOWPATH_FAILPOINT("reserve.reserved");
-      const std::uint64_t n = Tail::count(old);
-      const std::uint64_t position = Tail::bytes(old);
-      // One branch for: full, retired (bit 63 makes n huge), and another incarnation.
-      if (position + need.bytes > segment_.capacity || n + need.slots > segment_.slot_limit ||
-          segment_.header->base.load(shm::relaxed) != segment_.base) [[unlikely]] {
-        missed(old, need.slots);
-        continue;
-      }
-      return hold(n, position, length, need.slots);
+      if (take_small(need, length, room)) [[likely]]
+        return room;
     }
+  }
+
+  /// There is a segment. False: it is full, or not mine any more.
+  TOWPATH_HOT bool take_small(Need need, std::uint64_t length, Reservation& room) noexcept {
+    announce();
+    TOWPATH_FAILPOINT("reserve.announced");
+    // Pairs with R3's exchange, which then sees what was announced, and with T3's store, which brings the new base.
+    const std::uint64_t old = segment_.header->tail.fetch_add(need.slots * Tail::one_slot | need.bytes, shm::acq_rel);
+    TOWPATH_FAILPOINT("reserve.reserved");
+    const std::uint64_t n = Tail::count(old);
+    const std::uint64_t position = Tail::bytes(old);
+    // One branch for: full, retired (bit 63 makes n huge), and another incarnation.
+    if (position + need.bytes > segment_.capacity || n + need.slots > segment_.slot_limit ||
+        segment_.header->base.load(shm::relaxed) != segment_.base) [[unlikely]] {
+      missed(old, need.slots);
+      return false;
+    }
+    room = hold(n, position, length, need.slots);
+    return true;
   }
 
   /// However much is wanted: nothing is taken before it is seen to fit.
@@ -8528,7 +8612,7 @@ class Appender {
     line_->inflight.store(Inflight::writing(offset, count), shm::release);  // pairs with the acquire of R4 and HELP
     TOWPATH_FAILPOINT("reserve.narrowed");
     std::byte* frame = segment_.data + position;
-    detail::prefetch_ahead(segment_, position);
+    detail::prefetch_ahead(frame);
     return {n, position, length, frame, Offset{static_cast<std::int64_t>(offset)}, count};
   }
 
@@ -8780,6 +8864,7 @@ class PartitionMaintenance {
     std::uint64_t counted = log_->state().live_bytes.load(shm::seq_cst);
     auto names = log_->directory().list(log_->folder().c_str());
     if (!names) return names.error() == Errc::not_found ? Result<void>{} : names.error();
+    const shm::FolderHold hold{log_->directory(), log_->folder()};
     live_.clear(), spares_ = 0;
     for (const auto& name : *names) look_at(name);
     std::sort(live_.begin(), live_.end(), [](const auto& a, const auto& b) { return a.base < b.base; });
@@ -11775,6 +11860,73 @@ struct BatchMetadata {
 
 }  // namespace towpath::inline TOWPATH_ABI
 
+// ---- towpath/produce/fast_path.hpp ----
+
+// The short way of a send: a value of a fixed size with nothing beside it, to the only partition of its topic. What a
+// send has to ask first is asked once, and again after the topic's settings changed. One thread's, as the producer is.
+// Measured: docs/decisions/0031.
+
+namespace towpath::inline TOWPATH_ABI::detail {
+
+/// Whether values of this type may go that way: of one size that is not large, and encoded without throwing.
+template <class T, class S>
+inline constexpr bool has_fast_path = [] {
+  if constexpr (requires { S::fixed_size; } && !PreparingSerde<S, T>)
+    return noexcept(S::encode(std::declval<const T&>(), std::span<std::byte>{})) &&
+           S::fixed_size <= log::max_small_frame / 2;
+  else
+    return false;
+}();
+
+class FastPath {
+ public:
+  FastPath(const log::TopicWords& words, const shm::ForkWatch& watch) noexcept : words_{&words}, watch_{watch} {}
+
+  /// Where to append; null: go the long way.
+  [[nodiscard]] TOWPATH_HOT log::Appender* appender() const noexcept {
+    // In this order: a child after fork() has no words.
+    return watch_.is_mine() && version_ == words_->config_version.load(shm::relaxed) ? appender_ : nullptr;
+  }
+
+  /// Were the settings changed since it was armed? Pairs with publish_settings() and publish_partitions().
+  [[nodiscard]] bool is_outdated() const noexcept { return version_ != words_->config_version.load(shm::acquire); }
+
+  /// Values of `size` bytes may go to `appender` while the settings are those of `version`; nowhere if it is null.
+  void arm(log::Appender* appender, std::uint64_t version, std::uint64_t value_at, std::uint64_t size,
+           std::uint64_t alignment) noexcept {
+    appender_ = appender, version_ = version;
+    value_at_ = value_at, length_ = value_at + size, bytes_ = align_up(length_, alignment);
+  }
+  void disarm() noexcept { appender_ = nullptr; }
+
+  /// None: nothing was appended, go the long way.
+  template <class S, log::Writing how, class T>
+  TOWPATH_HOT std::optional<Offset> append(log::Appender& appender, Timestamp time, const T& value) const noexcept {
+    log::Reservation room;
+    do {
+      if (!appender.reserve_here<how>({bytes_, 1}, length_, room)) [[unlikely]]
+        return std::nullopt;
+      const log::FrameHeader header{0, 0, 0, time.time_since_epoch().count()};
+      std::memcpy(room.frame, &header, sizeof header);
+      TOWPATH_FAILPOINT("append.half_written");
+      S::encode(value, std::span<std::byte>{room.frame + value_at_, static_cast<std::size_t>(length_ - value_at_)});
+      TOWPATH_FAILPOINT("append.written");
+    } while (!appender.commit<how>(room));
+    return room.offset;
+  }
+
+ private:
+  const log::TopicWords* words_;
+  shm::ForkWatch watch_;
+  std::uint64_t version_ = ~std::uint64_t{0};
+  log::Appender* appender_ = nullptr;
+  std::uint64_t value_at_ = 0;
+  std::uint64_t length_ = 0;
+  std::uint64_t bytes_ = 0;  // of the log
+};
+
+}  // namespace towpath::inline TOWPATH_ABI::detail
+
 // ---- towpath/log/producer_state.hpp ----
 
 // How far a partition has the records of a producer with an id: what it needs to go on after a restart.
@@ -12034,7 +12186,8 @@ class ProducerCore {
  public:
   /// Errors: read_only, too_many_members, forked, invalid_argument, unsupported_compression; of an id, and of a topic
   /// whose one partition has one writer: busy and those of mapping.
-  static Result<std::unique_ptr<ProducerCore>> open(std::shared_ptr<TopicFiles> files, const ProducerConfig& config) {
+  static Result<std::unique_ptr<ProducerCore>> open(std::shared_ptr<TopicFiles> files, const ProducerConfig& config,
+                                                    std::uint64_t fixed_size) {
     if (auto fine = files->core().usable(); !fine) return fine.error();
     if (!files->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
     if (config.max_block < Duration::zero()) return Failure{Errc::invalid_argument, "max_block: 0 or more"};
@@ -12042,7 +12195,8 @@ class ProducerCore {
       if (auto codec = log::find_codec(config.compression); !codec) return codec.error();
     auto member = files->core().claim(shm::MemberKind::producer, files->name());
     if (!member) return member.error();
-    auto core = std::unique_ptr<ProducerCore>{new ProducerCore{std::move(files), std::move(*member), config}};
+    auto core =
+        std::unique_ptr<ProducerCore>{new ProducerCore{std::move(files), std::move(*member), config, fixed_size}};
     if (core->is_sole_)
       if (auto mine = core->own_only_partition(); !mine) return mine.error();
     if (config.id == ProducerConfig::no_id) return core;
@@ -12078,7 +12232,7 @@ class ProducerCore {
   [[nodiscard]] TOWPATH_HOT Failure refuses(const log::FrameSpec& spec, const log::FrameLayout& layout) const noexcept {
     if (!files_->core().is_mine()) [[unlikely]]
       return {Errc::forked, "the producer was made before fork()"};
-    if (loan_open) [[unlikely]]
+    if (has_loan_) [[unlikely]]
       return {Errc::loan_open, "this producer's loan was neither sent nor dropped"};
     if (spec.headers.size() > 65'535) [[unlikely]]
       return {Errc::invalid_argument, "headers: 65,535 at most"};
@@ -12094,6 +12248,8 @@ class ProducerCore {
   /// The partition's appender. Errors: unknown_partition.
   TOWPATH_HOT Result<log::Appender*> appender(std::int32_t partition) {
     const auto i = static_cast<std::size_t>(partition);
+    if (fast_path_.is_outdated()) [[unlikely]]
+      arm_fast_path();
     if (i < appenders_.size() && appenders_[i]) [[likely]] {
       touch(partition);
       return appenders_[i].get();
@@ -12167,7 +12323,7 @@ class ProducerCore {
     if (!log) return log.error();
     auto done = log::Flusher{**log, member_}.flush_to(offset + 1);
     // Nobody is to append there. An open loan has the member's hazard words: then maintenance closes it.
-    if (done || done.error() != Errc::partition_failed || loan_open) return done;
+    if (done || done.error() != Errc::partition_failed || has_loan_) return done;
     if (auto mine = appender(partition); mine) (*mine)->close();
     return done;
   }
@@ -12192,18 +12348,27 @@ class ProducerCore {
     last_[static_cast<std::size_t>(partition)] = offset.value;
   }
 
-  bool loan_open = false;
+  void begin_loan() noexcept { has_loan_ = true, fast_path_.disarm(); }
+  void end_loan() noexcept {
+    has_loan_ = false;
+    if (files_->core().is_mine()) arm_fast_path();
+  }
+
+  [[nodiscard]] TOWPATH_HOT const FastPath& fast_path() const noexcept { return fast_path_; }
 
  private:
-  ProducerCore(std::shared_ptr<TopicFiles> files, shm::Member member, const ProducerConfig& config)
+  ProducerCore(std::shared_ptr<TopicFiles> files, shm::Member member, const ProducerConfig& config,
+               std::uint64_t fixed_size)
       : files_{std::move(files)},
         member_{std::move(member)},
         config_{config},
         clock_{files_->core().config().clock},
         value_alignment_{files_->format().value_alignment},
         record_alignment_{files_->format().record_alignment},
+        fixed_size_{fixed_size},
         is_sole_{files_->format().one_writer},
-        is_plain_{!is_sole_} {}
+        is_plain_{!is_sole_},
+        fast_path_{files_->words(), files_->core().fork_watch()} {}
 
   /// Which partitions it will write is known only where there is one; of others the first send tells.
   Result<void> own_only_partition() {
@@ -12220,7 +12385,19 @@ class ProducerCore {
     if (i >= appenders_.size()) appenders_.resize(i + 1), last_.resize(i + 1, -1), used_.resize(i + 1, 0);
     appenders_[i] = std::make_unique<log::Appender>(**log, member_, &locks_);
     touch(partition);
+    arm_fast_path();
     return appenders_[i].get();
+  }
+
+  /// May sends take the short way? Asked when an appender is there, after a loan, and when the settings changed.
+  TOWPATH_COLD void arm_fast_path() noexcept {
+    const auto& words = files_->words();
+    const std::uint64_t version = words.config_version.load(shm::acquire);  // before what it stands for
+    const bool may = fixed_size_ != 0 && !identity_ && !has_loan_ && partitions() == 1 && !appenders_.empty() &&
+                     !files_->format().checksummed && !is_each_durable() &&
+                     fixed_size_ <= words.max_message_bytes.load(shm::relaxed);
+    fast_path_.arm(may ? appenders_.front().get() : nullptr, version,
+                   align_up(sizeof(log::FrameHeader), value_alignment_), fixed_size_, record_alignment_);
   }
 
   /// Keeps the number of mapped segments of this producer within its share of the process's maps.
@@ -12251,8 +12428,11 @@ class ProducerCore {
   shm::TickClock clock_;
   std::uint64_t value_alignment_;
   std::uint64_t record_alignment_;
-  bool is_sole_;  // the topic has one writer per partition
+  std::uint64_t fixed_size_;  // of the values; 0: none
+  bool is_sole_;              // the topic has one writer per partition
   bool is_plain_;
+  bool has_loan_ = false;
+  FastPath fast_path_;
   log::WriterLocks locks_;
   std::vector<std::unique_ptr<log::Appender>> appenders_;
   std::vector<std::int64_t> last_;
@@ -12500,13 +12680,34 @@ class Loan {
         mark_{mark},
         timestamp_{options.timestamp},
         visible_{options.visible} {
-    core.loan_open = true;
+    core.begin_loan();
+  }
+
+  /// Commits the frame; where its slot was skipped meanwhile, a copy of it at a later offset. Errors: those of
+  /// ProducerCore::reserve(), the value is lost then.
+  Result<Offset> publish(Timestamp timestamp) noexcept {
+    const auto nanoseconds = timestamp.time_since_epoch().count();
+    std::memcpy(room_.frame + offsetof(log::FrameHeader, timestamp_ns), &nanoseconds, sizeof nanoseconds);
+    log::seal_in(appender_->segment(), room_);
+    std::vector<std::byte> copy;
+    const bool published = appender_->commit(room_, [&] { copy.assign(room_.frame, room_.frame + room_.length); });
+    auto& core = *std::exchange(core_, nullptr);
+    core.end_loan();
+    if (published) return room_.offset;
+    const log::Need need{align_up(copy.size(), core.record_alignment()), 1};
+    for (;;) {
+      const auto again = core.reserve(*appender_, need, copy.size());
+      if (!again) return again.error();
+      std::memcpy(again->frame, copy.data(), copy.size());
+      log::seal_in(appender_->segment(), *again);
+      if (appender_->commit(*again)) return again->offset;
+    }
   }
 
   void drop() noexcept {
     if (!core_) return;
     if (core_->files().core().is_mine()) appender_->abandon(room_);
-    core_->loan_open = false;
+    core_->end_loan();
   }
 
   detail::ProducerCore* core_;
@@ -12632,7 +12833,7 @@ class Producer<T, S, Bus, P> {
     return open(topic, ProducerConfig{}, std::move(partitioner));
   }
   static Result<Producer> open(const Topic<T, S>& topic, const ProducerConfig& config, P partitioner = P{}) {
-    auto core = detail::ProducerCore::open(topic.files(), config);
+    auto core = detail::ProducerCore::open(topic.files(), config, schema_of<T, S>().size);
     if (!core) return core.error();
     return Producer{topic, std::move(*core), std::move(partitioner)};
   }
@@ -12650,10 +12851,15 @@ class Producer<T, S, Bus, P> {
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
       return closed();
+    if constexpr (detail::has_fast_path<T, S>)
+      if (&options == &detail::no_options) [[likely]]
+        if (auto* appender = core_->fast_path().appender()) [[likely]]
+          return core_->is_plain() ? send_fast<log::Writing::shared>(*appender, value)
+                                   : send_fast<log::Writing::sole>(*appender, value);
     if (core_->is_plain()) [[likely]]
       return send_as<log::Writing::shared>(value, options);
     if (core_->identity()) return send_as<log::Writing::any>(value, options);
-    return &options == &detail::no_options ? send_alone(value) : send_alone(value, options);
+    return send_alone(value, options);
   }
 
   /// Appends a record without a value: Kafka's tombstone, which says that the key is gone. Errors as send().
@@ -12718,28 +12924,10 @@ class Producer<T, S, Bus, P> {
     if (!core_->files().core().is_mine()) return Failure{Errc::forked, "the producer was made before fork()"};
     if (loan.core_ != core_.get()) return Failure{Errc::invalid_argument, "this loan is another producer's"};
     const auto timestamp = loan.timestamp_ ? *loan.timestamp_ : core_->now();
-    const auto nanoseconds = timestamp.time_since_epoch().count();
-    std::memcpy(loan.room_.frame + offsetof(log::FrameHeader, timestamp_ns), &nanoseconds, sizeof nanoseconds);
-    seal(loan.room_.frame, loan.room_, *loan.appender_);
-    std::vector<std::byte> copy;
-    const auto keep = [&] { copy.assign(loan.room_.frame, loan.room_.frame + loan.room_.length); };
-    const bool published = loan.appender_->commit(loan.room_, keep);
-    loan.core_ = nullptr;
-    core_->loan_open = false;
-    Offset offset = loan.room_.offset;
-    if (!published) {
-      const log::Need need{align_up(copy.size(), core_->record_alignment()), 1};
-      auto again = core_->reserve(*loan.appender_, need, copy.size());
-      for (; again; again = core_->reserve(*loan.appender_, need, copy.size())) {
-        std::memcpy(again->frame, copy.data(), copy.size());
-        seal(again->frame, *again, *loan.appender_);
-        if (loan.appender_->commit(*again)) break;
-      }
-      if (!again) return again.error();
-      offset = again->offset;
-    }
+    const auto offset = loan.publish(timestamp);
+    if (!offset) return offset.error();
     if (core_->identity()) core_->identity()->sent(loan.mark_);
-    return finish({{loan.partition_}, offset, timestamp}, loan.visible_);
+    return finish({{loan.partition_}, *offset, timestamp}, loan.visible_);
   }
 
   /// Returns when everything this producer sent can be seen by every reader, at most the grace for each open record of
@@ -12792,9 +12980,17 @@ class Producer<T, S, Bus, P> {
     return Failure{Errc::unknown_partition, "the topic has fewer partitions"};
   }
 
-  TOWPATH_HOT static void seal(std::byte* frame, const log::Reservation& room, const log::Appender& appender) noexcept {
-    if (appender.segment().checksummed)
-      log::seal_frame(frame, room.length, appender.segment().uuid, static_cast<std::uint64_t>(room.offset.value));
+  template <log::Writing how>
+  TOWPATH_HOT Result<RecordMetadata> send_fast(log::Appender& appender, const T& value) noexcept {
+    const Timestamp time = core_->now();
+    const auto offset = core_->fast_path().template append<S, how>(appender, time, value);
+    if (!offset) [[unlikely]]
+      return send_slowly(value);
+    core_->sent(0, *offset);
+    return RecordMetadata{{0}, *offset, time};
+  }
+  [[gnu::noinline, gnu::cold]] Result<RecordMetadata> send_slowly(const T& value) noexcept {
+    return send_as<log::Writing::any>(value, detail::no_options);
   }
 
   template <log::Writing how>
@@ -12816,10 +13012,6 @@ class Producer<T, S, Bus, P> {
   [[gnu::noinline, gnu::hot]] Result<RecordMetadata> send_alone(const T& value,
                                                                 const SendOptions& options) noexcept(encodes_quietly) {
     return send_as<log::Writing::sole>(value, options);
-  }
-
-  [[gnu::noinline, gnu::hot]] Result<RecordMetadata> send_alone(const T& value) noexcept(encodes_quietly) {
-    return send_as<log::Writing::sole>(value, detail::no_options);  // which the compiler then knows
   }
 
   template <log::Writing how, class Encode>
@@ -12862,7 +13054,7 @@ class Producer<T, S, Bus, P> {
       log::write_frame(room->frame, layout, spec);
       TOWPATH_FAILPOINT("append.half_written");
       encode(std::span<std::byte>{room->frame + layout.value_at, static_cast<std::size_t>(spec.value_size)});
-      seal(room->frame, *room, appender);
+      log::seal_in(appender.segment(), *room);
       TOWPATH_FAILPOINT("append.written");
       guard.appender = nullptr;
       if (!appender.template commit<how>(*room)) [[unlikely]]
@@ -12945,7 +13137,7 @@ class Producer<T, S, Bus, P> {
       if (!room) return room;
       log::BatchFrame::write(room->frame, static_cast<std::uint32_t>(need.slots), newest, *batch);
       log::place_batch(room->frame + log::BatchFrame::batch_at, room->offset.value, 0);
-      seal(room->frame, *room, appender);
+      log::seal_in(appender.segment(), *room);
       for (std::uint64_t i = 1; i < need.slots; ++i) appender.place(*room, i, room->position, length);
       TOWPATH_FAILPOINT("batch.written");
       if (appender.commit(*room)) return room;

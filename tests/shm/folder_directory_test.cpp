@@ -268,6 +268,39 @@ TEST_CASE("a folder stays the same one when it is renamed under us") {
   CHECK(std::filesystem::exists(dir / "moved/file"));
 }
 
+TEST_CASE("a folder that is held is worked in by its descriptor, and no other folder is") {
+  TempDir dir;
+  const auto made = open_folder((dir / "bus").string());
+  auto& folder = *made;
+  const std::string held = "0";
+  for (const char* name : {"0", "1"}) must(folder.make_folder(name));
+  for (const char* name : {"0/a", "1/b"}) must(folder.create(name, 0640));
+  {
+    const shm::FolderHold hold{folder, held};
+    const shm::FolderHold inner{folder, held};
+    must(folder.rename("0/a", "0/c"));
+    must(folder.rename("1/b", "0/b"));
+    must(folder.rename("0/b", "1/d"));
+    CHECK(must(folder.list("0")) == std::vector<std::string>{"c"});
+    CHECK(must(folder.list("1")) == std::vector<std::string>{"d"});
+    // Another folder of that name is another one: the work goes on in what was held.
+    must(folder.rename("0", "old"));
+    must(folder.make_folder("0"));
+    must(folder.rename("0/c", "0/e"));
+    CHECK(std::filesystem::exists(dir / "bus/old/e"));
+    must(folder.remove("0/e"));
+    must(folder.remove_folder("old"));
+    CHECK(folder.rename("0/e", "0/f").error() == Errc::not_found);
+  }
+  CHECK(folder.identify("0/e").error() == Errc::not_found);
+  must(folder.create("0/g", 0640));
+  must(folder.rename("0/g", "0/h"));
+  CHECK(std::filesystem::exists(dir / "bus/0/h"));
+  const std::string missing = "missing";
+  const shm::FolderHold nothing{folder, missing};
+  CHECK(folder.remove("missing/x").error() == Errc::not_found);
+}
+
 TEST_CASE("no descriptor of a folder or of its files reaches a program that is executed") {
   TempDir dir;
   auto directory = open_folder((dir / "bus").string());

@@ -56,6 +56,15 @@ class Appender {
     return sole_.is_sole() ? reserve_sole(need, length) : reserve_shared(need, length);
   }
 
+  /// reserve() of one small frame in the segment at hand. False: nothing was reserved, and reserve() is to be asked.
+  template <Writing how>
+  TOWPATH_HOT bool reserve_here(Need need, std::uint64_t length, Reservation& room) noexcept {
+    if constexpr (how == Writing::shared) return !full_ && segment_ && take_small(need, length, room);
+    if (!sole_.fits(segment_, need)) return false;
+    room = sole_.reserve(segment_, need, length);
+    return true;
+  }
+
   /// Says where record `i` (from 1) of a batch stands. Seen by readers once the batch is committed, never before.
   void place(const Reservation& room, std::uint64_t i, std::uint64_t position, std::uint64_t length) const noexcept {
     // Published by the head's compare-and-swap. A plain store also over what a helper aborted: then the head is, too.
@@ -116,25 +125,31 @@ class Appender {
  private:
   TOWPATH_HOT Result<Reservation> reserve_shared(Need need, std::uint64_t length) {
     if (need.bytes > max_small_frame || need.slots > max_small_count) return reserve_large(need, length);
-    const std::uint64_t step = need.slots * Tail::one_slot | need.bytes;
-    for (;;) {
+    for (Reservation room;;) {
       if (full_ || !segment_) [[unlikely]]
         if (auto ready = find_segment(need); !ready) return ready.error();
-      announce();
-      TOWPATH_FAILPOINT("reserve.announced");
-      // Pairs with R3's exchange, which then sees what was announced, and with T3's store, which brings the new base.
-      const std::uint64_t old = segment_.header->tail.fetch_add(step, shm::acq_rel);
-      TOWPATH_FAILPOINT("reserve.reserved");
-      const std::uint64_t n = Tail::count(old);
-      const std::uint64_t position = Tail::bytes(old);
-      // One branch for: full, retired (bit 63 makes n huge), and another incarnation.
-      if (position + need.bytes > segment_.capacity || n + need.slots > segment_.slot_limit ||
-          segment_.header->base.load(shm::relaxed) != segment_.base) [[unlikely]] {
-        missed(old, need.slots);
-        continue;
-      }
-      return hold(n, position, length, need.slots);
+      if (take_small(need, length, room)) [[likely]]
+        return room;
     }
+  }
+
+  /// There is a segment. False: it is full, or not mine any more.
+  TOWPATH_HOT bool take_small(Need need, std::uint64_t length, Reservation& room) noexcept {
+    announce();
+    TOWPATH_FAILPOINT("reserve.announced");
+    // Pairs with R3's exchange, which then sees what was announced, and with T3's store, which brings the new base.
+    const std::uint64_t old = segment_.header->tail.fetch_add(need.slots * Tail::one_slot | need.bytes, shm::acq_rel);
+    TOWPATH_FAILPOINT("reserve.reserved");
+    const std::uint64_t n = Tail::count(old);
+    const std::uint64_t position = Tail::bytes(old);
+    // One branch for: full, retired (bit 63 makes n huge), and another incarnation.
+    if (position + need.bytes > segment_.capacity || n + need.slots > segment_.slot_limit ||
+        segment_.header->base.load(shm::relaxed) != segment_.base) [[unlikely]] {
+      missed(old, need.slots);
+      return false;
+    }
+    room = hold(n, position, length, need.slots);
+    return true;
   }
 
   /// However much is wanted: nothing is taken before it is seen to fit.
@@ -173,7 +188,7 @@ class Appender {
     line_->inflight.store(Inflight::writing(offset, count), shm::release);  // pairs with the acquire of R4 and HELP
     TOWPATH_FAILPOINT("reserve.narrowed");
     std::byte* frame = segment_.data + position;
-    detail::prefetch_ahead(segment_, position);
+    detail::prefetch_ahead(frame);
     return {n, position, length, frame, Offset{static_cast<std::int64_t>(offset)}, count};
   }
 

@@ -34,6 +34,7 @@ class PartitionMaintenance {
     std::uint64_t counted = log_->state().live_bytes.load(shm::seq_cst);
     auto names = log_->directory().list(log_->folder().c_str());
     if (!names) return names.error() == Errc::not_found ? Result<void>{} : names.error();
+    const shm::FolderHold hold{log_->directory(), log_->folder()};
     live_.clear(), spares_ = 0;
     for (const auto& name : *names) look_at(name);
     std::sort(live_.begin(), live_.end(), [](const auto& a, const auto& b) { return a.base < b.base; });

@@ -1,6 +1,7 @@
 // Room that an appender has taken in a segment, between reserving and committing it.
 #pragma once
 
+#include <towpath/log/frame.hpp>
 #include <towpath/log/segment.hpp>
 
 namespace towpath::inline TOWPATH_ABI::log {
@@ -15,6 +16,12 @@ struct Reservation {
   std::uint64_t count = 1;
 };
 
+/// Writes the checksum of the frame that stands there, in a log that has them; last of all.
+TOWPATH_HOT void seal_in(const Segment& segment, const Reservation& room) noexcept {
+  if (segment.checksummed)
+    seal_frame(room.frame, room.length, segment.uuid, static_cast<std::uint64_t>(room.offset.value));
+}
+
 namespace detail {
 
 /// Asks for the lines that the append after next will write: a locked instruction drains the store buffer, so a missing
@@ -27,11 +34,10 @@ TOWPATH_HOT void prefetch_for_writing(const std::byte* at) noexcept {
 #endif
 }
 
-/// The two lines 512 bytes ahead of a frame at `position`, or the last ones of the data.
-TOWPATH_HOT void prefetch_ahead(const Segment& segment, std::uint64_t position) noexcept {
-  const std::uint64_t ahead = std::min(position + 512, segment.capacity - 128);
-  prefetch_for_writing(segment.data + ahead);
-  prefetch_for_writing(segment.data + ahead + 64);
+/// The two lines 512 bytes ahead of a frame. Behind the end of the map that does nothing: a prefetch never faults.
+TOWPATH_HOT void prefetch_ahead(const std::byte* frame) noexcept {
+  prefetch_for_writing(frame + 512);
+  prefetch_for_writing(frame + 576);
 }
 
 }  // namespace detail

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <towpath/log/retention.hpp>
+#include <towpath/shm/folder_hold.hpp>
 
 namespace towpath::inline TOWPATH_ABI::log {
 
@@ -147,6 +148,7 @@ inline void PartitionLog::after_roll(const shm::Member& member) const {
 inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segment& full, std::uint64_t next_base,
                                           bool crosser, Need need) const {
   const Geometry shape = following(full, need);
+  const shm::FolderHold hold{*parts_.directory, parts_.folder};
   for (int waited = 0, tries = 0; tries <= detail::most_tries;) {
     if (is_deleted()) return Failure{Errc::topic_deleted, "the topic was deleted under this handle"};
     if (has_failed()) return failed_partition();  // whoever failed it closes its last segment

@@ -82,9 +82,9 @@ class SoleWriter {
     TOWPATH_FAILPOINT("reserve.reserved");
     const std::uint64_t n = Tail::count(old);
     const std::uint64_t position = Tail::bytes(old);
-    detail::prefetch_ahead(segment, position);
-    return {n,         position, length, segment.data + position, Offset{static_cast<std::int64_t>(segment.base + n)},
-            need.slots};
+    std::byte* frame = segment.data + position;
+    detail::prefetch_ahead(frame);
+    return {n, position, length, frame, Offset{static_cast<std::int64_t>(segment.base + n)}, need.slots};
   }
 
   /// A store will do: nobody aborts a slot of a live writer here. What it owes to those who sleep, that it comes before

@@ -44,13 +44,34 @@ class Loan {
         mark_{mark},
         timestamp_{options.timestamp},
         visible_{options.visible} {
-    core.loan_open = true;
+    core.begin_loan();
+  }
+
+  /// Commits the frame; where its slot was skipped meanwhile, a copy of it at a later offset. Errors: those of
+  /// ProducerCore::reserve(), the value is lost then.
+  Result<Offset> publish(Timestamp timestamp) noexcept {
+    const auto nanoseconds = timestamp.time_since_epoch().count();
+    std::memcpy(room_.frame + offsetof(log::FrameHeader, timestamp_ns), &nanoseconds, sizeof nanoseconds);
+    log::seal_in(appender_->segment(), room_);
+    std::vector<std::byte> copy;
+    const bool published = appender_->commit(room_, [&] { copy.assign(room_.frame, room_.frame + room_.length); });
+    auto& core = *std::exchange(core_, nullptr);
+    core.end_loan();
+    if (published) return room_.offset;
+    const log::Need need{align_up(copy.size(), core.record_alignment()), 1};
+    for (;;) {
+      const auto again = core.reserve(*appender_, need, copy.size());
+      if (!again) return again.error();
+      std::memcpy(again->frame, copy.data(), copy.size());
+      log::seal_in(appender_->segment(), *again);
+      if (appender_->commit(*again)) return again->offset;
+    }
   }
 
   void drop() noexcept {
     if (!core_) return;
     if (core_->files().core().is_mine()) appender_->abandon(room_);
-    core_->loan_open = false;
+    core_->end_loan();
   }
 
   detail::ProducerCore* core_;

@@ -33,7 +33,7 @@ class Producer<T, S, Bus, P> {
     return open(topic, ProducerConfig{}, std::move(partitioner));
   }
   static Result<Producer> open(const Topic<T, S>& topic, const ProducerConfig& config, P partitioner = P{}) {
-    auto core = detail::ProducerCore::open(topic.files(), config);
+    auto core = detail::ProducerCore::open(topic.files(), config, schema_of<T, S>().size);
     if (!core) return core.error();
     return Producer{topic, std::move(*core), std::move(partitioner)};
   }
@@ -51,10 +51,15 @@ class Producer<T, S, Bus, P> {
                                           const SendOptions& options = detail::no_options) noexcept(encodes_quietly) {
     if (!core_) [[unlikely]]
       return closed();
+    if constexpr (detail::has_fast_path<T, S>)
+      if (&options == &detail::no_options) [[likely]]
+        if (auto* appender = core_->fast_path().appender()) [[likely]]
+          return core_->is_plain() ? send_fast<log::Writing::shared>(*appender, value)
+                                   : send_fast<log::Writing::sole>(*appender, value);
     if (core_->is_plain()) [[likely]]
       return send_as<log::Writing::shared>(value, options);
     if (core_->identity()) return send_as<log::Writing::any>(value, options);
-    return &options == &detail::no_options ? send_alone(value) : send_alone(value, options);
+    return send_alone(value, options);
   }
 
   /// Appends a record without a value: Kafka's tombstone, which says that the key is gone. Errors as send().
@@ -119,28 +124,10 @@ class Producer<T, S, Bus, P> {
     if (!core_->files().core().is_mine()) return Failure{Errc::forked, "the producer was made before fork()"};
     if (loan.core_ != core_.get()) return Failure{Errc::invalid_argument, "this loan is another producer's"};
     const auto timestamp = loan.timestamp_ ? *loan.timestamp_ : core_->now();
-    const auto nanoseconds = timestamp.time_since_epoch().count();
-    std::memcpy(loan.room_.frame + offsetof(log::FrameHeader, timestamp_ns), &nanoseconds, sizeof nanoseconds);
-    seal(loan.room_.frame, loan.room_, *loan.appender_);
-    std::vector<std::byte> copy;
-    const auto keep = [&] { copy.assign(loan.room_.frame, loan.room_.frame + loan.room_.length); };
-    const bool published = loan.appender_->commit(loan.room_, keep);
-    loan.core_ = nullptr;
-    core_->loan_open = false;
-    Offset offset = loan.room_.offset;
-    if (!published) {
-      const log::Need need{align_up(copy.size(), core_->record_alignment()), 1};
-      auto again = core_->reserve(*loan.appender_, need, copy.size());
-      for (; again; again = core_->reserve(*loan.appender_, need, copy.size())) {
-        std::memcpy(again->frame, copy.data(), copy.size());
-        seal(again->frame, *again, *loan.appender_);
-        if (loan.appender_->commit(*again)) break;
-      }
-      if (!again) return again.error();
-      offset = again->offset;
-    }
+    const auto offset = loan.publish(timestamp);
+    if (!offset) return offset.error();
     if (core_->identity()) core_->identity()->sent(loan.mark_);
-    return finish({{loan.partition_}, offset, timestamp}, loan.visible_);
+    return finish({{loan.partition_}, *offset, timestamp}, loan.visible_);
   }
 
   /// Returns when everything this producer sent can be seen by every reader, at most the grace for each open record of
@@ -193,9 +180,17 @@ class Producer<T, S, Bus, P> {
     return Failure{Errc::unknown_partition, "the topic has fewer partitions"};
   }
 
-  TOWPATH_HOT static void seal(std::byte* frame, const log::Reservation& room, const log::Appender& appender) noexcept {
-    if (appender.segment().checksummed)
-      log::seal_frame(frame, room.length, appender.segment().uuid, static_cast<std::uint64_t>(room.offset.value));
+  template <log::Writing how>
+  TOWPATH_HOT Result<RecordMetadata> send_fast(log::Appender& appender, const T& value) noexcept {
+    const Timestamp time = core_->now();
+    const auto offset = core_->fast_path().template append<S, how>(appender, time, value);
+    if (!offset) [[unlikely]]
+      return send_slowly(value);
+    core_->sent(0, *offset);
+    return RecordMetadata{{0}, *offset, time};
+  }
+  [[gnu::noinline, gnu::cold]] Result<RecordMetadata> send_slowly(const T& value) noexcept {
+    return send_as<log::Writing::any>(value, detail::no_options);
   }
 
   template <log::Writing how>
@@ -217,10 +212,6 @@ class Producer<T, S, Bus, P> {
   [[gnu::noinline, gnu::hot]] Result<RecordMetadata> send_alone(const T& value,
                                                                 const SendOptions& options) noexcept(encodes_quietly) {
     return send_as<log::Writing::sole>(value, options);
-  }
-
-  [[gnu::noinline, gnu::hot]] Result<RecordMetadata> send_alone(const T& value) noexcept(encodes_quietly) {
-    return send_as<log::Writing::sole>(value, detail::no_options);  // which the compiler then knows
   }
 
   template <log::Writing how, class Encode>
@@ -263,7 +254,7 @@ class Producer<T, S, Bus, P> {
       log::write_frame(room->frame, layout, spec);
       TOWPATH_FAILPOINT("append.half_written");
       encode(std::span<std::byte>{room->frame + layout.value_at, static_cast<std::size_t>(spec.value_size)});
-      seal(room->frame, *room, appender);
+      log::seal_in(appender.segment(), *room);
       TOWPATH_FAILPOINT("append.written");
       guard.appender = nullptr;
       if (!appender.template commit<how>(*room)) [[unlikely]]
@@ -346,7 +337,7 @@ class Producer<T, S, Bus, P> {
       if (!room) return room;
       log::BatchFrame::write(room->frame, static_cast<std::uint32_t>(need.slots), newest, *batch);
       log::place_batch(room->frame + log::BatchFrame::batch_at, room->offset.value, 0);
-      seal(room->frame, *room, appender);
+      log::seal_in(appender.segment(), *room);
       for (std::uint64_t i = 1; i < need.slots; ++i) appender.place(*room, i, room->position, length);
       TOWPATH_FAILPOINT("batch.written");
       if (appender.commit(*room)) return room;

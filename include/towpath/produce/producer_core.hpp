@@ -4,6 +4,7 @@
 
 #include <towpath/log/appender.hpp>
 #include <towpath/log/reader.hpp>
+#include <towpath/produce/fast_path.hpp>
 #include <towpath/produce/identity.hpp>
 #include <towpath/produce/send_options.hpp>
 #include <towpath/shm/tick_clock.hpp>
@@ -21,7 +22,8 @@ class ProducerCore {
  public:
   /// Errors: read_only, too_many_members, forked, invalid_argument, unsupported_compression; of an id, and of a topic
   /// whose one partition has one writer: busy and those of mapping.
-  static Result<std::unique_ptr<ProducerCore>> open(std::shared_ptr<TopicFiles> files, const ProducerConfig& config) {
+  static Result<std::unique_ptr<ProducerCore>> open(std::shared_ptr<TopicFiles> files, const ProducerConfig& config,
+                                                    std::uint64_t fixed_size) {
     if (auto fine = files->core().usable(); !fine) return fine.error();
     if (!files->is_writable()) return Failure{Errc::read_only, "this process may only read the topic"};
     if (config.max_block < Duration::zero()) return Failure{Errc::invalid_argument, "max_block: 0 or more"};
@@ -29,7 +31,8 @@ class ProducerCore {
       if (auto codec = log::find_codec(config.compression); !codec) return codec.error();
     auto member = files->core().claim(shm::MemberKind::producer, files->name());
     if (!member) return member.error();
-    auto core = std::unique_ptr<ProducerCore>{new ProducerCore{std::move(files), std::move(*member), config}};
+    auto core =
+        std::unique_ptr<ProducerCore>{new ProducerCore{std::move(files), std::move(*member), config, fixed_size}};
     if (core->is_sole_)
       if (auto mine = core->own_only_partition(); !mine) return mine.error();
     if (config.id == ProducerConfig::no_id) return core;
@@ -65,7 +68,7 @@ class ProducerCore {
   [[nodiscard]] TOWPATH_HOT Failure refuses(const log::FrameSpec& spec, const log::FrameLayout& layout) const noexcept {
     if (!files_->core().is_mine()) [[unlikely]]
       return {Errc::forked, "the producer was made before fork()"};
-    if (loan_open) [[unlikely]]
+    if (has_loan_) [[unlikely]]
       return {Errc::loan_open, "this producer's loan was neither sent nor dropped"};
     if (spec.headers.size() > 65'535) [[unlikely]]
       return {Errc::invalid_argument, "headers: 65,535 at most"};
@@ -81,6 +84,8 @@ class ProducerCore {
   /// The partition's appender. Errors: unknown_partition.
   TOWPATH_HOT Result<log::Appender*> appender(std::int32_t partition) {
     const auto i = static_cast<std::size_t>(partition);
+    if (fast_path_.is_outdated()) [[unlikely]]
+      arm_fast_path();
     if (i < appenders_.size() && appenders_[i]) [[likely]] {
       touch(partition);
       return appenders_[i].get();
@@ -154,7 +159,7 @@ class ProducerCore {
     if (!log) return log.error();
     auto done = log::Flusher{**log, member_}.flush_to(offset + 1);
     // Nobody is to append there. An open loan has the member's hazard words: then maintenance closes it.
-    if (done || done.error() != Errc::partition_failed || loan_open) return done;
+    if (done || done.error() != Errc::partition_failed || has_loan_) return done;
     if (auto mine = appender(partition); mine) (*mine)->close();
     return done;
   }
@@ -179,18 +184,27 @@ class ProducerCore {
     last_[static_cast<std::size_t>(partition)] = offset.value;
   }
 
-  bool loan_open = false;
+  void begin_loan() noexcept { has_loan_ = true, fast_path_.disarm(); }
+  void end_loan() noexcept {
+    has_loan_ = false;
+    if (files_->core().is_mine()) arm_fast_path();
+  }
+
+  [[nodiscard]] TOWPATH_HOT const FastPath& fast_path() const noexcept { return fast_path_; }
 
  private:
-  ProducerCore(std::shared_ptr<TopicFiles> files, shm::Member member, const ProducerConfig& config)
+  ProducerCore(std::shared_ptr<TopicFiles> files, shm::Member member, const ProducerConfig& config,
+               std::uint64_t fixed_size)
       : files_{std::move(files)},
         member_{std::move(member)},
         config_{config},
         clock_{files_->core().config().clock},
         value_alignment_{files_->format().value_alignment},
         record_alignment_{files_->format().record_alignment},
+        fixed_size_{fixed_size},
         is_sole_{files_->format().one_writer},
-        is_plain_{!is_sole_} {}
+        is_plain_{!is_sole_},
+        fast_path_{files_->words(), files_->core().fork_watch()} {}
 
   /// Which partitions it will write is known only where there is one; of others the first send tells.
   Result<void> own_only_partition() {
@@ -207,7 +221,19 @@ class ProducerCore {
     if (i >= appenders_.size()) appenders_.resize(i + 1), last_.resize(i + 1, -1), used_.resize(i + 1, 0);
     appenders_[i] = std::make_unique<log::Appender>(**log, member_, &locks_);
     touch(partition);
+    arm_fast_path();
     return appenders_[i].get();
+  }
+
+  /// May sends take the short way? Asked when an appender is there, after a loan, and when the settings changed.
+  TOWPATH_COLD void arm_fast_path() noexcept {
+    const auto& words = files_->words();
+    const std::uint64_t version = words.config_version.load(shm::acquire);  // before what it stands for
+    const bool may = fixed_size_ != 0 && !identity_ && !has_loan_ && partitions() == 1 && !appenders_.empty() &&
+                     !files_->format().checksummed && !is_each_durable() &&
+                     fixed_size_ <= words.max_message_bytes.load(shm::relaxed);
+    fast_path_.arm(may ? appenders_.front().get() : nullptr, version,
+                   align_up(sizeof(log::FrameHeader), value_alignment_), fixed_size_, record_alignment_);
   }
 
   /// Keeps the number of mapped segments of this producer within its share of the process's maps.
@@ -238,8 +264,11 @@ class ProducerCore {
   shm::TickClock clock_;
   std::uint64_t value_alignment_;
   std::uint64_t record_alignment_;
-  bool is_sole_;  // the topic has one writer per partition
+  std::uint64_t fixed_size_;  // of the values; 0: none
+  bool is_sole_;              // the topic has one writer per partition
   bool is_plain_;
+  bool has_loan_ = false;
+  FastPath fast_path_;
   log::WriterLocks locks_;
   std::vector<std::unique_ptr<log::Appender>> appenders_;
   std::vector<std::int64_t> last_;

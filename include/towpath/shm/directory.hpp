@@ -52,6 +52,8 @@ class Directory {
   /// A folder as a Directory of its own. It stays that folder when it is renamed, and takes no new files once it is
   /// removed: work that began before ends in not_found, never in a folder that has the name by then.
   virtual Result<std::unique_ptr<Directory>> open_folder(const char* name) = 0;
+  /// For FolderHold: a descriptor of the folder, or none where there is nothing to keep open.
+  virtual FileDescriptor hold_folder(const char*) noexcept { return {}; }
   /// Removes a folder and all that is in it, one level of folders deep at a time.
   virtual Result<void> remove_folder(const char* name) = 0;
   /// The names in a folder, in no order; "" is the directory itself.

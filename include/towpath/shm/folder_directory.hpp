@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 
-#include <towpath/shm/directory.hpp>
+#include <towpath/shm/folder_hold.hpp>
 
 namespace towpath::inline TOWPATH_ABI::shm {
 
@@ -108,6 +108,11 @@ class FolderDirectory final : public Directory {
     auto folder = beneath(name, O_RDONLY | O_DIRECTORY, 0);
     if (!folder) return folder.error();
     return std::unique_ptr<Directory>{new FolderDirectory{std::move(*folder), storage_}};
+  }
+
+  FileDescriptor hold_folder(const char* name) noexcept override {
+    auto folder = beneath(name, O_PATH | O_DIRECTORY, 0);
+    return folder ? std::move(*folder) : FileDescriptor{};
   }
 
   Result<void> remove_folder(const char* name) override {
@@ -221,6 +226,8 @@ class FolderDirectory final : public Directory {
     if (*name == '/' || leaf.empty() || leaf == "." || leaf == "..")
       return Failure{Errc::unsafe_directory, "the name leads out of the bus folder"};
     if (!slash) return Place{FileDescriptor{}, fd_.get(), leaf.data()};
+    if (const int held = FolderHold::find(*this, {name, slash}); held >= 0)
+      return Place{FileDescriptor{}, held, leaf.data()};
     auto folder = beneath(std::string{name, slash}.c_str(), O_PATH | O_DIRECTORY, 0);
     if (!folder) return folder.error();
     const int fd = folder->get();

@@ -15,6 +15,21 @@
 
 namespace towpath::inline TOWPATH_ABI::shm {
 
+/// Whether this is still the process that something was made in: two loads.
+class ForkWatch {
+ public:
+  [[nodiscard]] TOWPATH_HOT bool is_mine() const noexcept {
+    return std::atomic_ref<std::uint64_t>{*page_}.load(std::memory_order_relaxed) == generation_;
+  }
+
+ private:
+  friend class ForkGuard;
+  ForkWatch(std::uint64_t* page, std::uint64_t generation) noexcept : page_{page}, generation_{generation} {}
+
+  std::uint64_t* page_;
+  std::uint64_t generation_;
+};
+
 class ForkGuard {
  public:
   static ForkGuard& instance() {
@@ -33,6 +48,7 @@ class ForkGuard {
     if (generation() == 0) leave_parent();
     return generation();
   }
+  ForkWatch watch() { return {page_, enter()}; }
 
   /// Opens a descriptor that will hold locks, so that a child closes it; no fork comes between opening and knowing.
   /// `open` returns a Result with a FileDescriptor.

@@ -68,7 +68,8 @@ class BusCore {
   }
 
   /// Is this the process that opened the bus, not a child of it? Everything that a user calls asks this first.
-  [[nodiscard]] TOWPATH_HOT bool is_mine() const noexcept { return guard_->generation() == generation_; }
+  [[nodiscard]] TOWPATH_HOT bool is_mine() const noexcept { return watch_.is_mine(); }
+  [[nodiscard]] const shm::ForkWatch& fork_watch() const noexcept { return watch_; }
   [[nodiscard]] Result<void> usable() const noexcept {
     if (!is_mine()) return Failure{Errc::forked, "this bus was opened before fork()"};
     return {};
@@ -83,7 +84,7 @@ class BusCore {
 
  private:
   explicit BusCore(const BusConfig& config)
-      : config_{config}, guard_{&shm::ForkGuard::instance()}, generation_{guard_->enter()} {}
+      : config_{config}, watch_{shm::ForkGuard::instance().watch()} {}
 
   Result<void> open_directory(const char* path) {
     if (!path) {
@@ -155,8 +156,7 @@ class BusCore {
   }
 
   BusConfig config_;
-  shm::ForkGuard* guard_;
-  std::uint64_t generation_;
+  shm::ForkWatch watch_;
   shm::BootId boot_ = shm::boot_id();
   std::unique_ptr<shm::Directory> directory_;
   std::shared_ptr<shm::Region> region_;

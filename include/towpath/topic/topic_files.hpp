@@ -88,7 +88,8 @@ class TopicFiles {
 
   /// Says that the topic has `count` partitions, whose blocks are allocated and filled.
   void publish_partitions(std::uint32_t count) noexcept {
-    header_->partitions.store(count, shm::release);  // pairs with the acquire in partitions()
+    header_->partitions.store(count, shm::release);   // pairs with the acquire in partitions()
+    words_->config_version.fetch_add(1, shm::release);  // producers look again (FastPath)
   }
 
   /// Words of partition `i` of a mapped state file.
