@@ -146,11 +146,8 @@ class Sender {
       return;
     }
     if (failure == Errc::message_too_large && !is_plain) failure = append(lines.front(), partition);
-    if (failure.code != Errc::ok) {
-      throw quit_with(failure, input.place(lines.front().line));
-    } else {
-      sent_ += lines.size();
-    }
+    if (failure.code != Errc::ok) throw quit_with(failure, input.place(lines.front().line));
+    sent_ += lines.size();
   }
 
   /// As it is, not packed.

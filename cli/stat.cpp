@@ -36,16 +36,12 @@ void for_each_number(const PartitionState& row, const Use& use) {
   use("waits", row.counters.waits);
 }
 
-void look_at(Bus& bus, const Admin& admin, const Common& common, const std::string& name, std::vector<Row>& rows) {
-  for (const auto& partition : states_of(open_topic(bus, admin, common, name))) rows.push_back({name, partition});
-}
-
 /// `wanted` names topics that must be there; all that are there when it is empty.
 std::vector<Row> look(Bus& bus, const Common& common, const std::vector<std::string>& wanted) {
   const Admin admin{bus};
   std::vector<Row> rows;
   for (const auto& name : wanted.empty() ? must(admin.list_topics(), common.dir) : wanted) try {
-      look_at(bus, admin, common, name, rows);
+      for (const auto& state : states_of(open_topic(bus, admin, common, name))) rows.push_back({name, state});
     } catch (const Quit& quit) {
       if (!wanted.empty() || quit.code() != Exit::not_found) throw;  // deleted a moment ago
     }

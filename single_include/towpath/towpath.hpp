@@ -4483,6 +4483,9 @@ struct Schema {
   std::uint64_t alignment = 1;  ///< is_alignment()
 };
 
+/// What every value in a log is aligned to at least.
+inline constexpr std::uint64_t least_value_alignment = 8;
+
 /// What values can be aligned to: 1, 2, 4, ... 64.
 constexpr bool is_alignment(std::uint64_t bytes) noexcept {
   return bytes >= 1 && bytes <= 64 && (bytes & (bytes - 1)) == 0;
@@ -6641,7 +6644,7 @@ class TopicFiles {
   void set_format() {
     const auto storage = core_->directory().storage();
     format_.record_alignment = stored_.config.record_alignment;
-    format_.value_alignment = std::max<std::uint64_t>(8, stored_.type_alignment);
+    format_.value_alignment = std::max(least_value_alignment, stored_.type_alignment);
     format_.typical_frame = stored_.type_size == 0 ? 0
                                                    : align_up(align_up(16, format_.value_alignment) + stored_.type_size,
                                                               format_.record_alignment);
@@ -10109,9 +10112,8 @@ inline constexpr std::array<std::string_view, 4> schema_fields{"encoding", "size
 /// Which fields differ. None when untyped bytes are asked for: they open any topic, to read and to write. A topic of
 /// untyped bytes opens as any type whose values may stand where bytes do; each record is then judged by itself.
 inline unsigned schema_differences(const StoredConfig& stored, const Schema& asked) noexcept {
-  constexpr std::uint64_t every_value = 8;  // what a value is aligned to in any topic
   if (asked.encoding == "bytes") return 0;
-  if (stored.encoding == "bytes") return asked.alignment > every_value ? 4u : 0u;
+  if (stored.encoding == "bytes") return asked.alignment > least_value_alignment ? 4u : 0u;
   return (stored.encoding != asked.encoding ? 1u : 0u) | (stored.type_size != asked.size ? 2u : 0u) |
          (stored.type_alignment != asked.alignment ? 4u : 0u) | (stored.type_name != asked.name ? 8u : 0u);
 }
@@ -12072,8 +12074,8 @@ class ProducerIdentity {
     return last_.sequence < 0 ? std::nullopt : std::optional{last_.sequence};
   }
 
-  /// The mark of the next record. Errors: duplicate_sequence, invalid_argument (a negative number, or one 2^30 or more
-  /// above the last).
+  /// The mark of the next record. Errors: duplicate_sequence (not above the last, or 2^30 or more above it),
+  /// invalid_argument (a negative number).
   [[nodiscard]] Result<log::ProducerMark> next(std::optional<std::int32_t> wanted) const noexcept {
     if (!wanted) return last() ? last_.after(1) : log::ProducerMark{last_.id, 0, last_.epoch};
     if (*wanted < 0) return Failure{Errc::invalid_argument, "sequence: 0 to 2^31 - 1"};

@@ -16,7 +16,8 @@ struct Solid {
   double numbers[3];
 };
 
-struct alignas(64) Wide {
+/// Aligned to more than untyped bytes are.
+struct alignas(64) Broad {
   char bytes[64];
 };
 
@@ -67,8 +68,8 @@ TEST_CASE("bytes differ from nothing, and nothing that fits where bytes stand fr
   Bus bus;
   Topic<Bytes> raw{bus, "raw"};
   CHECK(must(explain_type_mismatch<std::int64_t>(bus, "raw")) == "");
-  CHECK(must(explain_type_mismatch<Wide>(bus, "raw")) == "alignment: stored 1, asked 64");
-  CHECK(Topic<Wide>::open(bus, "raw").error() == Errc::type_mismatch);
+  CHECK(must(explain_type_mismatch<Broad>(bus, "raw")) == "alignment: stored 1, asked 64");
+  CHECK(Topic<Broad>::open(bus, "raw").error() == Errc::type_mismatch);
   CHECK(must(explain_type_mismatch<Bytes>(bus, "raw")) == "");
 }
 

@@ -42,8 +42,8 @@ class ProducerIdentity {
     return last_.sequence < 0 ? std::nullopt : std::optional{last_.sequence};
   }
 
-  /// The mark of the next record. Errors: duplicate_sequence, invalid_argument (a negative number, or one 2^30 or more
-  /// above the last).
+  /// The mark of the next record. Errors: duplicate_sequence (not above the last, or 2^30 or more above it),
+  /// invalid_argument (a negative number).
   [[nodiscard]] Result<log::ProducerMark> next(std::optional<std::int32_t> wanted) const noexcept {
     if (!wanted) return last() ? last_.after(1) : log::ProducerMark{last_.id, 0, last_.epoch};
     if (*wanted < 0) return Failure{Errc::invalid_argument, "sequence: 0 to 2^31 - 1"};

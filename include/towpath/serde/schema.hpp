@@ -15,6 +15,9 @@ struct Schema {
   std::uint64_t alignment = 1;  ///< is_alignment()
 };
 
+/// What every value in a log is aligned to at least.
+inline constexpr std::uint64_t least_value_alignment = 8;
+
 /// What values can be aligned to: 1, 2, 4, ... 64.
 constexpr bool is_alignment(std::uint64_t bytes) noexcept {
   return bytes >= 1 && bytes <= 64 && (bytes & (bytes - 1)) == 0;

@@ -16,9 +16,8 @@ inline constexpr std::array<std::string_view, 4> schema_fields{"encoding", "size
 /// Which fields differ. None when untyped bytes are asked for: they open any topic, to read and to write. A topic of
 /// untyped bytes opens as any type whose values may stand where bytes do; each record is then judged by itself.
 inline unsigned schema_differences(const StoredConfig& stored, const Schema& asked) noexcept {
-  constexpr std::uint64_t every_value = 8;  // what a value is aligned to in any topic
   if (asked.encoding == "bytes") return 0;
-  if (stored.encoding == "bytes") return asked.alignment > every_value ? 4u : 0u;
+  if (stored.encoding == "bytes") return asked.alignment > least_value_alignment ? 4u : 0u;
   return (stored.encoding != asked.encoding ? 1u : 0u) | (stored.type_size != asked.size ? 2u : 0u) |
          (stored.type_alignment != asked.alignment ? 4u : 0u) | (stored.type_name != asked.name ? 8u : 0u);
 }

@@ -110,7 +110,7 @@ class TopicFiles {
   void set_format() {
     const auto storage = core_->directory().storage();
     format_.record_alignment = stored_.config.record_alignment;
-    format_.value_alignment = std::max<std::uint64_t>(8, stored_.type_alignment);
+    format_.value_alignment = std::max(least_value_alignment, stored_.type_alignment);
     format_.typical_frame = stored_.type_size == 0 ? 0
                                                    : align_up(align_up(16, format_.value_alignment) + stored_.type_size,
                                                               format_.record_alignment);

@@ -23,9 +23,9 @@ struct JsonFormat {
   static constexpr JsonLimits limits{};
   static constexpr auto input = nlohmann::json::input_format_t::json;
 
-  /// A byte 0 ends the text for nlohmann's parser, and whatever stands behind it would be lost.
   static constexpr bool trusts_its_look = false;
 
+  /// A byte 0 ends the text for nlohmann's parser, and whatever stands behind it would be lost.
   static JsonProblem look_before_reading(Bytes bytes) {
     const auto at = bytes.text().find('\0');
     if (at == std::string_view::npos) return {};
