@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-struct Point {
+struct Reading {
   std::int64_t numbers[4];
 };
 
@@ -27,13 +27,13 @@ struct FastBench {
   Errc send(std::int64_t number) { return producer.send({{number, 0, 0, 0}}).error().code; }
 
   Bus bus;
-  Topic<Point> topic;
-  Producer<Point> producer{topic};
-  Consumer<Point> consumer{topic, {.auto_offset_reset = OffsetReset::earliest}};
+  Topic<Reading> topic;
+  Producer<Reading> producer{topic};
+  Consumer<Reading> consumer{topic, {.auto_offset_reset = OffsetReset::earliest}};
   Admin admin{bus};
 };
 
-std::vector<std::int64_t> numbers(Consumer<Point>& consumer) {
+std::vector<std::int64_t> numbers(Consumer<Reading>& consumer) {
   std::vector<std::int64_t> found;
   for (auto batch = consumer.poll(0ms); !batch.empty(); batch = consumer.poll(0ms))
     for (const auto& record : batch) found.push_back(record.value().numbers[0]);
@@ -51,7 +51,7 @@ TEST_CASE("what went the short way is read like what went the long way, with its
       REQUIRE(sent.has_value());
       if (i == 1) CHECK(sent->timestamp > before - 1s);
     }
-    CHECK(Partition<Point>::open(bench.topic, {0}).value().counters().rolls > 0);
+    CHECK(Partition<Reading>::open(bench.topic, {0}).value().counters().rolls > 0);
     std::int64_t next = 0;
     for (auto batch = bench.consumer.poll(0ms); !batch.empty(); batch = bench.consumer.poll(0ms))
       for (const auto& record : batch) {

@@ -115,4 +115,4 @@ bool register_role(const char* name, Role role);
   static int function([[maybe_unused]] const std::vector<std::string>& args)
 
 /// Registers what `--role=name args...` runs: a function body that sees `args` and returns the exit code.
-#define TOWPATH_ROLE(name) TOWPATH_ROLE_AS(name, TOWPATH_TEST_JOIN(towpath_role_, __LINE__))
+#define TOWPATH_ROLE(name) TOWPATH_ROLE_AS(name, TOWPATH_TEST_JOIN(towpath_role_, __COUNTER__))
