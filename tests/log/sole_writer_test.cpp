@@ -206,7 +206,7 @@ TEST_CASE("a request to close a segment that comes too late asks for nothing, an
 }
 
 TEST_CASE("a writer whose partition failed is asked to end it, whatever stands in its segment") {
-  for (const std::uint64_t records : {0, 3}) {
+  for (const std::uint64_t records : {std::uint64_t{0}, std::uint64_t{3}}) {
     SoleBench b;
     must(b.appender.roll());
     for (std::uint64_t i = 0; i < records; ++i) put(b.appender, i);
