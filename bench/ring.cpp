@@ -168,7 +168,7 @@ void stream_1k(const Options& options) {
 }
 
 void sustained_100(const Options& options) {
-  const StreamResult result = one_to_one<100>(options, {.seconds = options.seconds});
+  const StreamResult result = one_to_one<100>(options, sustained_plan<100>(options));
   result.print_sustained("sustained_100");
 }
 

@@ -17,6 +17,12 @@ struct StreamPlan {
   pid_t daemon = 0;          // a third process that takes part, if the system has one: what it uses counts too
 };
 
+/// For options.seconds, counted from when 2 GiB of records went through: memory has come round, whoever re-uses it.
+template <std::size_t N>
+StreamPlan sustained_plan(const Options& options) {
+  return {.warm = (std::uint64_t{2} << 30) / N, .seconds = options.seconds};
+}
+
 /// A burst: 1 GB to warm up (rolls and recycled memory are then in their usual state), 1 GB timed.
 template <std::size_t N>
 StreamPlan burst_plan(const Options& options) {
@@ -78,7 +84,7 @@ Usage write_stream(Side& side, Writer& writer, const StreamPlan& plan) {
     if (sequence % 256 == 0) {
       wait_for_reader(side.page, sequence, plan.window);
       if (start == 0 && sequence >= plan.warm) before = own_usage() + usage_of(plan.daemon), start = ticks();
-      if (plan.seconds > 0 && ticks() - start > limit) break;
+      if (plan.seconds > 0 && start != 0 && ticks() - start > limit) break;
     }
     writer.send(sequence++);
   }

@@ -221,7 +221,7 @@ void measure_burst(const Options& options, const char* measure) {
 
 template <class System, std::size_t N>
 void measure_sustained(const Options& options, const char* measure) {
-  measure_stream<System, N>(options, {.seconds = options.seconds}).print_sustained(measure);
+  measure_stream<System, N>(options, sustained_plan<N>(options)).print_sustained(measure);
 }
 
 }  // namespace bench
