@@ -4232,11 +4232,12 @@ class Reader {
   }
 
   /// The offset after the last record below which everything is resolved; raises the shared word. Moves the position.
-  /// Walks slots from the word on: short while maintenance runs. Errors: those of opening a segment.
-  Result<Offset> find_end() {
+  /// Walks slots from the word on: short while maintenance runs or a consumer keeps up. Ends early once it is at
+  /// `limit`. Errors: those of opening a segment.
+  Result<Offset> find_end(std::uint64_t limit = ~std::uint64_t{0}) {
     Run run;
     seek(std::max(log_->state().resolved_to.load(shm::acquire), log_->begin()));
-    for (;;) {
+    while (position_ < limit) {
       const auto at = collect(run, ~std::uint64_t{0}, [](auto&&...) { return Verdict::take; });
       run = Run{};
       if (at == Progress::failed) return failure_;
@@ -4335,6 +4336,8 @@ class Reader {
     const auto at = attach(base);
     if (at != Progress::records) return at;
     position_ = cursor_ = std::max(position_, base);
+    // Pairs with the acquire of find_end(): all below was passed, from where somebody else had come to.
+    if (is_contiguous_ && log_->may_help()) log_->state().resolved_to.raise_to(base, shm::release);
     stall_.reset();
     is_inside_ = false;
     settled_ = position_ == base;  // else it was sought behind the seal: find its place anew
@@ -4380,6 +4383,7 @@ class Reader {
         current_->sealed_count() == 0)
       return Progress::out_of_range;  // past the end
     is_inside_ = false;
+    is_contiguous_ = position_ <= log_->state().resolved_to.load(shm::acquire);
     look_back(*current_);
     settled_ = true;
     return Progress::records;
@@ -4459,6 +4463,7 @@ class Reader {
   std::uint64_t cursor_ =
       0;                    // the next slot to look at; ahead of the position by aborted slots; behind it after a seek
   bool settled_ = false;    // current_ holds the cursor's slot
+  bool is_contiguous_ = false;  // all below the position is resolved
   bool is_inside_ = false;  // the slot before the cursor is of a committed record or batch
   PinRef current_;
   std::uint64_t end_ = 0;  // the offset behind current_'s last, once it is known to be sealed
@@ -7316,6 +7321,18 @@ inline Result<void> make_room_for_readers(const PartitionLog& log, const shm::Me
   }
 }
 
+/// Where maintenance is late and left no spare: what a further segment of `bytes` will push out of the log goes now,
+/// and its file serves for that one. A new file would take tens of milliseconds. The member must have nothing reserved.
+inline void retire_for_next(const PartitionLog& log, const shm::Member& member, std::uint64_t bytes) {
+  const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
+  if (limit == 0 || !log.format().recycling || log.state().live_bytes.load(shm::relaxed) + bytes <= limit) return;
+  for (std::uint64_t i = 0; i < spare_names; ++i)
+    if (log.directory().identify(log.spare_name(i).data())) return;
+  auto live = detail::LiveSegments::of(log);
+  while (live && live->bytes + bytes > limit && live->count() > 1 && live->retire_front(log, member)) {
+  }
+}
+
 /// Retires the oldest segments when the log is two segments above its limit, that is, when nobody maintains it in time.
 /// The member must have nothing reserved.
 inline void enforce_retention(const PartitionLog& log, const shm::Member& member) {
@@ -7493,6 +7510,7 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
         continue;
       }
       if (auto room = make_room_for_readers(*this, member, shape.segment_bytes); !room) return room.error();
+      retire_for_next(*this, member, shape.segment_bytes);
       TOWPATH_FAILPOINT("next.before_take");
       const auto taken = take(member, next_base, shape);
       if (!taken) return unless_deleted(taken.error());
@@ -8882,16 +8900,20 @@ class PartitionMaintenance {
     if (has_failed) appender_.close();
     if (!has_failed) retire_by_bytes();
     if (!has_failed) retire_by_age();
-    auto end = reader_.find_end();
+    const auto active =
+        live_.empty() ? Result<Segment>{Errc::not_found} : log_->open(live_.back().base, Use::append);
+    if (active) look_at(*active);
+    const std::uint64_t limit = walks_to();
+    auto end = reader_.find_end(limit);
     while (end && reader_.help())
-      end = reader_.find_end();  // a stall that lasts from round to round meets its grace here
+      end = reader_.find_end(limit);  // a stall that lasts from round to round meets its grace here
     reader_.park();
     if (!end) return end.error();
-    is_moving_ = end->value != end_;
+    is_moving_ = is_busy_ ? !is_full_size_ : end->value != end_;
     end_ = end->value;
     if (has_failed) return failed_partition();
     auto flushed = flush_when_due();
-    auto kept = keep_spares();
+    auto kept = keep_spares(active);
     return flushed ? kept : flushed;
   }
 
@@ -8903,10 +8925,20 @@ class PartitionMaintenance {
       flusher_.flush_to(static_cast<std::uint64_t>(end->value)).ignore();
   }
 
-  /// Did the log grow between the last two rounds?
+  /// Should the next round come soon? While the log grows a little, for its end; while it grows fast, until its
+  /// segments have their full size. From then on each roll asks for a round, and one between two only takes a core.
   [[nodiscard]] bool is_moving() const noexcept { return is_moving_; }
 
  private:
+  /// How far to look which slots are resolved: not where the writers and readers of a busy log are at work, unless it
+  /// is to be flushed. That would take lines from them, and a core where there are few. A consumer that keeps up says
+  /// itself how far it came. Measured: docs/decisions/0032.
+  [[nodiscard]] std::uint64_t walks_to() const noexcept {
+    constexpr std::size_t left_alone = 4;  // segments before the active one
+    if (!is_busy_ || log_->words().durability.load(shm::relaxed) != 0) return ~std::uint64_t{0};
+    return live_.size() > left_alone ? live_[live_.size() - 1 - left_alone].base : 0;
+  }
+
   /// The interval runs from when everything was last seen to be durable. Records whose senders flush themselves (each)
   /// are flushed too, for a sender may have died before.
   Result<void> flush_when_due() {
@@ -9020,31 +9052,38 @@ class PartitionMaintenance {
   }
 
   /// Two spares for a log that rolls at its full size; one, of the next size, for a log that grows and will roll soon.
-  Result<void> keep_spares() {
-    const auto active = live_.empty() ? Result<Segment>{Errc::not_found} : log_->open(live_.back().base, Use::append);
+  Result<void> keep_spares(const Result<Segment>& active) {
     const auto now = log_->clock().steady().time_since_epoch().count();
     const auto last = static_cast<std::int64_t>(log_->state().last_roll.load(shm::relaxed));
-    const bool is_full_size = active && live_.back().bytes >= log_->words().segment_bytes.load(shm::relaxed);
-    const bool rolls_soon = active && will_fill(*active);
     std::uint64_t wanted = 0;
-    if (active && log_->format().recycling && is_full_size && last != 0 && now - last < spares_kept_for.count())
+    if (active && log_->format().recycling && is_full_size_ && last != 0 && now - last < spares_kept_for.count())
       wanted = wanted_spares;
-    else if (active && log_->format().recycling && !is_full_size && rolls_soon)
+    else if (active && log_->format().recycling && !is_full_size_ && rolls_soon_)
       wanted = 1;
+    count_spares();  // again: those who roll took and gave some since this round began
     for (std::uint64_t i = spare_names; wanted == 0 && spares_ > 0 && i-- > 0;)
       if (drop_spare(i)) --spares_;
     for (; spares_ < wanted; ++spares_)
-      if (auto made = make_spare(is_full_size ? active->geometry() : log_->following(*active, {})); !made) return made;
+      if (auto made = make_spare(is_full_size_ ? active->geometry() : log_->following(*active, {})); !made) return made;
     return {};
   }
 
-  /// Will the active segment be full within about ten rounds, at the pace since the last one?
-  bool will_fill(const Segment& active) noexcept {
+  void count_spares() {
+    spares_ = 0;
+    for (std::uint64_t i = 0; i < spare_names; ++i)
+      if (log_->directory().identify(log_->spare_name(i).data())) ++spares_;
+  }
+
+  /// How fast does the log grow? The active segment will soon be full if that is within about ten rounds.
+  void look_at(const Segment& active) noexcept {
     const std::uint64_t tail = active.header->tail.load(shm::acquire);
     const std::uint64_t filled = Tail::is_closed(tail) ? 0 : std::min(Tail::bytes(tail), active.capacity);
     const std::uint64_t before = active.base == seen_base_ ? std::min(seen_filled_, filled) : 0;
+    constexpr std::uint64_t much = std::uint64_t{1} << 20;
+    is_busy_ = seen_base_ != unset_base && (active.base != seen_base_ || filled > before + much);
+    is_full_size_ = active.geometry().segment_bytes >= log_->words().segment_bytes.load(shm::relaxed);
+    rolls_soon_ = filled > before && filled + 10 * (filled - before) >= active.capacity;
     seen_base_ = active.base, seen_filled_ = filled;
-    return filled > before && filled + 10 * (filled - before) >= active.capacity;
   }
 
   /// Takes the spare as whoever rolls would, marks it and unlinks it.
@@ -9079,6 +9118,9 @@ class PartitionMaintenance {
   std::uint64_t seen_filled_ = 0;
   std::int64_t end_ = 0;
   bool is_moving_ = false;
+  bool is_busy_ = false;     // it rolled, or grew by more than 1 MiB, since the last round
+  bool is_full_size_ = false;  // the active segment
+  bool rolls_soon_ = false;
   Monotonic clean_at_;  // when all was last seen to be durable, or the first look
 };
 

@@ -189,6 +189,35 @@ TEST_CASE("find_end() starts at resolved_to and does not go back when that lies 
   CHECK(must(b.reader.find_end()) == end);
 }
 
+TEST_CASE("who reads on from where all is resolved says at each segment how far that is") {
+  ReaderBench b;
+  b.fill(700);
+  const auto bases = b.bench.bases();
+  REQUIRE(bases.size() >= 3);
+  auto& resolved_to = b.bench.state().resolved_to;
+  Run run;
+  const auto read_on = [&] {
+    while (b.collect(run) == Progress::records) {
+    }
+  };
+  SUBCASE("from the start") {
+    read_on();
+    CHECK(resolved_to.load(shm::acquire) == bases.back());
+  }
+  SUBCASE("not who began behind an offset that may be open") {
+    b.reader.seek(1);
+    read_on();
+    CHECK(b.reader.position() > bases.back());
+    CHECK(resolved_to.load(shm::acquire) == 0);
+  }
+  SUBCASE("not who sought forward on the way") {
+    REQUIRE(b.collect(run, 10) == Progress::records);
+    b.reader.seek(20);
+    read_on();
+    CHECK(resolved_to.load(shm::acquire) == 0);
+  }
+}
+
 TEST_CASE("a position that retention overtook is out of range, and so is one past the end") {
   ReaderBench b;
   b.fill(1'000);

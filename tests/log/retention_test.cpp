@@ -57,6 +57,31 @@ TEST_CASE("without maintenance the log stays within its limit and two segments")
   b.check_rest();
 }
 
+TEST_CASE("without maintenance a roll at the limit takes the file of what it pushes out") {
+  RetentionBench b{{.retention_bytes = 1_MiB}};
+  while (b.live_bytes() < 1_MiB) b.write(10);
+  const auto fresh = b.bench.state().fresh.load(shm::relaxed);
+  for (int i = 0; i < 2'000; ++i) {
+    b.write(1);
+    REQUIRE(b.live_bytes() <= 1_MiB);
+  }
+  CHECK(b.bench.state().rolls.load(shm::relaxed) > 8);
+  CHECK(b.bench.state().fresh.load(shm::relaxed) == fresh);
+  b.check_rest();
+}
+
+TEST_CASE("without maintenance, and where files are not used again, it is still the limit and two segments") {
+  LogOptions options{.retention_bytes = 1_MiB};
+  options.format.recycling = false;
+  RetentionBench b{options};
+  for (int i = 0; i < 50; ++i) {
+    b.write(100);
+    REQUIRE(b.live_bytes() <= 1_MiB + 2 * 256_KiB + 256_KiB);
+  }
+  CHECK(b.bench.state().recycled.load(shm::relaxed) == 0);
+  b.check_rest();
+}
+
 TEST_CASE("regression_004: a count of live bytes that a crash left wrong removes nothing below the limit") {
   RetentionBench b{{.retention_bytes = 2_MiB}};
   b.write(500);
@@ -241,6 +266,30 @@ TEST_CASE("maintenance raises resolved_to, past slots of the dead at once and of
     must(b.care.step());
   }
   CHECK(b.bench.state().resolved_to.load(shm::acquire) == 21);
+}
+
+TEST_CASE("maintenance leaves alone where a busy log is written and read, and looks at all once it stands still") {
+  RetentionBench b{{}};
+  b.write(10);
+  must(b.care.step());
+  b.write(2'000);  // eight segments
+  const auto bases = b.bench.bases();
+  REQUIRE(bases.size() > 6);
+  must(b.care.step());
+  CHECK(b.bench.state().resolved_to.load(shm::acquire) == bases[bases.size() - 5]);
+  CHECK_FALSE(b.care.is_moving());  // its rolls ask for rounds
+  must(b.care.step());
+  CHECK(b.bench.state().resolved_to.load(shm::acquire) == 2'010);
+}
+
+TEST_CASE("maintenance looks at all of a busy log that is to be flushed") {
+  RetentionBench b{{}};
+  b.bench.words().durability.store(1, shm::relaxed);
+  b.write(10);
+  must(b.care.step());
+  b.write(2'000);
+  must(b.care.step());
+  CHECK(b.bench.state().resolved_to.load(shm::acquire) >= 2'010);
 }
 
 TEST_CASE("maintenance of a log without a folder, and of one that was deleted, does nothing and fails nothing") {

@@ -129,11 +129,12 @@ class Reader {
   }
 
   /// The offset after the last record below which everything is resolved; raises the shared word. Moves the position.
-  /// Walks slots from the word on: short while maintenance runs. Errors: those of opening a segment.
-  Result<Offset> find_end() {
+  /// Walks slots from the word on: short while maintenance runs or a consumer keeps up. Ends early once it is at
+  /// `limit`. Errors: those of opening a segment.
+  Result<Offset> find_end(std::uint64_t limit = ~std::uint64_t{0}) {
     Run run;
     seek(std::max(log_->state().resolved_to.load(shm::acquire), log_->begin()));
-    for (;;) {
+    while (position_ < limit) {
       const auto at = collect(run, ~std::uint64_t{0}, [](auto&&...) { return Verdict::take; });
       run = Run{};
       if (at == Progress::failed) return failure_;
@@ -232,6 +233,8 @@ class Reader {
     const auto at = attach(base);
     if (at != Progress::records) return at;
     position_ = cursor_ = std::max(position_, base);
+    // Pairs with the acquire of find_end(): all below was passed, from where somebody else had come to.
+    if (is_contiguous_ && log_->may_help()) log_->state().resolved_to.raise_to(base, shm::release);
     stall_.reset();
     is_inside_ = false;
     settled_ = position_ == base;  // else it was sought behind the seal: find its place anew
@@ -277,6 +280,7 @@ class Reader {
         current_->sealed_count() == 0)
       return Progress::out_of_range;  // past the end
     is_inside_ = false;
+    is_contiguous_ = position_ <= log_->state().resolved_to.load(shm::acquire);
     look_back(*current_);
     settled_ = true;
     return Progress::records;
@@ -356,6 +360,7 @@ class Reader {
   std::uint64_t cursor_ =
       0;                    // the next slot to look at; ahead of the position by aborted slots; behind it after a seek
   bool settled_ = false;    // current_ holds the cursor's slot
+  bool is_contiguous_ = false;  // all below the position is resolved
   bool is_inside_ = false;  // the slot before the cursor is of a committed record or batch
   PinRef current_;
   std::uint64_t end_ = 0;  // the offset behind current_'s last, once it is known to be sealed

@@ -80,6 +80,18 @@ inline Result<void> make_room_for_readers(const PartitionLog& log, const shm::Me
   }
 }
 
+/// Where maintenance is late and left no spare: what a further segment of `bytes` will push out of the log goes now,
+/// and its file serves for that one. A new file would take tens of milliseconds. The member must have nothing reserved.
+inline void retire_for_next(const PartitionLog& log, const shm::Member& member, std::uint64_t bytes) {
+  const std::uint64_t limit = log.words().retention_bytes.load(shm::relaxed);
+  if (limit == 0 || !log.format().recycling || log.state().live_bytes.load(shm::relaxed) + bytes <= limit) return;
+  for (std::uint64_t i = 0; i < spare_names; ++i)
+    if (log.directory().identify(log.spare_name(i).data())) return;
+  auto live = detail::LiveSegments::of(log);
+  while (live && live->bytes + bytes > limit && live->count() > 1 && live->retire_front(log, member)) {
+  }
+}
+
 /// Retires the oldest segments when the log is two segments above its limit, that is, when nobody maintains it in time.
 /// The member must have nothing reserved.
 inline void enforce_retention(const PartitionLog& log, const shm::Member& member) {

@@ -163,6 +163,7 @@ inline Result<Segment> PartitionLog::next(const shm::Member& member, const Segme
         continue;
       }
       if (auto room = make_room_for_readers(*this, member, shape.segment_bytes); !room) return room.error();
+      retire_for_next(*this, member, shape.segment_bytes);
       TOWPATH_FAILPOINT("next.before_take");
       const auto taken = take(member, next_base, shape);
       if (!taken) return unless_deleted(taken.error());
