@@ -4461,10 +4461,10 @@ class Reader {
   std::shared_ptr<Pins> pins_;
   std::uint64_t position_ = 0;  // what the user sees
   std::uint64_t cursor_ =
-      0;                    // the next slot to look at; ahead of the position by aborted slots; behind it after a seek
-  bool settled_ = false;    // current_ holds the cursor's slot
+      0;                  // the next slot to look at; ahead of the position by aborted slots; behind it after a seek
+  bool settled_ = false;  // current_ holds the cursor's slot
   bool is_contiguous_ = false;  // all below the position is resolved
-  bool is_inside_ = false;  // the slot before the cursor is of a committed record or batch
+  bool is_inside_ = false;      // the slot before the cursor is of a committed record or batch
   PinRef current_;
   std::uint64_t end_ = 0;  // the offset behind current_'s last, once it is known to be sealed
   Stall stall_;
@@ -8900,8 +8900,7 @@ class PartitionMaintenance {
     if (has_failed) appender_.close();
     if (!has_failed) retire_by_bytes();
     if (!has_failed) retire_by_age();
-    const auto active =
-        live_.empty() ? Result<Segment>{Errc::not_found} : log_->open(live_.back().base, Use::append);
+    const auto active = live_.empty() ? Result<Segment>{Errc::not_found} : log_->open(live_.back().base, Use::append);
     if (active) look_at(*active);
     const std::uint64_t limit = walks_to();
     auto end = reader_.find_end(limit);
@@ -9118,7 +9117,7 @@ class PartitionMaintenance {
   std::uint64_t seen_filled_ = 0;
   std::int64_t end_ = 0;
   bool is_moving_ = false;
-  bool is_busy_ = false;     // it rolled, or grew by more than 1 MiB, since the last round
+  bool is_busy_ = false;       // it rolled, or grew by more than 1 MiB, since the last round
   bool is_full_size_ = false;  // the active segment
   bool rolls_soon_ = false;
   Monotonic clean_at_;  // when all was last seen to be durable, or the first look

@@ -49,8 +49,7 @@ class PartitionMaintenance {
     if (has_failed) appender_.close();
     if (!has_failed) retire_by_bytes();
     if (!has_failed) retire_by_age();
-    const auto active =
-        live_.empty() ? Result<Segment>{Errc::not_found} : log_->open(live_.back().base, Use::append);
+    const auto active = live_.empty() ? Result<Segment>{Errc::not_found} : log_->open(live_.back().base, Use::append);
     if (active) look_at(*active);
     const std::uint64_t limit = walks_to();
     auto end = reader_.find_end(limit);
@@ -267,7 +266,7 @@ class PartitionMaintenance {
   std::uint64_t seen_filled_ = 0;
   std::int64_t end_ = 0;
   bool is_moving_ = false;
-  bool is_busy_ = false;     // it rolled, or grew by more than 1 MiB, since the last round
+  bool is_busy_ = false;       // it rolled, or grew by more than 1 MiB, since the last round
   bool is_full_size_ = false;  // the active segment
   bool rolls_soon_ = false;
   Monotonic clean_at_;  // when all was last seen to be durable, or the first look

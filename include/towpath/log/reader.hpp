@@ -358,10 +358,10 @@ class Reader {
   std::shared_ptr<Pins> pins_;
   std::uint64_t position_ = 0;  // what the user sees
   std::uint64_t cursor_ =
-      0;                    // the next slot to look at; ahead of the position by aborted slots; behind it after a seek
-  bool settled_ = false;    // current_ holds the cursor's slot
+      0;                  // the next slot to look at; ahead of the position by aborted slots; behind it after a seek
+  bool settled_ = false;  // current_ holds the cursor's slot
   bool is_contiguous_ = false;  // all below the position is resolved
-  bool is_inside_ = false;  // the slot before the cursor is of a committed record or batch
+  bool is_inside_ = false;      // the slot before the cursor is of a committed record or batch
   PinRef current_;
   std::uint64_t end_ = 0;  // the offset behind current_'s last, once it is known to be sealed
   Stall stall_;
