@@ -83,9 +83,9 @@ SHAPES = {
 }
 UNITS = {"ns": [("ns", 1), ("us", 1e3), ("ms", 1e6), ("s", 1e9)], "us": [("us", 1), ("ms", 1e3), ("s", 1e6)],
          "records/s": [("M records/s", 1e6)]}
-PLOTTED = [("partitions", "send"), ("partitions", "quiet_poll"), ("partitions", "subscribe"), ("topics", "open"),
-           ("topics", "list"), ("consumers", "send"), ("consumers", "wake"), ("size", "send"), ("history", "send"),
-           ("history", "seek"), ("history", "seek_time")]
+PLOTTED = [("partitions", "send"), ("partitions", "quiet_poll"), ("partitions", "subscribe"),
+           ("partitions", "maintain"), ("topics", "open"), ("topics", "list"), ("consumers", "send"),
+           ("consumers", "wake"), ("size", "send"), ("history", "send"), ("history", "seek"), ("history", "seek_time")]
 
 
 class Points:
@@ -158,7 +158,8 @@ def judged(points):
 
 def print_judgements(points):
     for shape, what, _, (exponent, growth, verdict) in judged(points):
-        note(f"shape_{shape} {what}: exponent {exponent:.2f} over the last decade, {growth:.3g} x the smallest: {verdict}")
+        note(f"shape_{shape} {what}: exponent {exponent:.2f} over the last decade, {growth:.3g} x the smallest: "
+             f"{verdict}")
     bad = [f"{shape} {what}" for shape, what, _, judgement in judged(points) if judgement[2] == "super-linear"]
     note(f"super-linear: {', '.join(bad) or 'nothing'}")
 
@@ -176,7 +177,8 @@ def value_text(values, unit):
     name, scale = next(((name, scale) for name, scale in reversed(UNITS.get(unit, [(unit, 1)])) if median >= scale),
                        (unit, 1))
     median /= scale
-    return f"{median:.0f} {name}" if median >= 100 else f"{median:.2g} {name}" if median < 10 else f"{median:.3g} {name}"
+    digits = 0 if median >= 10 or median == int(median) else 1
+    return f"{median:.{digits}f} {name}"
 
 
 def print_markdown(points, machine):
@@ -214,7 +216,7 @@ def draw(points, path):
         if (shape, what) not in points.values:
             continue
         costs = [(size, statistics.median(values)) for size, values in points.costs(shape, what)]
-        style = ("-o", "--s", ":^")[drawn.setdefault(shape, 0) % 3]
+        style = ("-o", "--s", ":^", "-.v")[drawn.setdefault(shape, 0) % 4]
         drawn[shape] += 1
         axes.plot([size / costs[0][0] for size, _ in costs], [cost / costs[0][1] for _, cost in costs], style,
                   color=colours[shape], markersize=3.5, linewidth=1.2, label=f"{shape}: {what}")
@@ -223,6 +225,7 @@ def draw(points, path):
     low, high = axes.get_ylim()
     axes.plot([1, most], [1, most], "--", color="grey", linewidth=1, label="linear")
     axes.set_ylim(low, high)
+    axes.minorticks_off()
     axes.grid(True, which="major", linewidth=0.3)
     axes.legend(fontsize=7, loc="upper left")
     figure.tight_layout()
