@@ -218,6 +218,15 @@ Side run_pair(SharedPage& page, First&& first, Second&& second) {
   return side;
 }
 
+/// Lets another process do `work` and end, so that what it mapped and cached is gone.
+template <class Work>
+void in_another_process(Work&& work) {
+  SharedMemory memory(sizeof(SharedPage));
+  auto& page = *new (memory.data()) SharedPage;
+  run_pair(
+      page, [](Side&) {}, [&](Side&) { work(); });
+}
+
 /// Nearest-rank percentile; sorts in place.
 inline std::uint64_t percentile(std::vector<std::uint64_t>& samples, double share) {
   if (samples.empty()) fail("no samples");

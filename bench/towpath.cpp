@@ -106,15 +106,6 @@ void sustained_100(const Options& options) {
   result.print_sustained("sustained_100");
 }
 
-/// Lets another process do `work` and end, so that what it mapped and cached is gone.
-template <class Work>
-void in_another_process(Work&& work) {
-  SharedMemory memory(sizeof(SharedPage));
-  auto& page = *new (memory.data()) SharedPage;
-  run_pair(
-      page, [](Side&) {}, [&](Side&) { work(); });
-}
-
 /// A late joiner reads history that another process wrote: the first pass pays for its page tables, as `raw` does.
 void replay_100(const Options& options) {
   const BusFolder folder(options, "replay");

@@ -1398,10 +1398,11 @@ class RegionCache {
     return entries_.size();
   }
 
-  /// How many regions may be kept; those in use are never dropped. Default: a quarter of vm.max_map_count.
+  /// How many regions may be kept; those in use are never dropped, and while these are above the limit up to an
+  /// eighth of it more are kept. Default: a quarter of vm.max_map_count.
   void set_limit(std::size_t limit) {
     const std::lock_guard hold{mutex_};
-    limit_ = limit;
+    limit_ = limit, next_search_ = 0;
   }
 
  private:
@@ -1438,9 +1439,14 @@ class RegionCache {
   }
 
   /// Drops what nobody uses, longest unused first: what is above the limit and an eighth of it, so that a full cache
-  /// is not searched at each miss.
+  /// is not searched at each miss. One that is full of what is in use is searched again when it grew by an eighth.
   void make_room() {
-    if (entries_.size() < limit_) return;
+    if (entries_.size() >= limit_ && entries_.size() < next_search_) return;
+    if (entries_.size() >= limit_) search_for_room();
+    next_search_ = entries_.size() < limit_ ? 0 : entries_.size() + limit_ / 8;
+  }
+
+  void search_for_room() {
     std::vector<std::uint64_t> idle;
     for (const auto& [key, entry] : entries_)
       if (entry.region.use_count() == 1) idle.push_back(entry.used);
@@ -1456,6 +1462,7 @@ class RegionCache {
   std::uint64_t tick_ = 0;
   std::uint64_t generation_ = ForkGuard::instance().generation();
   std::size_t limit_ = std::max<std::size_t>(64, limits().maps / 4);
+  std::size_t next_search_ = 0;  // entries at which a cache above its limit is searched again
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::shm
@@ -10399,18 +10406,23 @@ class Assignment {
   Result<void> assign(const std::vector<TopicPartition>& wanted) {
     std::vector<std::shared_ptr<ReadTopic>> topics;
     List added;
+    std::map<std::pair<std::string_view, PartitionId>, std::size_t> places;  // in all_, then in added
+    for (const auto& assigned : all_) places.emplace(std::pair{assigned->topic->name(), assigned->id}, places.size());
     for (const auto& at : wanted) {
-      if (find(at) || find_in(added, at) != added.end()) continue;
+      if (places.contains({at.topic, at.partition})) continue;
       auto topic = topic_for(at.topic, topics);
       if (!topic) return topic.error();
       auto begun = begin(*topic, at.partition, config_.auto_offset_reset);
       if (!begun) return begun.error();
+      places.emplace(std::pair{(*begun)->topic->name(), at.partition}, all_.size() + added.size());
       added.push_back(std::move(*begun));
     }
     List next;
-    for (const auto& at : wanted)
-      for (auto* all : {&all_, &added})
-        if (const auto found = find_in(*all, at); found != all->end()) next.push_back(std::move(*found));
+    for (const auto& at : wanted) {
+      const std::size_t place = places.at({at.topic, at.partition});
+      auto& owner = place < all_.size() ? all_[place] : added[place - all_.size()];
+      if (owner) next.push_back(std::move(owner));  // null: named before
+    }
     all_ = std::move(next);
     topics_.insert(topics_.end(), topics.begin(), topics.end());
     takes_all_ = false;
@@ -10497,6 +10509,8 @@ class Assignment {
   [[nodiscard]] Result<Assigned*> find(PartitionId id) noexcept {
     const auto topic = only_topic();
     if (!topic) return topic.error();
+    const auto place = static_cast<std::size_t>(id.value);
+    if (place < all_.size() && all_[place]->id == id) return all_[place].get();  // as they stand where all are read
     for (auto& assigned : all_)
       if (assigned->id == id) return assigned.get();
     return Failure{Errc::not_assigned, "this consumer does not read that partition"};
@@ -10515,8 +10529,10 @@ class Assignment {
   static constexpr std::uint64_t never = ~std::uint64_t{0};  // no generation
 
   static List::iterator find_in(List& all, const TopicPartition& at) noexcept {
-    return std::find_if(all.begin(), all.end(),
-                        [&](const auto& a) { return a && a->id == at.partition && a->topic->name() == at.topic; });
+    const auto is_it = [&](const auto& a) { return a && a->id == at.partition && a->topic->name() == at.topic; };
+    const auto place = static_cast<std::size_t>(at.partition.value);
+    if (place < all.size() && is_it(all[place])) return all.begin() + at.partition.value;  // where one topic is read
+    return std::find_if(all.begin(), all.end(), is_it);
   }
   [[nodiscard]] bool is_assigned(const ReadTopic& topic) const noexcept {
     return std::any_of(all_.begin(), all_.end(), [&](const auto& a) { return a->topic.get() == &topic; });
@@ -12445,7 +12461,7 @@ class ProducerCore {
 
   /// Keeps the number of mapped segments of this producer within its share of the process's maps.
   TOWPATH_HOT void touch(std::int32_t partition) {
-    if (appenders_.size() <= max_mapped) return;
+    if (appenders_.size() <= max_mapped_) return;
     note_use(static_cast<std::size_t>(partition));
   }
 
@@ -12459,10 +12475,14 @@ class ProducerCore {
       ++mapped;
       if (i != partition && used_[i] < used_[oldest]) oldest = i;
     }
-    if (mapped > max_mapped && oldest != partition) appenders_[oldest]->park();
+    if (mapped > max_mapped_ && oldest != partition) appenders_[oldest]->park();
   }
 
-  static constexpr std::size_t max_mapped = 4'096;
+  /// A quarter of the maps that the process may have: above that a send to all in turn maps anew each time.
+  static std::size_t share_of_maps() {
+    static const std::size_t share = std::max<std::size_t>(64, shm::limits().maps / 4);
+    return share;
+  }
   static constexpr Duration longest_pause{std::chrono::milliseconds{1}};
 
   std::shared_ptr<TopicFiles> files_;
@@ -12475,6 +12495,7 @@ class ProducerCore {
   bool is_sole_;              // the topic has one writer per partition
   bool is_plain_;
   bool has_loan_ = false;
+  std::size_t max_mapped_ = share_of_maps();
   FastPath fast_path_;
   log::WriterLocks locks_;
   std::vector<std::unique_ptr<log::Appender>> appenders_;

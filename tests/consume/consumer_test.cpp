@@ -94,6 +94,26 @@ TEST_CASE("a paused partition keeps its place, and an assignment keeps what stay
   CHECK(consumer.poll(0ms).empty());
 }
 
+TEST_CASE("partitions are found by number in whatever order they are assigned") {
+  ConsumerBench bench{partitioned(4)};
+  Consumer consumer{bench.topic, from(OffsetReset::earliest)};
+  for (const auto& order : {std::vector<PartitionId>{{3}, {1}, {0}}, {{1}, {2}, {3}}, {{0}, {1}, {2}, {3}}}) {
+    consumer.assign(order).value();
+    std::vector<TopicPartition> names;
+    for (const PartitionId id : order) {
+      names.emplace_back("topic", id);
+      consumer.seek(id, Offset{id.value + 10}).value();
+    }
+    CHECK(consumer.assignment() == names);
+    for (const auto& name : names) {
+      CHECK(consumer.position(name).value() == Offset{name.partition.value + 10});
+      CHECK(consumer.position(name.partition).value() == Offset{name.partition.value + 10});
+    }
+    const bool has_two = std::find(order.begin(), order.end(), PartitionId{2}) != order.end();
+    CHECK(consumer.position({2}).has_value() == has_two);
+  }
+}
+
 TEST_CASE("a consumer of all partitions takes on those that are added, from their first record") {
   ConsumerBench bench;
   Consumer all{bench.topic};

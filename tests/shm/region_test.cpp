@@ -229,6 +229,17 @@ TEST_CASE("regions in use may exceed the limit and shrink to it when they are le
   CHECK(files.cache.size() <= 4);
 }
 
+TEST_CASE("a cache full of what is in use shrinks once it is let go, after an eighth of the limit more at the latest") {
+  Files files{100};
+  files.cache.set_limit(64);
+  std::vector<std::shared_ptr<Region>> pinned;
+  for (int i = 0; i < 80; ++i) pinned.push_back(files.map(i));
+  CHECK(files.cache.size() == 80);
+  pinned.clear();
+  for (int i = 80; i < 80 + 64 / 8 + 1; ++i) files.map(i);
+  CHECK(files.cache.size() <= 64);
+}
+
 TEST_CASE("threads that ask for the same files get the same regions") {
   Files files{8};
   files.cache.set_limit(4);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 
 #include <towpath/consume/consumer_config.hpp>
 #include <towpath/consume/reader_seat.hpp>
@@ -93,18 +94,23 @@ class Assignment {
   Result<void> assign(const std::vector<TopicPartition>& wanted) {
     std::vector<std::shared_ptr<ReadTopic>> topics;
     List added;
+    std::map<std::pair<std::string_view, PartitionId>, std::size_t> places;  // in all_, then in added
+    for (const auto& assigned : all_) places.emplace(std::pair{assigned->topic->name(), assigned->id}, places.size());
     for (const auto& at : wanted) {
-      if (find(at) || find_in(added, at) != added.end()) continue;
+      if (places.contains({at.topic, at.partition})) continue;
       auto topic = topic_for(at.topic, topics);
       if (!topic) return topic.error();
       auto begun = begin(*topic, at.partition, config_.auto_offset_reset);
       if (!begun) return begun.error();
+      places.emplace(std::pair{(*begun)->topic->name(), at.partition}, all_.size() + added.size());
       added.push_back(std::move(*begun));
     }
     List next;
-    for (const auto& at : wanted)
-      for (auto* all : {&all_, &added})
-        if (const auto found = find_in(*all, at); found != all->end()) next.push_back(std::move(*found));
+    for (const auto& at : wanted) {
+      const std::size_t place = places.at({at.topic, at.partition});
+      auto& owner = place < all_.size() ? all_[place] : added[place - all_.size()];
+      if (owner) next.push_back(std::move(owner));  // null: named before
+    }
     all_ = std::move(next);
     topics_.insert(topics_.end(), topics.begin(), topics.end());
     takes_all_ = false;
@@ -191,6 +197,8 @@ class Assignment {
   [[nodiscard]] Result<Assigned*> find(PartitionId id) noexcept {
     const auto topic = only_topic();
     if (!topic) return topic.error();
+    const auto place = static_cast<std::size_t>(id.value);
+    if (place < all_.size() && all_[place]->id == id) return all_[place].get();  // as they stand where all are read
     for (auto& assigned : all_)
       if (assigned->id == id) return assigned.get();
     return Failure{Errc::not_assigned, "this consumer does not read that partition"};
@@ -209,8 +217,10 @@ class Assignment {
   static constexpr std::uint64_t never = ~std::uint64_t{0};  // no generation
 
   static List::iterator find_in(List& all, const TopicPartition& at) noexcept {
-    return std::find_if(all.begin(), all.end(),
-                        [&](const auto& a) { return a && a->id == at.partition && a->topic->name() == at.topic; });
+    const auto is_it = [&](const auto& a) { return a && a->id == at.partition && a->topic->name() == at.topic; };
+    const auto place = static_cast<std::size_t>(at.partition.value);
+    if (place < all.size() && is_it(all[place])) return all.begin() + at.partition.value;  // where one topic is read
+    return std::find_if(all.begin(), all.end(), is_it);
   }
   [[nodiscard]] bool is_assigned(const ReadTopic& topic) const noexcept {
     return std::any_of(all_.begin(), all_.end(), [&](const auto& a) { return a->topic.get() == &topic; });

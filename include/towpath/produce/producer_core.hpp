@@ -238,7 +238,7 @@ class ProducerCore {
 
   /// Keeps the number of mapped segments of this producer within its share of the process's maps.
   TOWPATH_HOT void touch(std::int32_t partition) {
-    if (appenders_.size() <= max_mapped) return;
+    if (appenders_.size() <= max_mapped_) return;
     note_use(static_cast<std::size_t>(partition));
   }
 
@@ -252,10 +252,14 @@ class ProducerCore {
       ++mapped;
       if (i != partition && used_[i] < used_[oldest]) oldest = i;
     }
-    if (mapped > max_mapped && oldest != partition) appenders_[oldest]->park();
+    if (mapped > max_mapped_ && oldest != partition) appenders_[oldest]->park();
   }
 
-  static constexpr std::size_t max_mapped = 4'096;
+  /// A quarter of the maps that the process may have: above that a send to all in turn maps anew each time.
+  static std::size_t share_of_maps() {
+    static const std::size_t share = std::max<std::size_t>(64, shm::limits().maps / 4);
+    return share;
+  }
   static constexpr Duration longest_pause{std::chrono::milliseconds{1}};
 
   std::shared_ptr<TopicFiles> files_;
@@ -268,6 +272,7 @@ class ProducerCore {
   bool is_sole_;              // the topic has one writer per partition
   bool is_plain_;
   bool has_loan_ = false;
+  std::size_t max_mapped_ = share_of_maps();
   FastPath fast_path_;
   log::WriterLocks locks_;
   std::vector<std::unique_ptr<log::Appender>> appenders_;

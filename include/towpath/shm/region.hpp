@@ -178,10 +178,11 @@ class RegionCache {
     return entries_.size();
   }
 
-  /// How many regions may be kept; those in use are never dropped. Default: a quarter of vm.max_map_count.
+  /// How many regions may be kept; those in use are never dropped, and while these are above the limit up to an
+  /// eighth of it more are kept. Default: a quarter of vm.max_map_count.
   void set_limit(std::size_t limit) {
     const std::lock_guard hold{mutex_};
-    limit_ = limit;
+    limit_ = limit, next_search_ = 0;
   }
 
  private:
@@ -218,9 +219,14 @@ class RegionCache {
   }
 
   /// Drops what nobody uses, longest unused first: what is above the limit and an eighth of it, so that a full cache
-  /// is not searched at each miss.
+  /// is not searched at each miss. One that is full of what is in use is searched again when it grew by an eighth.
   void make_room() {
-    if (entries_.size() < limit_) return;
+    if (entries_.size() >= limit_ && entries_.size() < next_search_) return;
+    if (entries_.size() >= limit_) search_for_room();
+    next_search_ = entries_.size() < limit_ ? 0 : entries_.size() + limit_ / 8;
+  }
+
+  void search_for_room() {
     std::vector<std::uint64_t> idle;
     for (const auto& [key, entry] : entries_)
       if (entry.region.use_count() == 1) idle.push_back(entry.used);
@@ -236,6 +242,7 @@ class RegionCache {
   std::uint64_t tick_ = 0;
   std::uint64_t generation_ = ForkGuard::instance().generation();
   std::size_t limit_ = std::max<std::size_t>(64, limits().maps / 4);
+  std::size_t next_search_ = 0;  // entries at which a cache above its limit is searched again
 };
 
 }  // namespace towpath::inline TOWPATH_ABI::shm
