@@ -8886,7 +8886,8 @@ class PartitionMaintenance {
         flusher_{log, member},
         clean_at_{log.clock().steady()} {}
 
-  /// One round. A few system calls when nothing is to do; making or cleaning a segment takes milliseconds.
+  /// One round. A few system calls when nothing is to do; making or cleaning a segment takes milliseconds. The caller
+  /// forgets gone segments, once for all its partitions.
   /// Errors: no_space and the like, from making spares; the rest of the round was done.
   Result<void> step() {
     std::uint64_t counted = log_->state().live_bytes.load(shm::seq_cst);
@@ -8901,7 +8902,6 @@ class PartitionMaintenance {
     if (!live_.empty()) log_->state().live_bytes.compare_exchange(counted, total(), shm::seq_cst, shm::relaxed);
     finish_retirements();
     retire_deleted();
-    forget_gone_segments();
     if (log_->waits()) WaiterRegistration::sweep(*log_->waits(), *member_);
     const bool has_failed = log_->has_failed();
     if (has_failed) appender_.close();
@@ -9430,6 +9430,7 @@ class Caretaker {
     for (auto& topic : topics_)
       for (auto& [id, care] : topic.partitions)
         if (auto done = look_after(topic, id, care, now); !done) outcome = done;
+    if (std::exchange(has_worked_, false)) log::forget_gone_segments();  // asks every map of the process
     if (exported_ == Monotonic{}) exported_ = now;
     if (has_role_ && now - exported_ > (retired_ ? look_again_after : export_after))
       if (auto done = write_checkpoints(now); !done) outcome = done;
@@ -9560,6 +9561,7 @@ class Caretaker {
     if (!changed && now < care.due) return {};
     if (!care.maintenance) care.maintenance = std::make_unique<log::PartitionMaintenance>(**log, member_, topic.pins);
     const auto done = care.maintenance->step();
+    has_worked_ = true;
     care.hint = state.hint.load(shm::relaxed);
     care.live_bytes = state.live_bytes.load(shm::relaxed);
     // A log that is written to is looked at often, for its end; one that stands still once a second, for its age.
@@ -9645,7 +9647,8 @@ class Caretaker {
   std::uint64_t generation_ = ~std::uint64_t{0};
   Monotonic swept_{};
   Monotonic exported_{};
-  bool retired_ = false;  // since the last export
+  bool retired_ = false;     // since the last export
+  bool has_worked_ = false;  // some partition was looked after in this round
   Duration pause_ = core_->config().maintenance_interval;
   std::vector<Topic> topics_;
   Result<void> unopened_;  // a topic that could not be opened at the last look at all

@@ -44,6 +44,11 @@ TOWPATH_ROLE("maintain_by_thread") {
   hang();
 }
 
+TOWPATH_ROLE("delete_records_of_t") {
+  auto bus = open_bus(args.at(0));
+  return Admin{bus}.delete_records("t", {0}, Offset{std::stoll(args.at(1))}).has_value() ? 0 : 1;
+}
+
 TEST_CASE("one bus maintains, the other does nothing until the first is gone") {
   TempDir dir;
   auto one = std::make_unique<Bus>(bus_in(dir));
@@ -151,6 +156,22 @@ TEST_CASE("maintenance finds topics and partitions that come later, and forgets 
   ManualClock::pass(2s);
   must(bus.maintain());
   CHECK(must(Admin{bus}.list_topics()).empty());
+}
+
+TEST_CASE("a round lets go of the maps of files that another process removed") {
+  TempDir dir;
+  auto bus = bus_in(dir);
+  Raw topic{bus, "t", {.segment_bytes = 1_MiB, .retention = {.age = Duration::max()}}};
+  put_records(topic, 0, 2'000, 0, 1'000);
+  const std::weak_ptr<shm::Region> first = must(log_of(topic).open(0, log::Use::append)).control;
+  must(bus.maintain());
+  REQUIRE_FALSE(first.expired());  // the cache has it
+  CHECK(spawn("delete_records_of_t", {(dir / "bus").string(), "1000"}).wait(20s) == exited_well);
+  REQUIRE_FALSE(std::filesystem::exists(dir / "bus" / "topics" / "t" / "0" / "00000000000000000000.log"));
+  CHECK_FALSE(first.expired());
+  ManualClock::pass(2s);
+  must(bus.maintain());
+  CHECK(first.expired());
 }
 
 TEST_CASE("a topic that is damaged does not keep maintenance from the others") {

@@ -28,7 +28,8 @@ class PartitionMaintenance {
         flusher_{log, member},
         clean_at_{log.clock().steady()} {}
 
-  /// One round. A few system calls when nothing is to do; making or cleaning a segment takes milliseconds.
+  /// One round. A few system calls when nothing is to do; making or cleaning a segment takes milliseconds. The caller
+  /// forgets gone segments, once for all its partitions.
   /// Errors: no_space and the like, from making spares; the rest of the round was done.
   Result<void> step() {
     std::uint64_t counted = log_->state().live_bytes.load(shm::seq_cst);
@@ -43,7 +44,6 @@ class PartitionMaintenance {
     if (!live_.empty()) log_->state().live_bytes.compare_exchange(counted, total(), shm::seq_cst, shm::relaxed);
     finish_retirements();
     retire_deleted();
-    forget_gone_segments();
     if (log_->waits()) WaiterRegistration::sweep(*log_->waits(), *member_);
     const bool has_failed = log_->has_failed();
     if (has_failed) appender_.close();
