@@ -251,7 +251,10 @@ class Consumer<T, S, Bus> : public ConsumerBase {
   }
 
   [[nodiscard]] TOWPATH_HOT bool is_quiet() const noexcept {
-    for (const auto& assigned : core_->assigned())
+    const auto& all = core_->assigned();
+    // First the one whose turn it is: those before it may all have been read to their end.
+    if (turn_ < all.size() && !all[turn_]->paused && !all[turn_]->reader.is_quiet()) return false;
+    for (const auto& assigned : all)
       if (!assigned->paused && !assigned->reader.is_quiet()) return false;
     return true;
   }
