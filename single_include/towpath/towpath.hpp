@@ -10409,15 +10409,16 @@ class Assignment {
   Result<void> assign(const std::vector<TopicPartition>& wanted) {
     std::vector<std::shared_ptr<ReadTopic>> topics;
     List added;
-    std::map<std::pair<std::string_view, PartitionId>, std::size_t> places;  // in all_, then in added
-    for (const auto& assigned : all_) places.emplace(std::pair{assigned->topic->name(), assigned->id}, places.size());
+    using Name = std::pair<std::string_view, PartitionId>;  // its topic's text outlives this call
+    std::map<Name, std::size_t> places;                     // in all_, then in added
+    for (const auto& assigned : all_) places.emplace(Name{assigned->topic->name(), assigned->id}, places.size());
     for (const auto& at : wanted) {
       if (places.contains({at.topic, at.partition})) continue;
       auto topic = topic_for(at.topic, topics);
       if (!topic) return topic.error();
       auto begun = begin(*topic, at.partition, config_.auto_offset_reset);
       if (!begun) return begun.error();
-      places.emplace(std::pair{(*begun)->topic->name(), at.partition}, all_.size() + added.size());
+      places.emplace(Name{(*begun)->topic->name(), at.partition}, all_.size() + added.size());
       added.push_back(std::move(*begun));
     }
     List next;

@@ -44,7 +44,7 @@ TOWPATH_ROLE("maintain_by_thread") {
   hang();
 }
 
-TOWPATH_ROLE("delete_records_of_t") {
+TOWPATH_ROLE("delete_records_elsewhere") {
   auto bus = open_bus(args.at(0));
   return Admin{bus}.delete_records("t", {0}, Offset{std::stoll(args.at(1))}).has_value() ? 0 : 1;
 }
@@ -166,7 +166,7 @@ TEST_CASE("a round lets go of the maps of files that another process removed") {
   const std::weak_ptr<shm::Region> first = must(log_of(topic).open(0, log::Use::append)).control;
   must(bus.maintain());
   REQUIRE_FALSE(first.expired());  // the cache has it
-  CHECK(spawn("delete_records_of_t", {(dir / "bus").string(), "1000"}).wait(20s) == exited_well);
+  CHECK(spawn("delete_records_elsewhere", {(dir / "bus").string(), "1000"}).wait(20s) == exited_well);
   REQUIRE_FALSE(std::filesystem::exists(dir / "bus" / "topics" / "t" / "0" / "00000000000000000000.log"));
   CHECK_FALSE(first.expired());
   ManualClock::pass(2s);
