@@ -22,7 +22,9 @@ struct Towpath {
     towpath::TopicConfig config;
     Channel(Host& host, const char* topic, std::size_t) : folder(host.folder.path()), name(topic) {
       config = keeping(kept_bytes);
-      if (name == "paced") config = keeping(128_MiB);  // half a second; recycles before the parts that count
+      // Half a second in eight segments: what is retired is not the one that is being read, and memory has come round
+      // before the parts that count.
+      if (name == "paced") config = keeping(128_MiB), config.segment_bytes = 16_MiB;
     }
   };
 
