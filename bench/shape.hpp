@@ -61,7 +61,10 @@ inline double bytes_in(const std::string& folder) {
   double bytes = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     struct stat info = {};
-    require(lstat(entry.path().c_str(), &info) == 0, entry.path().string());
+    if (lstat(entry.path().c_str(), &info) != 0) {
+      require(errno == ENOENT, entry.path().string());  // maintenance may remove files meanwhile
+      continue;
+    }
     bytes += 512.0 * static_cast<double>(info.st_blocks);
   }
   return bytes;
