@@ -31,31 +31,15 @@ struct Member {
 /// Runs `work(Member&)` in `count` processes, of which this is number 0. Ends the program if any fails.
 template <class Work>
 void run_crowd(CrowdPage& page, std::size_t count, Work&& work) {
-  nanoseconds_per_tick();
-  cores();
-  detail::watch_children();
-  std::fflush(stdout);
-  const pid_t parent = getpid();
   std::vector<pid_t> children;
-  for (std::size_t index = 1; index < count; ++index) {
-    children.push_back(fork());
-    require(children.back() >= 0, "fork");
-    if (children.back() != 0) continue;
-    require(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent, "the parent died");
-    Member member{page, index, count};
-    work(member);
-    std::fflush(stdout);
-    _exit(0);
-  }
+  for (std::size_t index = 1; index < count; ++index)
+    children.push_back(detail::start_process([&] {
+      Member member{page, index, count};
+      work(member);
+    }));
   Member member{page, 0, count};
   work(member);
-  for (const pid_t child : children) {
-    int status = 0;
-    pid_t reaped;
-    do reaped = waitpid(child, &status, 0);
-    while (reaped < 0 && errno == EINTR);
-    require(reaped == child && status == 0, "a process of the crowd failed");
-  }
+  for (const pid_t child : children) detail::wait_for_process(child);
   unpin();
 }
 

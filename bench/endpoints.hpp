@@ -55,6 +55,14 @@ inline void print_counters(const char* measure, const towpath::PartitionCounters
               count(before.fresh, after.fresh), count(before.unlinked, after.unlinked));
 }
 
+/// Ends the program unless a poll went well and overtook nothing.
+template <class Batch>
+void expect_unbroken(const Batch& batch) {
+  expect_ok(batch.error(), "poll");
+  if (batch.missed() != 0) [[unlikely]]
+    fail("the reader was overtaken");
+}
+
 template <std::size_t N>
 class Writer {
  public:
@@ -86,9 +94,7 @@ class Reader {
   /// Reads one batch, or nothing if nothing came for 10 ms.
   std::uint64_t drain(std::uint64_t n) {
     const auto batch = consumer_.poll(10ms);
-    expect_ok(batch.error(), "poll");
-    if (batch.missed() != 0) [[unlikely]]
-      fail("the reader was overtaken");
+    expect_unbroken(batch);
     for (const auto& record : batch) check(record.value(), n++);
     return n;
   }

@@ -187,33 +187,44 @@ inline void watch_children() {
   require(sigaction(SIGCHLD, &action, nullptr) == 0, "sigaction");
 }
 
+/// Starts a process that does `work()` and ends. It dies with this one; if it fails, this one ends.
+template <class Work>
+pid_t start_process(Work&& work) {
+  nanoseconds_per_tick();
+  cores();
+  watch_children();
+  std::fflush(stdout);
+  const pid_t parent = getpid();
+  const pid_t child = fork();
+  require(child >= 0, "fork");
+  if (child != 0) return child;
+  require(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent, "the parent died");
+  work();
+  std::fflush(stdout);
+  _exit(0);
+}
+
+inline void wait_for_process(pid_t child) {
+  int status = 0;
+  pid_t reaped;
+  do reaped = waitpid(child, &status, 0);
+  while (reaped < 0 && errno == EINTR);
+  require(reaped == child && status == 0, "another process failed");
+}
+
 }  // namespace detail
 
 /// Runs `first(Side&)` here and `second(Side&)` in a child, and returns when both are done. Ends the program if either
 /// fails.
 template <class First, class Second>
 Side run_pair(SharedPage& page, First&& first, Second&& second) {
-  nanoseconds_per_tick();
-  cores();
-  detail::watch_children();
-  std::fflush(stdout);
-  const pid_t parent = getpid();
-  const pid_t child = fork();
-  require(child >= 0, "fork");
-  if (child == 0) {
-    require(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent, "the parent died");
+  const pid_t child = detail::start_process([&] {
     Side side{page, 1};
     second(side);
-    std::fflush(stdout);
-    _exit(0);
-  }
+  });
   Side side{page, 0};
   first(side);
-  int status = 0;
-  pid_t reaped;
-  do reaped = waitpid(child, &status, 0);
-  while (reaped < 0 && errno == EINTR);
-  require(reaped == child && status == 0, "the second process failed");
+  detail::wait_for_process(child);
   unpin();
   return side;
 }
@@ -221,10 +232,7 @@ Side run_pair(SharedPage& page, First&& first, Second&& second) {
 /// Lets another process do `work` and end, so that what it mapped and cached is gone.
 template <class Work>
 void in_another_process(Work&& work) {
-  SharedMemory memory(sizeof(SharedPage));
-  auto& page = *new (memory.data()) SharedPage;
-  run_pair(
-      page, [](Side&) {}, [&](Side&) { work(); });
+  detail::wait_for_process(detail::start_process(work));
 }
 
 /// Nearest-rank percentile; sorts in place.

@@ -27,15 +27,8 @@ void measure_handoff(const Options& options) {
     void send(std::uint64_t n) { this->writer.hand_over(n); }
     void receive(std::uint64_t n) { this->reader.receive_header(n); }
   };
-  typename System::Host host(options);
-  typename System::Channel there(host, "there", handed_over_bytes), back(host, "back", handed_over_bytes);
-  round_trips(
-      [&](Side& side) {
-        const bool asks = side.index == 0;
-        return std::make_unique<Endpoint>(asks ? there : back, asks ? back : there);
-      },
-      {.parts = options.quick ? 4ULL : 20ULL, .rounds = 100, .warm = 10})
-      .print_percentile("handoff_1m_p50", 0.5);
+  const RoundTripPlan plan{.parts = options.quick ? 4ULL : 20ULL, .rounds = 100, .warm = 10};
+  round_trips_of<System, handed_over_bytes, Endpoint>(options, plan).print_percentile("handoff_1m_p50", 0.5);
 }
 
 /// A round trip between two that sleep.
@@ -45,15 +38,7 @@ void measure_block(const Options& options) {
     using NumberedEndpoint<System, 32>::NumberedEndpoint;
     void receive(std::uint64_t n) { this->reader.sleep_until(n); }
   };
-  typename System::Host host(options);
-  typename System::Channel there(host, "there", 32), back(host, "back", 32);
-  round_trips(
-      [&](Side& side) {
-        const bool asks = side.index == 0;
-        return std::make_unique<Endpoint>(asks ? there : back, asks ? back : there);
-      },
-      sleeping_plan(options))
-      .print_percentiles("rtt_block", 2);
+  round_trips_of<System, 32, Endpoint>(options, sleeping_plan(options)).print_percentiles("rtt_block", 2);
 }
 
 /// The groups that every system that sends and receives takes the same way.

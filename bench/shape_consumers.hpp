@@ -56,8 +56,8 @@ class Audience {
   }
 
   static std::uint64_t checked(const towpath::Batch<Sample>& batch, std::uint64_t next) {
-    expect_ok(batch.error(), "poll");
-    if (batch.missed() != 0 || batch.empty()) fail("a consumer was overtaken or told nothing");
+    expect_unbroken(batch);
+    if (batch.empty()) fail("a consumer was told nothing");
     for (const auto& record : batch) check(record.value(), next++);
     return next;
   }

@@ -85,6 +85,29 @@ inline void use_partitions(const Point& point, const std::string& folder, std::u
   read_partitions(point, *topic, partitions);
 }
 
+/// Rounds of a bus whose maintenance is called by hand; the first, which opens everything, is made at once.
+class Maintenance {
+ public:
+  Maintenance(const Point& point, towpath::Bus& bus) : point_(point), bus_(bus) {
+    point_.print("maintain_first", time_of([this] { round(); }) * 1e-3, "us");
+  }
+  void round() const { expect_ok(bus_.maintain().error(), "maintain"); }
+
+  /// Those that come when a quiet partition is looked at, once a second.
+  void print_due() const {
+    std::vector<double> due;
+    for (int i = 0; i < 3; ++i) {
+      std::this_thread::sleep_for(1100ms);
+      due.push_back(time_of([this] { round(); }));
+    }
+    point_.print("maintain", median(due) * 1e-3, "us");
+  }
+
+ private:
+  const Point& point_;
+  towpath::Bus& bus_;
+};
+
 /// The second process: opens what is there.
 inline void open_partitions(const Point& point, const std::string& folder, std::uint64_t partitions) {
   std::optional<towpath::Bus> bus;
@@ -105,16 +128,9 @@ inline void open_partitions(const Point& point, const std::string& folder, std::
                                                      .partitions = std::move(all)});
   });
   point.print("assign", by_number * 1e-3, "us");
-  const auto maintain = [&](std::uint64_t) { expect_ok(bus->maintain().error(), "maintain"); };
-  point.print("maintain_first", time_of([&] { maintain(0); }) * 1e-3, "us");
-  std::vector<double> quiet, due;
-  for (int i = 0; i < 5; ++i) quiet.push_back(time_of([&] { maintain(0); }));
-  for (int i = 0; i < 3; ++i) {
-    std::this_thread::sleep_for(1100ms);  // a partition that nobody writes is looked at once a second
-    due.push_back(time_of([&] { maintain(0); }));
-  }
-  point.print("maintain", median(due) * 1e-3, "us");
-  point.print("maintain_not_due", median(quiet) * 1e-3, "us");
+  const Maintenance maintenance(point, *bus);
+  point.print("maintain_not_due", median_time(5, [&](std::uint64_t) { maintenance.round(); }) * 1e-3, "us");
+  maintenance.print_due();
 }
 
 inline void shape_partitions(const Options& options) {
@@ -161,14 +177,7 @@ inline void open_topics(const Point& point, const std::string& folder, std::uint
   if (consumer->assignment().size() != topics) fail("the pattern misses some topics");
   read_exactly(*consumer, topics, [](const auto& record) { check(record.value(), 0); });
   point.print("quiet_poll", quiet_poll_of(*consumer, topics), "ns");
-  const auto maintain = [&] { expect_ok(bus->maintain().error(), "maintain"); };
-  point.print("maintain_first", time_of(maintain) * 1e-3, "us");
-  std::vector<double> due;
-  for (int i = 0; i < 3; ++i) {
-    std::this_thread::sleep_for(1100ms);
-    due.push_back(time_of(maintain));
-  }
-  point.print("maintain", median(due) * 1e-3, "us");
+  Maintenance(point, *bus).print_due();
 }
 
 inline void shape_topics(const Options& options) {

@@ -161,17 +161,22 @@ struct NumberedEndpoint {
   void receive(std::uint64_t n) { reader.receive(n); }
 };
 
-template <class System, std::size_t N>
-void measure_round_trip(const Options& options, const char* measure) {
+/// Two processes answer each other through a channel each way.
+template <class System, std::size_t N, class Endpoint = NumberedEndpoint<System, N>>
+RoundTrips round_trips_of(const Options& options, const RoundTripPlan& plan) {
   typename System::Host host(options);
   typename System::Channel there(host, "there", N), back(host, "back", N);
-  round_trips(
+  return round_trips(
       [&](Side& side) {
         const bool asks = side.index == 0;
-        return std::make_unique<NumberedEndpoint<System, N>>(asks ? there : back, asks ? back : there);
+        return std::make_unique<Endpoint>(asks ? there : back, asks ? back : there);
       },
-      System::plan(options))
-      .print_percentiles(measure);
+      plan);
+}
+
+template <class System, std::size_t N>
+void measure_round_trip(const Options& options, const char* measure) {
+  round_trips_of<System, N>(options, System::plan(options)).print_percentiles(measure);
 }
 
 /// What a send costs by itself. A channel that keeps no history is emptied each time it is full, untimed and checked,

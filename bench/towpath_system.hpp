@@ -66,9 +66,7 @@ struct Towpath {
    private:
     template <class Batch, class See>
     static std::size_t hand_on(const Batch& batch, See& see) {
-      expect_ok(batch.error(), "poll");
-      if (batch.missed() != 0) [[unlikely]]
-        fail("the reader was overtaken");
+      expect_unbroken(batch);
       for (const auto& record : batch) see(record.value());
       return batch.size();
     }
